@@ -1,0 +1,49 @@
+"""budgetc: a trained anomaly detector, data and a budget in; the smallest artifact that keeps the budget out.
+
+The public names load what they need when they are first used, so that `import budgetc.runtime` on a board
+loads neither torch nor the compiler.
+"""
+
+from typing import TYPE_CHECKING, List
+
+if TYPE_CHECKING:
+    from budgetc.compiler import compile_detector as compile
+    from budgetc.compiler import evaluate_detector as evaluate
+    from budgetc.compiler import measure_file as measure
+    from budgetc.compiler import plan_detector as plan
+    from budgetc.report.schema import Report
+    from budgetc.runtime.artifact import load_artifact
+
+    __version__: str
+
+__all__ = ["Report", "__version__", "compile", "evaluate", "load_artifact", "measure", "plan"]
+
+# Public name -> module and name in it; the same as above, for the interpreter.
+_HOMES = {
+    "Report": ("budgetc.report.schema", "Report"),
+    "compile": ("budgetc.compiler", "compile_detector"),
+    "evaluate": ("budgetc.compiler", "evaluate_detector"),
+    "load_artifact": ("budgetc.runtime.artifact", "load_artifact"),
+    "measure": ("budgetc.compiler", "measure_file"),
+    "plan": ("budgetc.compiler", "plan_detector"),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: object = version("budgetc")
+    elif name in _HOMES:
+        from importlib import import_module
+
+        module, attribute = _HOMES[name]
+        value = getattr(import_module(module), attribute)
+    else:
+        raise AttributeError(f"module 'budgetc' has no attribute {name!r}; it offers {', '.join(__all__)}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> List[str]:
+    return sorted({*globals(), *__all__})

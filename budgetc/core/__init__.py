@@ -1,0 +1,1 @@
+"""The nouns of budgetc: plain data and pure functions, no torch, no clock, no disk."""

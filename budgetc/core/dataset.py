@@ -1,0 +1,62 @@
+"""A data set as the compiler sees it: who is in which split, and how to read an image."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+SplitName = Literal["train", "calibration", "selection", "confirmation"]
+SPLITS: tuple[SplitName, ...] = ("train", "calibration", "selection", "confirmation")
+GOOD = "good"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image. `file` is relative to the data set's root and unique in it."""
+
+    file: str
+    group: str
+    category: str
+    defect: str
+    """Defect type; `good` for normals."""
+    mask: str | None = None
+    """Ground-truth mask, relative to the root."""
+
+    @property
+    def label(self) -> int:
+        """0 normal, 1 anomalous."""
+        return int(self.defect != GOOD)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples by split. Train and calibration hold normals only; no group is in two splits."""
+
+    root: str
+    digest: str
+    """sha256 over the files' contents and their places."""
+    samples: Mapping[SplitName, tuple[Sample, ...]]
+    read: Callable[[Sample, tuple[int, int]], NDArray[np.uint8]]
+    """(sample, (height, width)) -> (3, height, width), resized by the runtime's own function."""
+    video: bool = False
+    """Whether groups are blocks of consecutive frames."""
+    _cache: dict[tuple[SplitName, tuple[int, int]], NDArray[np.uint8]] = field(default_factory=dict, repr=False)
+
+    def images(self, split: SplitName, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """All images of a split, (n, 3, height, width) uint8, in the order of its samples; cached."""
+        key = (split, size)
+        if key not in self._cache:
+            read = [self.read(sample, size) for sample in self.samples[split]]
+            self._cache[key] = np.stack(read) if read else np.zeros((0, 3, *size), np.uint8)
+        return self._cache[key]
+
+    def labels(self, split: SplitName) -> NDArray[np.int64]:
+        """(n,) of 0 and 1."""
+        return np.array([sample.label for sample in self.samples[split]], dtype=np.int64)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Sorted names of the products in the data set."""
+        return tuple(sorted({sample.category for split in self.samples.values() for sample in split}))

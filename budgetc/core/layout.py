@@ -1,0 +1,15 @@
+"""Names of the files in OUT, the directory of an artifact: what it may hold, and what it must hold."""
+
+MODEL = "model.onnx"
+ARTIFACT = "artifact.json"
+REPORT_JSON = "report.json"
+REPORT_MARKDOWN = "report.md"
+DEVICE_SCRIPT = "device/score.py"
+DEVICE_CONFIG = "device/config.json"
+
+REPORT_FILES = frozenset({REPORT_JSON, REPORT_MARKDOWN})
+"""Written for people and gates; never deployed."""
+ARTIFACT_FILES = frozenset({MODEL, ARTIFACT, DEVICE_SCRIPT, DEVICE_CONFIG})
+"""What `report.json` lists with digests, besides `report.md`."""
+OUT_FILES = REPORT_FILES | ARTIFACT_FILES
+"""Everything OUT may hold."""

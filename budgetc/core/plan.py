@@ -1,0 +1,94 @@
+"""A plan: settled steps in order. Settings are values, never "value or list"."""
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from budgetc.core.frozen import Frozen
+
+Ratio = Annotated[float, Field(gt=0, le=1)]
+
+
+class Quantize(Frozen):
+    """PTQ to INT8: U8 activations, per-channel S8 weights, ranges from calibration normals."""
+
+    step: Literal["quantize"] = "quantize"
+    scope: Literal["all", "student"] = "all"
+    """`student` keeps the teacher in FP32."""
+    method: Literal["min-max", "percentile"] = "min-max"
+    """How the range of an activation follows from what calibration saw."""
+    samples: Annotated[int, Field(ge=1, le=4096)] = 64
+    first_convolution: bool = False
+    """Whether the 3-channel convolution runs in INT8 too."""
+
+
+class Fp16(Frozen):
+    """Store the remaining FP32 weights as FP16; the runtime folds them back at load."""
+
+    step: Literal["fp16"] = "fp16"
+
+
+class Distill(Frozen):
+    """Replace networks by smaller ones that are trained to reproduce them."""
+
+    step: Literal["distill"] = "distill"
+    student: Ratio = 0.5
+    """Channels of the new student (of a VAE: its encoder) over those of the old."""
+    teacher: Ratio | None = None
+    """Same for the teacher of a student-teacher detector; None keeps the teacher."""
+    map_weight: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Weight of the loss between the old and the new anomaly maps on synthetically damaged normals."""
+    epochs: Annotated[int, Field(ge=0, le=10_000)] = 30
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 3e-3
+
+
+class Prune(Frozen):
+    """Remove whole channels, least important first, then fine-tune."""
+
+    step: Literal["prune"] = "prune"
+    keep: Ratio = 0.5
+    """Share of channels that stays in every prunable group."""
+    round_to: Annotated[int, Field(ge=1, le=64)] = 8
+    epochs: Annotated[int, Field(ge=0, le=10_000)] = 10
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
+
+
+Step = Annotated[Quantize | Fp16 | Distill | Prune, Field(discriminator="step")]
+
+
+def fingerprint(value: object) -> str:
+    """sha256 (hex) of the canonical JSON of plain data."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Plan(Frozen):
+    """A recipe with every choice made, and the seed of its randomness."""
+
+    recipe: str
+    steps: tuple[Step, ...]
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """Ten hex digits that follow from the steps and the seed, not from the recipe's name."""
+        return fingerprint([[step.model_dump() for step in self.steps], self.seed])[:10]
+
+    def title(self) -> str:
+        """For people: `distill(teacher .5) > distill(student .25) > quantize`."""
+        return " > ".join(_step_title(step) for step in self.steps) or "unchanged"
+
+
+def _step_title(step: Step) -> str:
+    match step:
+        case Quantize():
+            return "quantize" if step.scope == "all" else "quantize(student)"
+        case Fp16():
+            return "fp16"
+        case Distill():
+            teacher = "" if step.teacher is None else f"teacher {step.teacher:g}, "
+            return f"distill({teacher}student {step.student:g})"
+        case Prune():
+            return f"prune({step.keep:g})"

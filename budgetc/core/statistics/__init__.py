@@ -1,0 +1,32 @@
+"""How sure a number is: AUROC, percentiles and rates with bounds. Pure numpy; scipy.special only where called.
+
+Every bound is one-sided at its `confidence`. Images that are not independent come with groups.
+"""
+
+from budgetc.core.statistics.bootstrap import block_bootstrap_auroc
+from budgetc.core.statistics.categories import MINIMUM_IMAGES, ByCategory, auroc_by_category, auroc_loss_by_category
+from budgetc.core.statistics.intervals import IDENTICAL, Interval, auroc_interval, auroc_loss_interval
+from budgetc.core.statistics.percentiles import Percentile, minimum_samples, percentile_bounds
+from budgetc.core.statistics.power import images_needed
+from budgetc.core.statistics.rates import Rate, rate_interval, wilson_interval
+from budgetc.core.statistics.roc import auroc
+
+__all__ = [
+    "IDENTICAL",
+    "MINIMUM_IMAGES",
+    "ByCategory",
+    "Interval",
+    "Percentile",
+    "Rate",
+    "auroc",
+    "auroc_by_category",
+    "auroc_interval",
+    "auroc_loss_by_category",
+    "auroc_loss_interval",
+    "block_bootstrap_auroc",
+    "images_needed",
+    "minimum_samples",
+    "percentile_bounds",
+    "rate_interval",
+    "wilson_interval",
+]

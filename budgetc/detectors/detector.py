@@ -1,0 +1,91 @@
+"""What flows through the passes: a network with its number formats and its threshold."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from budgetc.core.frozen import Frozen
+from budgetc.core.plan import Quantize
+from budgetc.detectors.rounding import NumberFormat, rounded_copy
+
+
+class DetectorConfig(Frozen):
+    """What every family's configuration says."""
+
+    input_size: tuple[int, int]
+    """(height, width) of the network's input."""
+
+
+class DetectorModule(Protocol):
+    """What every family's network offers beside `nn.Module`."""
+
+    def deployed(self) -> nn.Module:
+        """The part that is shipped: (1, 3, H, W) in [0, 1] -> outputs named by `output_names`."""
+
+    output_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """A trained or untrained detector. Passes return new ones and never mutate their input.
+
+    `module` is plain float torch; `formats` says per unit of `module` how the deployed form rounds.
+    A higher score is more anomalous, in every family.
+    """
+
+    family: str
+    config: DetectorConfig
+    module: nn.Module
+    formats: Mapping[str, NumberFormat] = field(default_factory=dict)
+    quantization: Quantize | None = None
+    """The settings behind INT8 formats: a pass that changes the network calibrates again by them."""
+    threshold: float | None = None
+
+    def deployed(self) -> nn.Module:
+        """The shipped part in evaluation mode, fake-quantized where `formats` says so."""
+        module = rounded_copy(self.module, self.formats)
+        part: nn.Module = module.deployed()  # type: ignore[operator]  # every family's module has it
+        return part.eval()
+
+    def parameters(self) -> int:
+        """Weights of the shipped part."""
+        return sum(weight.numel() for weight in self.deployed().parameters())
+
+    def with_module(self, module: nn.Module, config: DetectorConfig | None = None) -> "Detector":
+        """The same family with another float network; formats and threshold must be fitted again."""
+        return Detector(self.family, config or self.config, module)
+
+
+@torch.no_grad()
+def score_images(part: nn.Module, images: NDArray[np.uint8], batch: int = 16) -> NDArray[np.float32]:
+    """Scores of the deployed part.
+
+    Args:
+        part: what `Detector.deployed()` returned.
+        images: (n, 3, height, width) uint8.
+
+    Returns:
+        (n,) float32.
+    """
+    scores = [part(as_input(images[start : start + batch]))[0] for start in range(0, len(images), batch)]
+    return torch.cat(scores).numpy() if scores else np.zeros(0, np.float32)
+
+
+def as_input(images: NDArray[np.uint8]) -> Tensor:
+    """(n, 3, h, w) uint8 -> float32 in [0, 1], channels last for speed on the CPU."""
+    return (torch.from_numpy(images).float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+def weights_digest(module: nn.Module) -> str:
+    """sha256 over names, shapes and values of all weights."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+        digest.update(weight.detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,191 @@
+"""Units of a network: a weighted layer with its normalization, activation and rounding.
+
+All networks of budgetc are built from these, so that folding, calibration and fake quantization
+each have one place. A unit without `rounding` is plain float torch.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Activation = Literal["relu", "relu6", "leaky", "none"]
+LEAKY_SLOPE = 0.1
+
+
+class Rounding(Protocol):
+    """What happens to the numbers of a unit: observed during calibration, rounded afterwards."""
+
+    def weight(self, weight: Tensor) -> Tensor:
+        """The folded weight, (out, in / groups, kh, kw) or (out, in)."""
+
+    def before_activation(self, x: Tensor) -> Tensor:
+        """The result of the layer, where the runtime cannot fuse its activation."""
+
+    def output(self, x: Tensor) -> Tensor:
+        """What the next unit reads."""
+
+
+def activation_module(kind: Activation) -> nn.Module:
+    """The torch module of an activation."""
+    match kind:
+        case "relu":
+            return nn.ReLU()
+        case "relu6":
+            return nn.ReLU6()
+        case "leaky":
+            return nn.LeakyReLU(LEAKY_SLOPE)
+        case "none":
+            return nn.Identity()
+
+
+class Unit(nn.Module):
+    """Base of what can be rounded. `fuses`: the runtime computes layer and activation in one integer kernel."""
+
+    rounding: Rounding | None
+    fuses: bool
+
+    def __init__(self, activation: Activation) -> None:
+        super().__init__()
+        self.rounding = None
+        self.activation = activation_module(activation)
+        self.fuses = activation != "leaky"
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Activation and rounding of the layer's result."""
+        if self.rounding is None:
+            return self._activate(x)
+        if not self.fuses:
+            x = self.rounding.before_activation(x)
+        return self.rounding.output(self._activate(x))
+
+    def _activate(self, x: Tensor) -> Tensor:
+        result: Tensor = self.activation(x)
+        return result
+
+
+class ConvUnit(Unit):
+    """Convolution, optional BatchNorm, activation: (b, in, h, w) -> (b, out, h', w')."""
+
+    def __init__(  # noqa: PLR0913 - a convolution has this many settings
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
+        norm: bool = True,
+        eps: float = 1e-5,
+        activation: Activation = "relu",
+    ) -> None:
+        super().__init__(activation)
+        padding = kernel // 2 if padding is None else padding
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=not norm)
+        self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=eps) if norm else nn.Identity()
+
+    def folded(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias with the BatchNorm's running statistics, its own eps and its bias folded in."""
+        weight, bias = self.conv.weight, self.conv.bias
+        if not isinstance(self.norm, nn.BatchNorm2d):
+            return weight, bias
+        mean, variance = self.norm.running_mean, self.norm.running_var
+        assert mean is not None and variance is not None, "the networks keep running statistics"
+        gain = self.norm.weight / torch.sqrt(variance + self.norm.eps)
+        shift = self.norm.bias - mean * gain
+        return weight * gain[:, None, None, None], shift if bias is None else bias * gain + shift
+
+    def fold(self) -> None:
+        """Replace convolution and BatchNorm by the one convolution that computes the same."""
+        if not isinstance(self.norm, nn.BatchNorm2d):
+            return
+        weight, bias = self.folded()
+        assert bias is not None, "a folded BatchNorm always leaves a bias"
+        self.conv.weight = nn.Parameter(weight.detach().clone())
+        self.conv.bias = nn.Parameter(bias.detach().clone())
+        self.norm = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.rounding is None:
+            return self.finish(self.norm(self.conv(x)))
+        weight, bias = self.folded()
+        conv = self.conv
+        rounded = self.rounding.weight(weight)
+        return self.finish(F.conv2d(x, rounded, bias, conv.stride, conv.padding, conv.dilation, conv.groups))
+
+
+class LinearUnit(Unit):
+    """Fully connected layer and activation: (b, in) -> (b, out). A `head` always computes in FP32."""
+
+    def __init__(self, inputs: int, outputs: int, *, activation: Activation = "none", head: bool = False) -> None:
+        super().__init__(activation)
+        self.head = head
+        self.linear = nn.Linear(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.rounding is None:
+            return self.finish(self.linear(x))
+        return self.finish(F.linear(x, self.rounding.weight(self.linear.weight), self.linear.bias))
+
+
+class AddUnit(Unit):
+    """Residual addition and activation: two of (b, c, h, w) -> one."""
+
+    def __init__(self, *, activation: Activation = "relu") -> None:
+        super().__init__(activation)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.finish(x + y)
+
+
+class InputUnit(Unit):
+    """Where the network reads its input; only there to be rounded when the first layer runs in INT8."""
+
+    def __init__(self) -> None:
+        super().__init__("none")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.finish(x)
+
+
+def units(module: nn.Module) -> Iterator[tuple[str, Unit]]:
+    """All units with their dotted names, in definition order."""
+    for name, child in module.named_modules():
+        if isinstance(child, Unit):
+            yield name, child
+
+
+def fold_norms(module: nn.Module) -> None:
+    """Fold every BatchNorm of a module in place."""
+    for _, unit in units(module):
+        if isinstance(unit, ConvUnit):
+            unit.fold()
+
+
+def conform(module: nn.Module, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Resize a module's layers in place to the channel counts of a state dict.
+
+    Structured pruning keeps the topology and changes channel counts only, so the shapes of the
+    weights say everything a narrower network needs.
+    """
+    for name, child in module.named_modules():
+        shape = shapes.get(f"{name}.weight")
+        if shape is None or not isinstance(child, (nn.Conv2d, nn.Linear, nn.BatchNorm2d)):
+            continue
+        if tuple(child.weight.shape) == shape:
+            continue
+        child.weight = nn.Parameter(torch.zeros(shape))
+        if child.bias is not None:
+            child.bias = nn.Parameter(torch.zeros(shape[0]))
+        if isinstance(child, nn.Conv2d):
+            depthwise = child.groups > 1
+            child.groups = shape[0] if depthwise else 1
+            child.out_channels, child.in_channels = shape[0], shape[0] if depthwise else shape[1]
+        elif isinstance(child, nn.Linear):
+            child.out_features, child.in_features = shape
+        else:
+            child.num_features = shape[0]
+            child.running_mean, child.running_var = torch.zeros(shape), torch.ones(shape)

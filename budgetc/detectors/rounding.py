@@ -1,0 +1,157 @@
+"""Number formats, and the fake quantization that gives torch the runtime's arithmetic.
+
+Activations are U8 per tensor with zero point 0 wherever nothing negative occurs, weights S8 per
+output channel. onnxruntime fuses exactly this into integer kernels (QLinearConv, QGemm).
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from budgetc.detectors.layers import AddUnit, ConvUnit, LinearUnit, Unit, units
+
+_U8_MAX = 255
+_S8_MIN, _S8_MAX = -128, 127
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationFormat:
+    """U8 per tensor: value = scale * (stored - zero_point)."""
+
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFormat:
+    """How one unit computes, and how its weight lies in the file."""
+
+    compute: Literal["fp32", "int8"]
+    weight_scale: tuple[float, ...] = ()
+    """INT8: scale of each output channel. Empty for additions and for the input."""
+    output: ActivationFormat | None = None
+    """How the unit's result is rounded; None leaves it in FP32."""
+    before_activation: ActivationFormat | None = None
+    """Same for the result of the layer where its activation cannot be fused."""
+    stored_bits: Literal[8, 16, 32] = 32
+
+
+def activation_format(low: float, high: float) -> ActivationFormat:
+    """U8 format of values in [low, high]; 0 is always exact."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = max((high - low) / _U8_MAX, 1e-8)
+    return ActivationFormat(scale, round(-low / scale))
+
+
+def weight_scales(weight: Tensor, levels: int) -> tuple[float, ...]:
+    """Scale per output channel so that the largest weight takes `levels` steps (COMPRESSION: 63 or 127)."""
+    largest = weight.detach().abs().flatten(1).amax(1)
+    return tuple((largest.clamp(min=1e-8) / levels).tolist())
+
+
+class FakeQuantize(nn.Module):
+    """Rounds as the integer kernel will; gradients pass straight through inside the range."""
+
+    def __init__(self, number_format: NumberFormat) -> None:
+        super().__init__()
+        self.number_format = number_format
+        scale = torch.tensor(number_format.weight_scale, dtype=torch.float32)
+        self.register_buffer("weight_scale", scale, persistent=False)
+        self.register_buffer("weight_zero", torch.zeros(len(scale), dtype=torch.int32), persistent=False)
+
+    def weight(self, weight: Tensor) -> Tensor:
+        """(out, ...) rounded per output channel, or to FP16 where it is stored so."""
+        if self.number_format.stored_bits == 16:
+            return weight + (weight.half().float() - weight).detach()
+        if self.number_format.compute != "int8":
+            return weight
+        scale, zero = self.get_buffer("weight_scale"), self.get_buffer("weight_zero")
+        return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, _S8_MIN, _S8_MAX)
+
+    def before_activation(self, x: Tensor) -> Tensor:
+        """Rounded where a format is given."""
+        return _rounded(x, self.number_format.before_activation)
+
+    def output(self, x: Tensor) -> Tensor:
+        """Rounded where a format is given."""
+        return _rounded(x, self.number_format.output)
+
+
+def _rounded(x: Tensor, wanted: ActivationFormat | None) -> Tensor:
+    if wanted is None:
+        return x
+    return torch.fake_quantize_per_tensor_affine(x, wanted.scale, wanted.zero_point, 0, _U8_MAX)
+
+
+class RangeObserver(nn.Module):
+    """Keeps the range of what passes: the minimum of lows and maximum of highs, or their mean over batches.
+
+    Args:
+        tail: share of values cut off at each end of a batch before its range is taken; 0 keeps all.
+    """
+
+    def __init__(self, tail: float) -> None:
+        super().__init__()
+        self.tail = tail
+        self.seen: dict[str, list[tuple[float, float]]] = {}
+
+    def weight(self, weight: Tensor) -> Tensor:
+        """Untouched."""
+        return weight
+
+    def before_activation(self, x: Tensor) -> Tensor:
+        """Untouched, but seen."""
+        return self._see("before_activation", x)
+
+    def output(self, x: Tensor) -> Tensor:
+        """Untouched, but seen."""
+        return self._see("output", x)
+
+    def range(self, place: str) -> tuple[float, float] | None:
+        """(low, high) of a place, or None if nothing passed it."""
+        seen = self.seen.get(place)
+        if not seen:
+            return None
+        lows, highs = zip(*seen, strict=True)
+        if self.tail == 0:
+            return min(lows), max(highs)
+        return sum(lows) / len(lows), sum(highs) / len(highs)
+
+    def _see(self, place: str, x: Tensor) -> Tensor:
+        values = x.detach().flatten()
+        if self.tail > 0:
+            cut = int(self.tail * values.numel())
+            low, high = values.kthvalue(cut + 1).values, values.kthvalue(values.numel() - cut).values
+        else:
+            low, high = values.aminmax()
+        self.seen.setdefault(place, []).append((float(low), float(high)))
+        return x
+
+
+def rounded_copy(module: nn.Module, formats: Mapping[str, NumberFormat]) -> nn.Module:
+    """A copy of the module whose named units round as their formats say."""
+    result = copy.deepcopy(module)
+    for name, unit in units(result):
+        unit.rounding = FakeQuantize(formats[name]) if name in formats else None
+    return result
+
+
+def has_weight(unit: Unit) -> bool:
+    """Whether the unit is a convolution or a linear layer."""
+    return isinstance(unit, (ConvUnit, LinearUnit))
+
+
+def unit_weight(unit: Unit) -> Tensor | None:
+    """The weight as it is deployed, BatchNorm folded; None where there is none."""
+    match unit:
+        case ConvUnit():
+            return unit.folded()[0]
+        case LinearUnit():
+            return unit.linear.weight
+        case AddUnit():
+            return None
+    return None

@@ -1,0 +1,88 @@
+"""STFPM: a student reproduces a teacher's features on normals and fails to on anomalies.
+
+Wang et al., "Student-Teacher Feature Pyramid Matching for Anomaly Detection", BMVC 2021.
+"""
+
+import torch
+import torch.nn.functional as F
+from pydantic import model_validator
+from torch import Tensor, nn
+
+from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone, tap_widths
+from budgetc.detectors.detector import DetectorConfig
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class StfpmConfig(DetectorConfig):
+    """Two backbones whose taps agree in number and channels."""
+
+    teacher: BackboneConfig
+    student: BackboneConfig
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    @model_validator(mode="after")
+    def _taps_agree(self) -> "StfpmConfig":
+        teacher, student = tap_widths(self.teacher), tap_widths(self.student)
+        if teacher != student:
+            raise ValueError(f"the teacher's taps have {teacher} channels, the student's {student}: give tap_channels")
+        return self
+
+
+def scale_maps(teacher: list[Tensor], student: list[Tensor]) -> list[Tensor]:
+    """Half the squared distance of channel-normalized features, per scale (b, 1, h_i, w_i)."""
+    maps = []
+    for t, s in zip(teacher, student, strict=True):
+        difference = _normalized(t) - _normalized(s)
+        maps.append(0.5 * difference.square().sum(1, keepdim=True))
+    return maps
+
+
+def matching_loss(teacher: list[Tensor], student: list[Tensor]) -> Tensor:
+    """Sum over scales of the mean map (equation 1 and 2 of the paper)."""
+    return torch.stack([m.mean() for m in scale_maps(teacher, student)]).sum()
+
+
+def _normalized(x: Tensor) -> Tensor:
+    # F.normalize exports an Expand that static-shape tools stumble over; this is the same function.
+    return x / torch.sqrt(x.square().sum(1, keepdim=True) + 1e-12)
+
+
+class Stfpm(nn.Module):
+    """(b, 3, H, W) in [0, 1] -> score (b,), map (b, 1, H, W). Both networks are deployed."""
+
+    output_names = ("score", "map")
+
+    def __init__(self, config: StfpmConfig) -> None:
+        super().__init__()
+        self.size = config.input_size
+        self.teacher: Backbone = build_backbone(config.teacher)
+        self.student: Backbone = build_backbone(config.student)
+        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
+
+    def deployed(self) -> nn.Module:
+        """All of it."""
+        return self
+
+    def train(self, mode: bool = True) -> "Stfpm":
+        """The frozen teacher stays in evaluation mode."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def normalized(self, image: Tensor) -> Tensor:
+        """(b, 3, H, W) in [0, 1] -> zero mean, unit variance by the teacher's convention."""
+        return (image - self.get_buffer("mean")) / self.get_buffer("std")
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.normalized(image)
+        maps = scale_maps(self.teacher(x), self.student(x))
+        product: Tensor | None = None
+        for scale in maps:
+            resized = F.interpolate(scale, size=self.size, mode="bilinear", align_corners=False)
+            product = resized if product is None else product * resized
+        assert product is not None, "a backbone has at least one tap"
+        return product.flatten(1).amax(1), product

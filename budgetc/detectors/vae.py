@@ -1,0 +1,149 @@
+"""beta-VAE out-of-distribution detector; only its encoder is deployed.
+
+Ramakrishna et al., "Efficient Out-of-Distribution Detection Using Latent Space of beta-VAE",
+arXiv 2108.11800; the first detector of Bansal et al., arXiv 2409.00880.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from budgetc.detectors.detector import DetectorConfig
+from budgetc.detectors.layers import ConvUnit, InputUnit, LinearUnit
+from budgetc.errors import InputRejected
+
+
+class VaeConfig(DetectorConfig):
+    """Shape of encoder and decoder; the defaults are the published ones at 224 px."""
+
+    input_size: tuple[int, int] = (224, 224)
+    widths: tuple[int, ...] = Field(default=(128, 64, 32, 16), min_length=1)
+    """Channels of the convolution blocks; each halves the resolution."""
+    hidden: tuple[int, ...] = (2048, 1000, 250)
+    """Sizes of the fully connected layers between the last block and the heads; may be empty."""
+    latents: int = Field(default=30, ge=1)
+    beta: float = Field(default=1.4, gt=0)
+    decoder: bool = True
+    """Whether the decoder is kept; a compressed detector has none, since only training needs it."""
+
+    @model_validator(mode="after")
+    def _large_enough(self) -> "VaeConfig":
+        if min(self.bottom) < 1:
+            raise ValueError(f"input_size {self.input_size} is too small for {len(self.widths)} halvings")
+        return self
+
+    @property
+    def bottom(self) -> tuple[int, int]:
+        """(height, width) of the last block's output."""
+        return self.input_size[0] >> len(self.widths), self.input_size[1] >> len(self.widths)
+
+
+class Latent(NamedTuple):
+    """Posterior of the latent variables, each (batch, latents)."""
+
+    mu: Tensor
+    logvar: Tensor
+
+
+class VaeOutput(NamedTuple):
+    """Everything the training loss needs."""
+
+    latent: Latent
+    reconstruction: Tensor
+    """(batch, 3, H, W) logits."""
+
+
+def kl_per_latent(latent: Latent) -> Tensor:
+    """KL(q(z|x) || N(0, 1)) per dimension: 0.5 (mu^2 + e^logvar - logvar - 1), (batch, latents)."""
+    return 0.5 * (latent.mu.square() + latent.logvar.exp() - latent.logvar - 1)
+
+
+class VaeEncoder(nn.Module):
+    """(b, 3, H, W) in [0, 1] -> score (b,), kl (b, latents). The deployed part."""
+
+    output_names = ("score", "kl")
+
+    def __init__(self, config: VaeConfig) -> None:
+        super().__init__()
+        self.input = InputUnit()
+        channels = (3, *config.widths)
+        self.blocks = nn.ModuleList(
+            ConvUnit(a, b, 3, activation="leaky") for a, b in zip(channels, channels[1:], strict=False)
+        )
+        sizes = (config.widths[-1] * config.bottom[0] * config.bottom[1], *config.hidden)
+        self.hidden = nn.ModuleList(
+            LinearUnit(a, b, activation="leaky") for a, b in zip(sizes, sizes[1:], strict=False)
+        )
+        # Two heads, never one: mu and logvar must not share a quantization scale.
+        self.mu = LinearUnit(sizes[-1], config.latents, head=True)
+        self.logvar = LinearUnit(sizes[-1], config.latents, head=True)
+
+    def encode(self, image: Tensor) -> Latent:
+        """(b, 3, H, W) in [0, 1] -> posterior."""
+        x: Tensor = self.input(image)
+        for block in self.blocks:
+            x = F.max_pool2d(block(x), 2)
+        x = x.reshape(x.shape[0], -1)
+        for layer in self.hidden:
+            x = layer(x)
+        return Latent(self.mu(x), self.logvar(x))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        kl = kl_per_latent(self.encode(image))
+        return kl.sum(1), kl
+
+
+class VaeDecoder(nn.Module):
+    """(b, latents) -> (b, 3, H, W) logits; training only."""
+
+    def __init__(self, config: VaeConfig) -> None:
+        super().__init__()
+        self.size, self.shape = config.input_size, (config.widths[-1], *config.bottom)
+        sizes = (config.latents, *reversed(config.hidden), self.shape[0] * self.shape[1] * self.shape[2])
+        self.hidden = nn.ModuleList(
+            LinearUnit(a, b, activation="leaky") for a, b in zip(sizes, sizes[1:], strict=False)
+        )
+        channels = (*reversed(config.widths), config.widths[0])
+        self.blocks = nn.ModuleList(
+            ConvUnit(a, b, 3, activation="leaky") for a, b in zip(channels, channels[1:], strict=False)
+        )
+        self.image = nn.Conv2d(channels[-1], 3, 3, padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        for layer in self.hidden:
+            z = layer(z)
+        x = z.reshape(-1, *self.shape)
+        for block in self.blocks:
+            x = F.interpolate(block(x), scale_factor=2.0, mode="nearest")
+        x = self.image(x)
+        return x if x.shape[-2:] == self.size else F.interpolate(x, size=self.size, mode="nearest")
+
+
+class Vae(nn.Module):
+    """Encoder and decoder."""
+
+    def __init__(self, config: VaeConfig) -> None:
+        super().__init__()
+        self.encoder = VaeEncoder(config)
+        self.decoder = VaeDecoder(config) if config.decoder else None
+
+    def deployed(self) -> nn.Module:
+        """The encoder."""
+        return self.encoder
+
+    def forward(self, image: Tensor) -> VaeOutput:
+        if self.decoder is None:
+            raise InputRejected("this VAE has no decoder (it was compressed): train its baseline instead")
+        latent = self.encoder.encode(image)
+        noise = torch.randn_like(latent.mu) if self.training else torch.zeros_like(latent.mu)
+        z = latent.mu + noise * (0.5 * latent.logvar).exp()
+        return VaeOutput(latent, self.decoder(z))
+
+
+def vae_loss(output: VaeOutput, image: Tensor, beta: float) -> Tensor:
+    """Reconstruction (binary cross-entropy summed over pixels) + beta * KL, mean over the batch."""
+    pixels = F.binary_cross_entropy_with_logits(output.reconstruction, image, reduction="sum") / len(image)
+    return pixels + beta * kl_per_latent(output.latent).sum(1).mean()

@@ -1,0 +1,1 @@
+"""A detector as one ONNX file for a target."""

@@ -1,0 +1,76 @@
+"""What must be true of an exported file before anybody measures or ships it."""
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from budgetc.core.target import Target
+from budgetc.errors import BudgetcError
+
+INTEGER_KERNELS = ("QLinearConv", "QGemm", "QLinearMatMul", "QLinearAdd")
+
+
+def check_graph(model: onnx.ModelProto, target: Target) -> None:
+    """Valid ONNX, at most the target's opset and IR version, and no operator the target lacks.
+
+    Raises:
+        BudgetcError: the exporter did not deliver what was asked for.
+    """
+    onnx.checker.check_model(model, full_check=True)
+    opsets = {item.domain: item.version for item in model.opset_import}
+    if set(opsets) != {""} or opsets[""] > target.max_opset:
+        raise BudgetcError(f"the exported graph uses opsets {opsets}; target {target.name} takes {target.max_opset}")
+    if model.ir_version > target.max_ir_version:
+        raise BudgetcError(
+            f"the exported graph has IR version {model.ir_version}; target {target.name} takes {target.max_ir_version}"
+        )
+    missing = sorted({node.op_type for node in model.graph.node} & set(target.unsupported_ops))
+    if missing:
+        raise BudgetcError(f"target {target.name} does not support {', '.join(missing)}")
+
+
+def fused_kernels(model_bytes: bytes) -> Counter[str]:
+    """Operators of the graph as the runtime will execute it: nothing here means a silent fallback to FP32."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "optimized.onnx"
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.optimized_model_filepath = str(path)
+        options.log_severity_level = 3
+        ort.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
+        optimized = onnx.load(path)
+    return Counter(node.op_type for node in optimized.graph.node)
+
+
+def check_integer_kernels(model_bytes: bytes, expected: int) -> None:
+    """Every layer that was quantized runs in an integer kernel.
+
+    Raises:
+        BudgetcError: the runtime computes some of them in FP32.
+    """
+    found = fused_kernels(model_bytes)
+    integer = sum(found[kind] for kind in INTEGER_KERNELS)
+    if integer < expected:
+        raise BudgetcError(f"{expected} layers are quantized, but the runtime fuses only {integer} to integer kernels")
+
+
+def check_parity(exported: NDArray[np.float32], reference: NDArray[np.float32], tolerance: float) -> float:
+    """Largest difference between exported and PyTorch scores, over the spread of the scores.
+
+    Raises:
+        BudgetcError: it exceeds `tolerance`, or a score is not finite.
+    """
+    if not np.isfinite(exported).all():
+        raise BudgetcError("the exported graph gives scores that are not finite numbers")
+    spread = max(float(np.ptp(reference)), float(np.abs(reference).mean()) * 1e-3, 1e-12)
+    difference = float(np.abs(exported - reference).max()) / spread
+    if difference > tolerance:
+        raise BudgetcError(
+            f"exported scores differ from PyTorch's by {difference:.3g} of their range; at most {tolerance:g} is allowed"
+        )
+    return difference

@@ -1,0 +1,59 @@
+"""Torch -> ONNX: the deployed part, traced once with static shapes."""
+
+import io
+import warnings
+
+import onnx
+import onnxsim
+import torch
+from torch import nn
+
+from budgetc.core.target import Target
+from budgetc.detectors.detector import Detector
+from budgetc.detectors.layers import ConvUnit, LinearUnit, fold_norms, units
+from budgetc.detectors.rounding import FakeQuantize
+from budgetc.errors import BudgetcError
+
+INPUT_NAME = "image"
+
+
+def deployed_for_export(detector: Detector) -> nn.Module:
+    """The deployed part with every BatchNorm folded and every FP16 weight at its stored value."""
+    part = detector.deployed()
+    fold_norms(part)
+    for _, unit in units(part):
+        rounding = unit.rounding
+        if isinstance(rounding, FakeQuantize) and rounding.number_format.stored_bits == 16:
+            layer = unit.conv if isinstance(unit, ConvUnit) else unit.linear if isinstance(unit, LinearUnit) else None
+            assert layer is not None, "only layers have a weight to store"
+            layer.weight.data = layer.weight.data.half().float()
+    return part
+
+
+def trace(part: nn.Module, size: tuple[int, int], target: Target) -> onnx.ModelProto:
+    """The simplified graph at the target's opset.
+
+    torch's TorchScript exporter is the one that honors an opset below 18 (see DECISIONS.md).
+    """
+    for _, unit in units(part):
+        rounding = unit.rounding
+        if isinstance(rounding, FakeQuantize) and _rounds_nothing(rounding):
+            unit.rounding = None
+    buffer = io.BytesIO()
+    names: tuple[str, ...] = part.output_names  # type: ignore[assignment]  # every deployed part has it
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        torch.onnx.export(
+            part, (torch.zeros(1, 3, *size),), buffer, dynamo=False, opset_version=target.max_opset,
+            input_names=[INPUT_NAME], output_names=list(names),
+        )  # fmt: skip
+    model, same = onnxsim.simplify(onnx.load_model_from_string(buffer.getvalue()))
+    if not same:
+        raise BudgetcError("onnxsim changed what the graph computes; please report this with the detector's config")
+    return model
+
+
+def _rounds_nothing(rounding: FakeQuantize) -> bool:
+    known = rounding.number_format
+    return known.compute == "fp32" and known.output is None and known.before_activation is None

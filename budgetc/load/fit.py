@@ -1,0 +1,103 @@
+"""Whether weights fit a configuration, found out without allocating what it declares."""
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from budgetc.detectors.detector import DetectorConfig
+from budgetc.detectors.families import FAMILIES, build
+from budgetc.detectors.layers import InputUnit, conform
+from budgetc.errors import InputRejected
+from budgetc.load.tensors import named
+
+MAX_PARAMETERS = 256 * 10**6
+MAX_SIDE = 4096
+
+
+def parse_config(where: str, family: str, raw: Mapping[str, object]) -> DetectorConfig:
+    """The typed configuration of a known family.
+
+    Raises:
+        InputRejected: a field is missing, unknown or out of range, or the images it wants are enormous.
+    """
+    try:
+        config = FAMILIES[family].config.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputRejected(f"{where}: config{'.' * bool(field)}{field} of {family}: {first['msg']}") from error
+    if not all(1 <= side <= MAX_SIDE for side in config.input_size):
+        raise InputRejected(f"{where}: config.input_size is {config.input_size}, each side must lie in 1..{MAX_SIDE}")
+    return config
+
+
+def check_fit(where: str, family: str, config: DetectorConfig, weights: Mapping[str, Tensor]) -> None:
+    """Compare weights with the network that a configuration describes; narrower (pruned) ones are fine.
+
+    Works on torch's meta device: shapes are computed, nothing is allocated.
+
+    Raises:
+        InputRejected: too large, keys missing or unknown, wrong input channels, shapes that do not fit.
+    """
+    try:
+        with torch.device("meta"):
+            module = build(family, config).module
+    except (RuntimeError, OverflowError, ValueError) as error:
+        raise InputRejected(f"{where}: its config describes an impossible network ({error})") from error
+    declared = sum(weight.numel() for weight in module.parameters())
+    if declared > MAX_PARAMETERS:
+        raise InputRejected(f"{where}: its config declares {declared} parameters, at most {MAX_PARAMETERS}")
+    own = module.state_dict()
+    _check_keys(where, set(own), set(weights))
+    _check_channels(where, module, weights)
+    wrong = [
+        f"{name} is {tuple(weights[name].shape)}, the config allows {tuple(value.shape)}"
+        for name, value in own.items()
+        if not _narrower(tuple(weights[name].shape), tuple(value.shape))
+    ]
+    if wrong:
+        raise InputRejected(f"{where}: {len(wrong)} weights of another shape: {named(wrong)}")
+    _check_forward(where, module, config, weights)
+
+
+def _check_keys(where: str, own: set[str], given: set[str]) -> None:
+    missing, unknown = sorted(own - given), sorted(given - own)
+    found = [
+        f"{len(keys)} {what}: {named(keys)}" for what, keys in (("missing", missing), ("unknown", unknown)) if keys
+    ]
+    if found:
+        raise InputRejected(f"{where}: state_dict does not fit its config; keys {'; keys '.join(found)}")
+
+
+def _check_channels(where: str, module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    for prefix, part in module.named_modules():
+        if not isinstance(getattr(part, "input", None), InputUnit):
+            continue
+        name = next(f"{prefix}.{n}.weight" for n, m in part.named_modules() if isinstance(m, nn.Conv2d))
+        shape = tuple(weights[name].shape)
+        if len(shape) == 4 and shape[1] != 3:
+            raise InputRejected(f"{where}: {name} reads {shape[1]} channels; images have 3 (RGB)")
+
+
+def _narrower(found: tuple[int, ...], declared: tuple[int, ...]) -> bool:
+    return (
+        len(found) == len(declared)
+        and found[2:] == declared[2:]
+        and all(1 <= f <= d for f, d in zip(found, declared, strict=True))
+    )
+
+
+def _check_forward(where: str, module: nn.Module, config: DetectorConfig, weights: Mapping[str, Tensor]) -> None:
+    with torch.device("meta"):
+        conform(module, {name: tuple(weight.shape) for name, weight in weights.items()})
+        own = module.state_dict()
+        uneven = [name for name, value in own.items() if value.shape != weights[name].shape]
+        if uneven:
+            raise InputRejected(f"{where}: layers whose tensors disagree in channels: {named(uneven)}")
+        try:
+            module.eval().deployed()(torch.zeros(1, 3, *config.input_size))  # type: ignore[operator]
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise InputRejected(f"{where}: its layers do not fit together ({reason})") from error

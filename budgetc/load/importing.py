@@ -1,0 +1,93 @@
+"""A user's plain weights become a detector; every key is accounted for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from budgetc.detectors.detector import Detector
+from budgetc.detectors.families import FAMILIES
+from budgetc.errors import InputRejected, UsageError
+from budgetc.load.container import read_model_file
+from budgetc.load.import_stfpm import StfpmSource, stfpm_from
+from budgetc.load.import_vae import vae_from
+from budgetc.load.layouts import find_state_dict
+from budgetc.load.tensors import check_tensors, load_plain
+
+PUBLISHED_SIZE = (256, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The detector, and what a user should know about how its weights were read."""
+
+    detector: Detector
+    notes: tuple[str, ...]
+    sha256: str
+    """Of the (first) file."""
+
+
+def import_weights(
+    path: Path,
+    *,
+    detector: str,
+    backbone: str | None = None,
+    input_size: tuple[int, int] | None = None,
+    student: Path | None = None,
+    teacher_prefix: str | None = None,
+    student_prefix: str | None = None,
+) -> Imported:
+    """Read a state_dict (.pt, .pth, .ckpt) or .safetensors of somebody else's training.
+
+    Args:
+        detector: `stfpm` (teacher and student, each ResNet-18 or Wide-ResNet-50-2 in torchvision's
+            names or ours) or `vae` (encoder).
+        backbone: `stfpm`: the architecture to expect; None takes what the keys say.
+        input_size: (height, width) the detector was trained at; None: 256x256 for `stfpm`, for `vae`
+            what its first fully connected layer implies if that is a square.
+        student: `stfpm`: the student's file, where `path` holds the teacher alone.
+        teacher_prefix: what the teacher's keys start with; None finds it by its name.
+        student_prefix: same for the student.
+
+    Raises:
+        UsageError: options that do not belong to the detector, or an unknown detector or backbone.
+        InputRejected: an unsafe or damaged file, or keys and shapes that do not fit, every one named.
+    """
+    _check_options(detector, backbone, (student, teacher_prefix, student_prefix))
+    weights, digest = read_state_dict(path)
+    if detector == "vae":
+        result, notes = vae_from(str(path), weights, input_size)
+        return Imported(result, notes, digest)
+    source = StfpmSource(
+        where=str(path),
+        weights=weights,
+        student_where=str(student or path),
+        student_weights=weights if student is None else read_state_dict(student)[0],
+        teacher_prefix=teacher_prefix,
+        student_prefix=student_prefix,
+        separate=student is not None,
+    )
+    result, notes = stfpm_from(source, backbone, input_size or PUBLISHED_SIZE)
+    return Imported(result, notes, digest)
+
+
+def read_state_dict(path: Path) -> tuple[dict[str, Tensor], str]:
+    """The checked tensors of a file, unwrapped from a Lightning checkpoint, and the file's sha256."""
+    file = read_model_file(path)
+    data = load_plain(file)
+    if isinstance(data, Mapping) and "format" in data:
+        raise InputRejected(f"{path}: is a budgetc bundle already; compile takes it as it is")
+    found = find_state_dict(data)
+    if found is None:
+        raise InputRejected(f"{path}: holds no state_dict (found {type(data).__name__}), expected names with tensors")
+    return check_tensors(str(path), found), file.sha256
+
+
+def _check_options(detector: str, backbone: str | None, stfpm_only: tuple[object, ...]) -> None:
+    if detector not in FAMILIES:
+        raise UsageError(f"--detector {detector}: unknown; budgetc imports {', '.join(sorted(FAMILIES))}")
+    if detector != "stfpm" and (backbone is not None or any(option is not None for option in stfpm_only)):
+        raise UsageError(f"--detector {detector} has no backbone, student or prefix: these options are for stfpm")
+    if backbone is not None and backbone not in ("resnet18", "wide_resnet50_2"):
+        raise UsageError(f"--backbone {backbone}: imports know resnet18 and wide_resnet50_2")

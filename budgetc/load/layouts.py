@@ -1,0 +1,64 @@
+"""Recognizing whose weights a plain state_dict holds, from its keys and shapes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+ResNet = Literal["resnet18", "wide_resnet50_2"]
+_OWN_STEM, _OWN_BLOCK = "stem.0.conv.weight", "stages.0.0.conv1.conv.weight"
+_THEIR_STEM, _THEIR_BLOCK = "conv1.weight", "layer1.0.conv1.weight"
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneRoot:
+    """Where in a state_dict a ResNet lives."""
+
+    prefix: str
+    arch: ResNet
+    own_names: bool
+    """Whether it uses budgetc's names; False means torchvision's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """Options of `budgetc import` that most likely fit, and what to say about it."""
+
+    options: str
+    remark: str = ""
+
+
+def find_state_dict(data: object) -> dict[str, Any] | None:
+    """The mapping of names to tensors in a loaded file, or under its key `state_dict` or `model`."""
+    if not isinstance(data, Mapping):
+        return None
+    for inner in (data, data.get("state_dict"), data.get("model"), data.get("model_state_dict")):
+        if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values()):
+            return dict(inner)
+    return None
+
+
+def backbone_roots(weights: Mapping[str, Any]) -> list[BackboneRoot]:
+    """Every ResNet-18 or Wide-ResNet-50-2 in a state_dict, in torchvision's names or ours."""
+    roots = []
+    for key in weights:
+        for stem, block, own in ((_THEIR_STEM, _THEIR_BLOCK, False), (_OWN_STEM, _OWN_BLOCK, True)):
+            prefix = key.removesuffix(stem)
+            if key.endswith(stem) and (not prefix or prefix.endswith(".")) and prefix + block in weights:
+                third = prefix + block.replace("conv1", "conv3", 1)
+                roots.append(BackboneRoot(prefix, "wide_resnet50_2" if third in weights else "resnet18", own))
+    return roots
+
+
+def guess_layout(weights: Mapping[str, Any]) -> Guess:
+    """The options of `budgetc import` for a state_dict, as far as its keys tell."""
+    roots = backbone_roots(weights)
+    if len(roots) >= 2:
+        return Guess(f"--detector stfpm --backbone {roots[0].arch}")
+    if roots:
+        remark = f" (one {roots[0].arch} alone: a detector needs teacher and student)"
+        return Guess(f"--detector stfpm --backbone {roots[0].arch} --student STUDENT_FILE", remark)
+    if any("logvar" in key or "log_var" in key for key in weights):
+        return Guess("--detector vae")
+    return Guess("--detector stfpm|vae --backbone resnet18|wide_resnet50_2", " (its layout was not recognized)")

@@ -1,0 +1,106 @@
+"""`model.pt`: a bundle of plain data that becomes a detector, or a refusal that says what to do."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+
+from budgetc.core.frozen import Frozen
+from budgetc.core.plan import Quantize
+from budgetc.detectors.detector import Detector
+from budgetc.detectors.families import BUNDLE_FORMAT, FAMILIES, from_bundle
+from budgetc.detectors.rounding import NumberFormat
+from budgetc.errors import InputRejected
+from budgetc.load.container import read_model_file
+from budgetc.load.fit import check_fit, parse_config
+from budgetc.load.layouts import find_state_dict, guess_layout
+from budgetc.load.tensors import check_tensors, load_plain
+
+MAX_CONFIG_BYTES = 64 * 2**10
+_FORMATS: TypeAdapter[dict[str, NumberFormat]] = TypeAdapter(dict[str, NumberFormat])
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A detector, and the digest of the very bytes it was read from."""
+
+    detector: Detector
+    sha256: str
+    size_bytes: int
+
+
+class _Envelope(Frozen):
+    """All of a bundle but its weights."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    format: str
+    detector: str
+    config: dict[str, Any]
+    state_dict: Mapping[str, Any]
+    formats: dict[str, Any] = {}
+    quantization: Quantize | None = None
+    threshold: FiniteFloat | None = Field(default=None)
+
+
+def load_model(path: Path) -> LoadedModel:
+    """Read a bundle without running anything in it.
+
+    Raises:
+        InputRejected: anything but a whole, finite bundle whose weights fit its configuration; for a plain
+            state_dict the message holds the `budgetc import` line that makes a bundle of it.
+    """
+    file = read_model_file(path)
+    data = load_plain(file)
+    if not isinstance(data, Mapping) or "format" not in data:
+        raise InputRejected(_import_hint(path, data))
+    if data["format"] != BUNDLE_FORMAT:
+        raise InputRejected(f"{path}: format is {data['format']!r}, this budgetc reads {BUNDLE_FORMAT!r}")
+    envelope = _parse(path, data)
+    if envelope.detector not in FAMILIES:
+        known = ", ".join(sorted(FAMILIES))
+        raise InputRejected(f"{path}: detector {envelope.detector!r} is unknown; budgetc has {known}")
+    weights = check_tensors(f"{path}: state_dict", envelope.state_dict)
+    config = parse_config(str(path), envelope.detector, envelope.config)
+    check_fit(str(path), envelope.detector, config, weights)
+    try:
+        detector = from_bundle({**data, "state_dict": weights})
+    except InputRejected as error:
+        raise InputRejected(f"{path}: {error}") from error
+    return LoadedModel(detector, file.sha256, len(file.data))
+
+
+def _parse(path: Path, data: Mapping[Any, Any]) -> _Envelope:
+    try:
+        envelope = _Envelope.model_validate(dict(data))
+        _FORMATS.validate_python(envelope.formats)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "formats"
+        raise InputRejected(f"{path}: field {where} of the bundle: {first['msg']}") from error
+    except TypeError as error:
+        raise InputRejected(f"{path}: a key of the bundle is no text ({error})") from error
+    try:
+        length = len(json.dumps(envelope.config))
+    except (TypeError, ValueError) as error:
+        raise InputRejected(f"{path}: config is not plain data ({error})") from error
+    if length > MAX_CONFIG_BYTES:
+        raise InputRejected(f"{path}: config has {length} characters, at most {MAX_CONFIG_BYTES}")
+    return envelope
+
+
+def _import_hint(path: Path, data: object) -> str:
+    weights = find_state_dict(data)
+    if weights is None:
+        return (
+            f"{path}: is neither a budgetc bundle nor a state_dict (found {type(data).__name__}); "
+            f"expected a file of budgetc train or budgetc import"
+        )
+    guess = guess_layout(weights)
+    name = str(path) if not str(path).startswith("-") else f"./{path}"
+    line = f"budgetc import {shlex.quote(name)} {guess.options} -o model.pt"
+    return f"{path}: is a plain state_dict, not a bundle{guess.remark}. Make one with:\n  {line}"

@@ -1,0 +1,26 @@
+"""One step -> the pass that carries it out."""
+
+from typing import assert_never
+
+from budgetc.core.plan import Distill, Fp16, Prune, Quantize, Step
+from budgetc.detectors.detector import Detector
+from budgetc.passes.distill import distill
+from budgetc.passes.fp16 import fp16
+from budgetc.passes.prune import prune
+from budgetc.passes.quantize import quantize
+from budgetc.passes.work import Work
+
+
+def apply_step(detector: Detector, step: Step, work: Work) -> Detector:
+    """The detector after a step; the one that was passed in is unchanged."""
+    match step:
+        case Quantize():
+            return quantize(detector, step, work)
+        case Fp16():
+            return fp16(detector, step)
+        case Distill():
+            return distill(detector, step, work)
+        case Prune():
+            return prune(detector, step, work)
+        case _:
+            assert_never(step)

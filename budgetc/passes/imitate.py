@@ -1,0 +1,176 @@
+"""The training that distillation and pruning share: reproduce the outputs of a frozen network."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from budgetc.core.plan import Distill
+from budgetc.detectors.backbones import Backbone
+from budgetc.detectors.detector import Detector, as_input
+from budgetc.detectors.rounding import rounded_copy
+from budgetc.detectors.stfpm import Stfpm, matching_loss, scale_maps
+from budgetc.detectors.vae import Latent, Vae, VaeEncoder
+from budgetc.passes.work import Work
+from budgetc.training.loop import Effort, Examples, fit
+
+_ROUNDED_SHARE = 0.25
+"""Epochs of training under fake quantization over those of the step: scales settle quickly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imitation:
+    """How long to imitate, and what to call it."""
+
+    epochs: int
+    learning_rate: float
+    label: str
+
+
+def _on_all(work: Work, size: tuple[int, int]) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Indices to train on and to watch over normal and then damaged pictures, and the pictures."""
+    pictures = work.pictures(size)
+    offset = len(pictures.normal)
+    train = torch.cat([pictures.train, pictures.damaged_train + offset])
+    watch = torch.cat([pictures.held_out, pictures.damaged_held_out + offset])
+    return train, watch, np.concatenate([pictures.normal, pictures.damaged])
+
+
+def imitate_taps(new: Backbone, source: Detector, effort: Effort, work: Work) -> None:
+    """Train a smaller teacher on normals and damaged normals.
+
+    It must know more than normals: a teacher that has seen only them knows no more than its student.
+    Linear adapters to the old channels exist during training only.
+    """
+    if effort.epochs == 0:
+        new.eval()
+        return
+    assert isinstance(source.module, Stfpm)
+    old, size = source.module, source.config.input_size
+    train, watch, images = _on_all(work, size)
+    wanted = work.outputs(old.teacher, lambda x: old.teacher(old.normalized(x)), size)
+    probe = new(torch.zeros(1, 3, *size))
+    adapters = nn.ModuleList(nn.Conv2d(a.shape[1], b.shape[1], 1) for a, b in zip(probe, wanted, strict=True))
+    trained = nn.ModuleDict({"network": new, "adapters": adapters}).to(memory_format=torch.channels_last)
+
+    def loss(indices: Tensor) -> Tensor:
+        taps = new(old.normalized(as_input(images[indices.numpy()])))
+        mapped = [adapter(tap) for adapter, tap in zip(adapters, taps, strict=True)]
+        return matching_loss([tap[indices] for tap in wanted], mapped)
+
+    work.curves.append(fit(trained, Examples(train, watch, loss), effort, work.progress))
+
+
+def learn_student(detector: Detector, step: Distill, work: Work) -> None:
+    """Train the student of an STFPM detector in place on its teacher's features of normals.
+
+    With `map_weight`, damaged normals teach it too: there its maps follow the baseline's.
+    """
+    effort = work.effort_of(step.epochs, step.learning_rate, "distilling the student")
+    _learn_student(detector, effort, work, step.map_weight)
+
+
+def _learn_student(detector: Detector, effort: Effort, work: Work, map_weight: float = 0.0) -> None:
+    if effort.epochs == 0:
+        detector.module.eval()
+        return
+    assert isinstance(detector.module, Stfpm)
+    network, size = detector.module, detector.config.input_size
+    pictures = work.pictures(size)
+    wanted = work.outputs(network.teacher, lambda x: network.teacher(network.normalized(x)), size)
+    student = network.student.to(memory_format=torch.channels_last)
+
+    def feature_loss(indices: Tensor) -> Tensor:
+        taps = student(network.normalized(as_input(pictures.normal[indices.numpy()])))
+        return matching_loss([tap[indices] for tap in wanted], taps)
+
+    if map_weight == 0 or work.baseline.config.input_size != size:
+        examples = Examples(pictures.train, pictures.held_out, feature_loss)
+    else:
+        examples = _with_maps(detector, feature_loss, map_weight, work)
+    work.curves.append(fit(student, examples, effort, work.progress))
+
+
+def _with_maps(detector: Detector, feature_loss: object, weight: float, work: Work) -> Examples:
+    """Feature loss on normals plus the distance to the baseline's maps on their damaged copies."""
+    assert callable(feature_loss) and isinstance(detector.module, Stfpm)
+    network, size = detector.module, detector.config.input_size
+    base = work.baseline.module
+    assert isinstance(base, Stfpm)
+    pictures = work.pictures(size)
+    offset, count = len(pictures.normal), len(pictures.damaged)
+    wanted = work.outputs(network.teacher, lambda x: network.teacher(network.normalized(x)), size)
+
+    def baseline_maps(x: Tensor) -> list[Tensor]:
+        normalized = base.normalized(x)
+        return scale_maps(base.teacher(normalized), base.student(normalized))
+
+    maps = work.outputs(base, baseline_maps, size)
+
+    def loss(indices: Tensor) -> Tensor:
+        damaged = indices % count
+        taps = network.student(network.normalized(as_input(pictures.damaged[damaged.numpy()])))
+        own = scale_maps([tap[damaged + offset] for tap in wanted], taps)
+        distance = sum(((m - maps[i][damaged + offset]).square().mean() for i, m in enumerate(own)), torch.zeros(()))
+        result: Tensor = feature_loss(indices) + weight * distance
+        return result
+
+    return Examples(pictures.train, pictures.held_out, loss)
+
+
+def imitate_latents(detector: Detector, imitation: Imitation, work: Work) -> None:
+    """Train a VAE's encoder in place towards the baseline's posterior, on normals and damaged normals.
+
+    Loss: KL(baseline posterior || own posterior), summed over latents (closed form of two Gaussians).
+    """
+    effort = work.effort_of(imitation.epochs, imitation.learning_rate, imitation.label)
+    if effort.epochs == 0:
+        detector.module.eval()
+        return
+    encoder = _encoder(detector.module)
+    _imitate_latents(encoder, detector, effort, work)
+
+
+def _imitate_latents(encoder: VaeEncoder, detector: Detector, effort: Effort, work: Work) -> None:
+    size = detector.config.input_size
+    source = _encoder(work.baseline.module)
+    train, watch, images = _on_all(work, size)
+    wanted = work.outputs(source, lambda x: list(source.encode(x)), size)
+    encoder.to(memory_format=torch.channels_last)
+
+    def loss(indices: Tensor) -> Tensor:
+        own = encoder.encode(as_input(images[indices.numpy()]))
+        return latent_divergence(Latent(wanted[0][indices], wanted[1][indices]), own)
+
+    work.curves.append(fit(encoder, Examples(train, watch, loss), effort, work.progress))
+
+
+def latent_divergence(wanted: Latent, own: Latent) -> Tensor:
+    """KL(wanted || own) of diagonal Gaussians, summed over latents, mean over the batch."""
+    variance = (wanted.logvar - own.logvar).exp()
+    distance = (wanted.mu - own.mu).square() * (-own.logvar).exp()
+    return 0.5 * (variance + distance - 1 - (wanted.logvar - own.logvar)).sum(1).mean()
+
+
+def _encoder(module: nn.Module) -> VaeEncoder:
+    assert isinstance(module, Vae)
+    return module.encoder
+
+
+def tune_rounded(detector: Detector, step: Distill, work: Work) -> Detector:
+    """Quantization-aware training of the student (of a VAE: the encoder) under its present formats.
+
+    BatchNorm is folded on the fly with frozen statistics. Returns the float network; formats are
+    void and must be fitted again.
+    """
+    epochs = round(step.epochs * _ROUNDED_SHARE)
+    effort = work.effort_of(epochs, step.learning_rate / 10, "training under INT8")
+    module = rounded_copy(detector.module, detector.formats)
+    rounded = Detector(detector.family, detector.config, module)
+    if effort.epochs > 0 and epochs > 0:
+        if isinstance(module, Vae):
+            _imitate_latents(module.encoder, rounded, effort, work)
+        else:
+            _learn_student(rounded, effort, work)
+    return detector.with_module(rounded_copy(module, {}))

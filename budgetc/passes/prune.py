@@ -1,0 +1,154 @@
+"""Structured pruning: whole channels go, through BatchNorm, flatten and concatenation."""
+
+import copy
+from collections.abc import Iterator
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from budgetc.core.plan import Distill, Prune
+from budgetc.detectors.backbones import Backbone
+from budgetc.detectors.detector import Detector, as_input
+from budgetc.detectors.layers import ConvUnit, LinearUnit, units
+from budgetc.detectors.stfpm import Stfpm
+from budgetc.detectors.vae import Vae, VaeConfig
+from budgetc.errors import UsageError
+from budgetc.passes.imitate import Imitation, imitate_latents, imitate_taps, learn_student, tune_rounded
+from budgetc.passes.restore import restore_formats
+from budgetc.passes.work import Work
+
+_BATCHES = 8
+"""Batches of training pictures that settle BatchNorm statistics again."""
+
+
+def prune(detector: Detector, step: Prune, work: Work) -> Detector:
+    """The detector with `keep` of the channels of every group that no output depends on, fine-tuned.
+
+    Channels are ranked by the L2 norm of their folded weights over the whole coupled group.
+
+    Raises:
+        UsageError: the family is not known to this pass.
+    """
+    torch.manual_seed(work.seed)
+    module = copy.deepcopy(detector.module)
+    imitation = Imitation(step.epochs, step.learning_rate, "fine-tuning after pruning")
+    tuning = Distill(student=1.0, epochs=step.epochs, learning_rate=step.learning_rate)
+    result = detector.with_module(module)
+    match module, detector.module:
+        case Vae(), _:
+            module.decoder = None
+            if isinstance(detector.config, VaeConfig):
+                result = detector.with_module(module, detector.config.model_copy(update={"decoder": False}))
+            _narrow(module.encoder, step, detector.config.input_size)
+            _settle_norms(module.encoder, result, work)
+            imitate_latents(result, imitation, work)
+        case Stfpm(), Stfpm():
+            _prune_stfpm(module, detector, step, work)
+            learn_student(result, tuning, work)
+        case _:
+            raise UsageError(f"prune does not know detectors of family {detector.family}")
+    restored = restore_formats(result, detector, work)
+    if detector.quantization is None:
+        return restored
+    return restore_formats(tune_rounded(restored, tuning, work), detector, work)
+
+
+def _prune_stfpm(module: Stfpm, detector: Detector, step: Prune, work: Work) -> None:
+    _narrow(module.student, step, detector.config.input_size)
+    _settle_norms(module.student, detector, work)
+    teacher = module.teacher
+    if _is_plain(teacher):
+        _narrow(teacher, step, detector.config.input_size)
+        _settle_norms(teacher, detector, work)
+        effort = work.effort_of(step.epochs, step.learning_rate, "fine-tuning the pruned teacher")
+        imitate_taps(teacher, detector, effort, work)
+
+
+def _is_plain(network: Backbone) -> bool:
+    """Published ImageNet teachers keep their channels: distillation, not a few epochs, makes them smaller."""
+    return isinstance(network.stem, nn.Identity)
+
+
+def _narrow(network: nn.Module, step: Prune, size: tuple[int, int]) -> None:
+    """Remove channels in place, group by group."""
+    network.eval()
+    example = torch.zeros(1, 3, *size)
+    for name in [name for name, _ in _prunable(network)]:
+        layer = network.get_submodule(name)
+        channels = _outputs(layer)
+        keep = max(step.round_to, round(channels * step.keep / step.round_to) * step.round_to)
+        if keep >= channels or _feeds_output(network, name, example):
+            continue
+        group = _group(network, layer, list(range(channels)), example)
+        order = _importance(group, channels).argsort().tolist()
+        _group(network, layer, sorted(order[: channels - keep]), example).prune()
+
+
+def _prunable(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """One layer of every unit with a weight of its own; depthwise layers follow their neighbors."""
+    for name, unit in units(network):
+        if isinstance(unit, ConvUnit) and unit.conv.groups == 1:
+            yield f"{name}.conv", unit.conv
+        elif isinstance(unit, LinearUnit) and not unit.head:
+            yield f"{name}.linear", unit.linear
+
+
+def _group(network: nn.Module, layer: nn.Module, indexes: list[int], example: Tensor) -> "tp.Group":
+    graph = tp.DependencyGraph().build_dependency(network, example_inputs=example, forward_fn=_forward)
+    function = tp.prune_conv_out_channels if isinstance(layer, nn.Conv2d) else tp.prune_linear_out_channels
+    return graph.get_pruning_group(layer, function, idxs=indexes)
+
+
+def _forward(network: nn.Module, example: Tensor) -> list[Tensor]:
+    outputs = network.encode(example) if hasattr(network, "encode") else network(example)
+    return list(outputs)
+
+
+def _feeds_output(network: nn.Module, name: str, example: Tensor) -> bool:
+    """Whether removing a channel of this layer would change the shape of an output."""
+    with torch.no_grad():
+        before = [output.shape for output in _forward(network, example)]
+    trial = copy.deepcopy(network)
+    _group(trial, trial.get_submodule(name), [0], example).prune()
+    with torch.no_grad():
+        return [output.shape for output in _forward(trial, example)] != before
+
+
+def _importance(group: "tp.Group", channels: int) -> Tensor:
+    """(channels,) squared L2 norm over every layer of the group that produces these channels."""
+    total = torch.zeros(channels)
+    for dependency, indexes in group:
+        layer = dependency.target.module
+        produces = dependency.handler in (tp.prune_conv_out_channels, tp.prune_linear_out_channels)
+        if produces and isinstance(layer, (nn.Conv2d, nn.Linear)) and len(indexes) == channels:
+            total += layer.weight.detach()[indexes].flatten(1).square().sum(1)
+        elif isinstance(layer, nn.BatchNorm2d) and len(indexes) == channels:
+            total += layer.weight.detach()[indexes].square()
+    return total
+
+
+def _outputs(layer: nn.Module) -> int:
+    assert isinstance(layer, (nn.Conv2d, nn.Linear))
+    return layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features
+
+
+@torch.no_grad()
+def _settle_norms(network: nn.Module, detector: Detector, work: Work) -> None:
+    """BatchNorm statistics of the narrower network, from training normals."""
+    norms = [child for child in network.modules() if isinstance(child, nn.BatchNorm2d)]
+    if not norms or work.effort == 0:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    pictures = work.pictures(detector.config.input_size)
+    for part in pictures.train.split(32)[:_BATCHES]:
+        image = as_input(pictures.normal[part.numpy()])
+        module = detector.module
+        _forward(network, module.normalized(image) if isinstance(module, Stfpm) else image)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()

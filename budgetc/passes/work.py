@@ -1,0 +1,70 @@
+"""What a pass works with beside the detector and its step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from budgetc.detectors.detector import Detector
+from budgetc.training.features import outputs_of
+from budgetc.training.loop import Curve, Effort, Progress, silent
+from budgetc.training.pictures import Pictures
+
+Size = tuple[int, int]
+
+
+class OutputCache:
+    """Outputs of frozen networks, kept for the few that were used last."""
+
+    def __init__(self, keep: int = 4) -> None:
+        self._keep = keep
+        self._entries: dict[tuple[int, str], tuple[nn.Module, list[Tensor]]] = {}
+
+    def get(self, owner: nn.Module, name: str, compute: Callable[[], list[Tensor]]) -> list[Tensor]:
+        """The outputs of `owner` over the pictures called `name`; computed on the first call."""
+        key = (id(owner), name)
+        if key not in self._entries:
+            # The entry holds its owner, so that the id cannot be given to another module.
+            self._entries[key] = (owner, compute())
+            while len(self._entries) > self._keep:
+                del self._entries[next(iter(self._entries))]
+        return self._entries[key][1]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Data, effort and memory that all passes of a compilation share."""
+
+    pictures: Callable[[Size], Pictures]
+    """Training normals at an input size."""
+    calibration: Callable[[Size], NDArray[np.uint8]]
+    """Calibration normals at an input size, (n, 3, height, width)."""
+    baseline: Detector
+    """The unchanged detector: what distillation imitates."""
+    weight_levels: int
+    """INT8 weights span +-this many steps on the target."""
+    effort: float
+    """Share of a step's epochs that is trained; 0 builds the bare structure, for its price."""
+    seed: int
+    cache: OutputCache
+    trained: dict[str, nn.Module] = field(default_factory=dict)
+    """Networks that several candidates share, by fingerprint of how they were trained."""
+    curves: list[Curve] = field(default_factory=list)
+    """What each training of the current step did; the caller empties it."""
+    progress: Progress = silent
+
+    def effort_of(self, epochs: int, learning_rate: float, label: str) -> Effort:
+        """The settings of a step, scaled to the present rung."""
+        scaled = round(epochs * self.effort) if self.effort == 0 else max(1, round(epochs * self.effort))
+        return Effort(scaled, learning_rate, self.seed, patience=max(4, scaled // 3), label=label)
+
+    def outputs(self, owner: nn.Module, network: Callable[[Tensor], list[Tensor]], size: Size) -> list[Tensor]:
+        """Outputs of a frozen network over normal and then damaged pictures, (n + m, ...) each."""
+        pictures = self.pictures(size)
+
+        def compute() -> list[Tensor]:
+            return outputs_of(network, np.concatenate([pictures.normal, pictures.damaged]))
+
+        return self.cache.get(owner, f"all at {size}", compute)

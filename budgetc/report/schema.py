@@ -1,0 +1,187 @@
+"""`report.json` and `artifact.json` as types: these models are the file formats."""
+
+from typing import Literal
+
+from budgetc.core.budget import Budget
+from budgetc.core.frozen import Frozen
+from budgetc.core.measurement import Measurement
+from budgetc.core.plan import Plan
+from budgetc.core.target import Target
+from budgetc.core.verdict import Verdict
+
+SCHEMA_VERSION = 1
+Fate = Literal["chosen", "finalist", "trained", "discarded", "not needed", "failed"]
+
+
+class StepRecord(Frozen):
+    """What one step of a candidate's plan did."""
+
+    step: str
+    """Title of the step, or `baseline`."""
+    seconds: float
+    parameters: int
+    """Weights of the deployed part after the step."""
+    training_loss: float | None = None
+    held_out_loss: float | None = None
+    epochs: int = 0
+    note: str = ""
+
+
+class CandidateRecord(Frozen):
+    """One structure the search saw, whatever became of it."""
+
+    id: str
+    plan: Plan
+    fate: Fate
+    reason: str
+    """Why it was discarded, trained or chosen: one sentence."""
+    artifact_size: int | None
+    """Bytes of all deployed files, exact before any training."""
+    screened: tuple[Measurement, ...] = ()
+    """Latency and memory of the untrained structure, one process, short."""
+    auroc: dict[str, float] = {}
+    """Rung -> AUROC on the selection split."""
+    trail: tuple[StepRecord, ...] = ()
+
+
+class CategoryQuality(Frozen):
+    """AUROC of one product."""
+
+    category: str
+    good: int
+    bad: int
+    auroc: Measurement | None
+    """None with fewer than 10 good or 10 bad images: insufficient data."""
+
+
+class DefectRecall(Frozen):
+    """How many anomalies of one type lie above the threshold."""
+
+    defect: str
+    found: int
+    of: int
+
+
+class Quality(Frozen):
+    """How well a deployed file tells anomalies from normals, on one split."""
+
+    split: str
+    auroc_mean: Measurement
+    auroc_worst: Measurement
+    auroc_pooled: Measurement
+    categories: tuple[CategoryQuality, ...]
+    threshold: float
+    false_positive_rate: Measurement
+    """Normals above the threshold; the threshold comes from calibration normals."""
+    recall: tuple[DefectRecall, ...]
+    aupro: Measurement | None = None
+
+
+class Subject(Frozen):
+    """Baseline or artifact: its files and everything measured on it."""
+
+    files: dict[str, int]
+    """Deployed file -> bytes."""
+    parameters: int
+    measurements: tuple[Measurement, ...]
+    """Full protocol: latency per percentile and stage, memory of load and run, size."""
+    quality: Quality
+
+
+class Comparison(Frozen):
+    """Artifact against baseline, interleaved or paired: ratios below 1 are better, except AUROC."""
+
+    size_ratio: Measurement
+    latency_p50_ratio: Measurement
+    model_memory_ratio: Measurement
+    """Memory above interpreter and runtime."""
+    auroc_loss: Measurement
+    """Baseline AUROC - artifact AUROC on the same images."""
+
+
+class SearchSummary(Frozen):
+    """What the search did."""
+
+    enumerated: int
+    discarded_untrained: int
+    trained: int
+    trainings: int
+    """Training runs, all rungs counted."""
+    stopped_because: str
+    near_ties: tuple[str, ...] = ()
+    """Ids that would have been chosen with a slightly other measurement."""
+
+
+class Environment(Frozen):
+    """Where it ran."""
+
+    budgetc: str
+    python: str
+    platform: str
+    cpu: str
+    cpu_features: tuple[str, ...]
+    packages: dict[str, str]
+
+
+class Report(Frozen):
+    """Everything a person needs to trust, check and repeat the choice."""
+
+    schema_version: Literal[1] = 1
+    complete: bool
+    """False when the run was stopped: then nothing in it is compliant."""
+    created: str
+    """UTC, ISO 8601."""
+    command: str
+    """The line that reproduces it."""
+    inputs: dict[str, str]
+    """Model, budget, target, data, recipes -> sha256."""
+    outputs: dict[str, str]
+    """Files of the artifact -> sha256."""
+    environment: Environment
+    budget: Budget
+    target: Target
+    detector: str
+    verdict: Verdict | None
+    chosen: str | None
+    why: str
+    """Why this candidate, in one or two sentences."""
+    advice: tuple[str, ...] = ()
+    """What to relax or add when nothing complies."""
+    baseline: Subject
+    artifact: Subject | None
+    comparison: Comparison | None
+    search: SearchSummary
+    candidates: tuple[CandidateRecord, ...]
+    confirmation_uses: int
+    """How often this confirmation split was opened in this store, this time included."""
+    splits: dict[str, dict[str, int]]
+    """Split -> good, bad, groups."""
+    warnings: tuple[str, ...] = ()
+    seconds: float
+
+
+class Preprocessing(Frozen):
+    """How a picture becomes the input of the graph; the same function in training and on the device."""
+
+    height: int
+    width: int
+    resize: Literal["pillow-bilinear"] = "pillow-bilinear"
+    color: Literal["rgb"] = "rgb"
+    scale: Literal["0..1"] = "0..1"
+
+
+class ArtifactSpec(Frozen):
+    """`artifact.json`: what a runtime needs beside the graph."""
+
+    schema_version: Literal[1] = 1
+    detector: str
+    model: str = "model.onnx"
+    model_sha256: str
+    input: str = "image"
+    score: str = "score"
+    map: str | None = None
+    """Name of the anomaly map output, where there is one."""
+    preprocessing: Preprocessing
+    threshold: float
+    """Anomalous when score > threshold."""
+    threads: int

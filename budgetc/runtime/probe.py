@@ -1,0 +1,142 @@
+"""A process that scores and is measured: `python -m budgetc.runtime.probe DIR IMAGE...`.
+
+One JSON object a line. It greets with `{"runtime": ..., "pid": ...}` and answers each command on stdin:
+
+    {"do": "warm", "calls": n}            {"total_ms": [...]}
+    {"do": "time", "calls": n, "first": i}  {"decode_ms": [...], "graph_ms": [...], "post_ms": [...], "total_ms": [...]}
+    {"do": "memory", "calls": n}          {"base": bytes, "load": bytes, "run": bytes}; the first command or none
+    {"do": "quit"}                        the end; so is a closed stdin
+
+What goes wrong is answered by `{"error": sentence, "kind": name of the class in budgetc.errors}`.
+The artifact is loaded by the first command, so that memory can be read before.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any, Sequence
+
+from budgetc import errors
+from budgetc.runtime.artifact import RUNTIME, Artifact, load_artifact
+
+_STAGES = ("decode_ms", "graph_ms", "post_ms", "total_ms")
+
+
+class Probe:
+    """One artifact and the images it is measured with."""
+
+    def __init__(self, directory: Path, images: Sequence[Path]) -> None:
+        self.directory = directory
+        self.images = images
+        self._loaded: Artifact | None = None
+        self._encoded: list[bytes] = []
+
+    def answer(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one command."""
+        do, calls = command.get("do"), int(command.get("calls", 1))
+        if do == "warm":
+            return {"total_ms": self.time(calls, 0)["total_ms"]}
+        if do == "time":
+            return dict(self.time(calls, int(command.get("first", 0))))
+        if do == "memory":
+            return dict(self.memory(calls))
+        raise errors.UsageError(f"unknown command {do!r}; expected warm, time, memory or quit")
+
+    def time(self, calls: int, first: int) -> dict[str, list[float]]:
+        """Milliseconds of each call, from encoded bytes to the judged score, starting at image `first`."""
+        artifact = self._load()
+        if not self._encoded:
+            self._encoded = [path.read_bytes() for path in self.images]
+        stamps = []
+        gc.disable()  # its pauses belong to the measuring, not to the detector
+        try:
+            for call in range(first, first + calls):
+                data = self._encoded[call % len(self._encoded)]
+                start = perf_counter_ns()
+                inputs = artifact.prepare(data)
+                decoded = perf_counter_ns()
+                outputs = artifact.run(inputs)
+                ran = perf_counter_ns()
+                artifact.judge(outputs)
+                stamps.append((start, decoded, ran, perf_counter_ns()))
+        finally:
+            gc.enable()
+        spans = [(b - a, c - b, d - c, d - a) for a, b, c, d in stamps]
+        return {stage: [span[i] / 1e6 for span in spans] for i, stage in enumerate(_STAGES)}
+
+    def memory(self, calls: int) -> dict[str, int]:
+        """Bytes resident: before loading, at most while loading, at most while scoring `calls` images."""
+        if self._loaded is not None:
+            raise errors.UsageError("memory must be the first command: the artifact is already loaded")
+        base = _status("VmRSS")
+        _reset_peak()
+        artifact = self._load()
+        load = _status("VmHWM")
+        _reset_peak()
+        for call in range(calls):
+            artifact.score(self.images[call % len(self.images)])
+        return {"base": base, "load": load, "run": _status("VmHWM")}
+
+    def _load(self) -> Artifact:
+        if self._loaded is None:
+            self._loaded = load_artifact(self.directory)
+        return self._loaded
+
+
+def _status(field: str) -> int:
+    """Bytes of a field of /proc/self/status."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            for line in file:
+                if line.startswith(field + ":"):
+                    return int(line.split()[1]) * 1024
+    except OSError as error:
+        raise _unmeasurable(f"/proc/self/status cannot be read ({error.strerror})") from error
+    raise _unmeasurable(f"/proc/self/status has no {field}")
+
+
+def _reset_peak() -> None:
+    try:
+        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+            file.write("5")
+    except OSError as error:
+        raise _unmeasurable(f"/proc/self/clear_refs cannot be written ({error.strerror})") from error
+
+
+def _unmeasurable(found: str) -> errors.TargetUnreachable:
+    return errors.TargetUnreachable(
+        f"{found}: peak memory needs Linux with the usual /proc; measure on such a machine, "
+        "or remove peak_memory from the limits"
+    )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Answer commands from stdin until it closes."""
+    # Replies get stdout for themselves: what a library prints must not break the protocol.
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    probe = Probe(Path(arguments[0]), [Path(image) for image in arguments[1:]])
+    _send(replies, {"runtime": RUNTIME, "pid": os.getpid()})
+    for line in sys.stdin:
+        command = json.loads(line)
+        if command.get("do") == "quit":
+            return
+        try:
+            reply = probe.answer(command)
+        except errors.BudgetcError as error:
+            reply = {"error": str(error), "kind": type(error).__name__}
+        _send(replies, reply)
+
+
+def _send(stream: Any, reply: dict[str, Any]) -> None:
+    stream.write(json.dumps(reply) + "\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

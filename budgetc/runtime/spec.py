@@ -1,0 +1,126 @@
+"""`artifact.json` read with explicit checks: the library that writes it need not be on the device."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any, Mapping
+
+from budgetc import errors
+
+SCHEMA_VERSION = 1
+MAX_SIDE = 16_384
+_ONLY_VALUE = {"resize": "pillow-bilinear", "color": "rgb", "scale": "0..1"}
+_AGAIN = "compile the detector again, or copy the whole artifact again"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a runtime needs beside the graph: names, input size, threshold, threads."""
+
+    detector: str
+    model: str
+    """File of the graph, beside `artifact.json`."""
+    model_sha256: str
+    input: str
+    score: str
+    map: str | None
+    height: int
+    width: int
+    threshold: float
+    """Anomalous when score > threshold."""
+    threads: int
+
+
+def read_spec(path: Path) -> Spec:
+    """Parse and check the `artifact.json` at `path`.
+
+    Raises:
+        InputRejected: missing, not JSON, of another schema version, or a field is missing, unknown or wrong.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise errors.InputRejected(f"{path}: not found; an artifact is a directory with artifact.json") from error
+    except (OSError, ValueError) as error:
+        raise errors.InputRejected(f"{path}: cannot be read as JSON ({error}); {_AGAIN}") from error
+    return parse_spec(raw, str(path))
+
+
+def parse_spec(raw: object, where: str = "artifact.json") -> Spec:
+    """Check the fields of an artifact's specification; `where` names it in errors.
+
+    Raises:
+        InputRejected: another schema version, or a field is missing, unknown or wrong.
+    """
+    fields = _Fields(raw, where)
+    version = fields.take("schema_version", (int,), 1)
+    if version != SCHEMA_VERSION:
+        advice = "compile again, or use the budgetc that wrote it"
+        raise errors.InputRejected(
+            f"{where}: schema_version {version}, but this budgetc reads version {SCHEMA_VERSION}; {advice}"
+        )
+    picture = _Fields(fields.take("preprocessing", (dict,)), f"{where}: preprocessing")
+    for name, value in _ONLY_VALUE.items():
+        if picture.take(name, (str,), value) != value:
+            picture.refuse(name, repr(value))
+    spec = Spec(
+        detector=fields.take("detector", (str,)),
+        model=fields.take("model", (str,), "model.onnx"),
+        model_sha256=fields.take("model_sha256", (str,)),
+        input=fields.take("input", (str,), "image"),
+        score=fields.take("score", (str,), "score"),
+        map=fields.take("map", (str, type(None)), None),
+        height=picture.within("height", MAX_SIDE),
+        width=picture.within("width", MAX_SIDE),
+        threshold=float(fields.take("threshold", (int, float))),
+        threads=fields.within("threads", 256),
+    )
+    picture.refuse_rest()
+    fields.refuse_rest()
+    if not isfinite(spec.threshold):
+        fields.refuse("threshold", "a finite number")
+    if Path(spec.model).name != spec.model:
+        fields.refuse("model", "the name of a file beside artifact.json, without a directory")
+    return spec
+
+
+class _Fields:
+    """A JSON object whose fields are taken one by one; what nobody took is an error."""
+
+    def __init__(self, raw: object, where: str) -> None:
+        if not isinstance(raw, Mapping):
+            raise errors.InputRejected(f"{where}: expected an object, found {type(raw).__name__}; {_AGAIN}")
+        self.raw, self.where = dict(raw), where
+        self.taken: set[str] = set()
+
+    def take(self, name: str, types: tuple[type, ...], *default: Any) -> Any:
+        """The field, or its default; refused when absent without a default or of another type."""
+        self.taken.add(name)
+        if name not in self.raw:
+            if default:
+                return default[0]
+            raise errors.InputRejected(f"{self.where}: field '{name}' is missing; {_AGAIN}")
+        value = self.raw[name]
+        if not isinstance(value, types) or isinstance(value, bool):
+            self.refuse(name, " or ".join("null" if kind is type(None) else kind.__name__ for kind in types))
+        return value
+
+    def within(self, name: str, most: int) -> int:
+        """An integer from 1 to `most`."""
+        value: int = self.take(name, (int,))
+        if not 1 <= value <= most:
+            self.refuse(name, f"1 to {most}")
+        return value
+
+    def refuse(self, name: str, expected: str) -> None:
+        """Say what the field holds and what it should hold."""
+        raise errors.InputRejected(f"{self.where}: {name} is {self.raw.get(name)!r}, expected {expected}; {_AGAIN}")
+
+    def refuse_rest(self) -> None:
+        """A field that this version does not know may change the meaning of the others."""
+        unknown = sorted(set(self.raw) - self.taken)
+        if unknown:
+            raise errors.InputRejected(f"{self.where}: unknown field {', '.join(unknown)}; {_AGAIN}")

@@ -1,0 +1,1 @@
+"""What a run keeps on disk: the run directory, its log and results, and how OUT appears."""

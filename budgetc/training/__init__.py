@@ -1,0 +1,1 @@
+"""Training: one loop, cached teacher outputs, images to learn from."""
