@@ -4,7 +4,19 @@ The public names load what they need when they are first used, so that `import b
 loads neither torch nor the compiler.
 """
 
-from typing import TYPE_CHECKING, List
+TYPE_CHECKING = False  # type checkers take it for true; importing it from `typing` would cost most of the time here
+
+__all__ = ["Report", "__version__", "compile", "evaluate", "load_artifact", "measure", "plan"]
+
+# Public name -> module and name in it; the type checker reads the same below.
+_HOMES = {
+    "Report": ("budgetc.report.schema", "Report"),
+    "compile": ("budgetc.compiler", "compile_detector"),
+    "evaluate": ("budgetc.compiler", "evaluate_detector"),
+    "load_artifact": ("budgetc.runtime.artifact", "load_artifact"),
+    "measure": ("budgetc.compiler", "measure_file"),
+    "plan": ("budgetc.compiler", "plan_detector"),
+}
 
 if TYPE_CHECKING:
     from budgetc.compiler import compile_detector as compile
@@ -15,35 +27,23 @@ if TYPE_CHECKING:
     from budgetc.runtime.artifact import load_artifact
 
     __version__: str
+else:  # hidden from the type checker, which would take any misspelt name for one that this provides
 
-__all__ = ["Report", "__version__", "compile", "evaluate", "load_artifact", "measure", "plan"]
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
 
-# Public name -> module and name in it; the same as above, for the interpreter.
-_HOMES = {
-    "Report": ("budgetc.report.schema", "Report"),
-    "compile": ("budgetc.compiler", "compile_detector"),
-    "evaluate": ("budgetc.compiler", "evaluate_detector"),
-    "load_artifact": ("budgetc.runtime.artifact", "load_artifact"),
-    "measure": ("budgetc.compiler", "measure_file"),
-    "plan": ("budgetc.compiler", "plan_detector"),
-}
+            value = version("budgetc")
+        elif name in _HOMES:
+            from importlib import import_module
 
-
-def __getattr__(name: str) -> object:
-    if name == "__version__":
-        from importlib.metadata import version
-
-        value: object = version("budgetc")
-    elif name in _HOMES:
-        from importlib import import_module
-
-        module, attribute = _HOMES[name]
-        value = getattr(import_module(module), attribute)
-    else:
-        raise AttributeError(f"module 'budgetc' has no attribute {name!r}; it offers {', '.join(__all__)}")
-    globals()[name] = value
-    return value
+            module, attribute = _HOMES[name]
+            value = getattr(import_module(module), attribute)
+        else:
+            raise AttributeError(f"module 'budgetc' has no attribute {name!r}; it offers {', '.join(__all__)}")
+        globals()[name] = value
+        return value
 
 
-def __dir__() -> List[str]:
+def __dir__() -> "list[str]":
     return sorted({*globals(), *__all__})

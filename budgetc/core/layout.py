@@ -7,6 +7,8 @@ REPORT_MARKDOWN = "report.md"
 DEVICE_SCRIPT = "device/score.py"
 DEVICE_CONFIG = "device/config.json"
 
+DEPLOYED = (MODEL, ARTIFACT)
+"""What the detector is, and so what counts as its size. `device/` is the runtime's script, the same for all."""
 REPORT_FILES = frozenset({REPORT_JSON, REPORT_MARKDOWN})
 """Written for people and gates; never deployed."""
 ARTIFACT_FILES = frozenset({MODEL, ARTIFACT, DEVICE_SCRIPT, DEVICE_CONFIG})

@@ -1,6 +1,7 @@
 """Numbers with a unit: written `25 ms` in YAML, a plain float or int inside."""
 
 import re
+from math import isinf
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PlainSerializer
@@ -18,11 +19,15 @@ def _parse(value: object, units: dict[str, float], example: str) -> float:
     if match is None or match[2] not in units:
         known = ", ".join(units)
         raise ValueError(f"expected a number with one of the units {known}, found {value!r}")
-    return float(match[1]) * units[match[2]]
+    found = float(match[1]) * units[match[2]]
+    if isinf(found):
+        raise ValueError(f"expected a finite number such as '{example}', found {value!r}")
+    return found
 
 
 def _written(value: float, unit: str) -> str:
-    return f"{value:.12g} {unit}"
+    """Every digit, so that a budget read back from a report is the same budget."""
+    return f"{repr(value).removesuffix('.0')} {unit}"
 
 
 def parse_milliseconds(value: object) -> float:

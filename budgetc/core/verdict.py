@@ -53,6 +53,7 @@ def judge_ceiling(limit: str, bound: float, unit: str, found: Measurement | None
         return _unmeasured(limit, bound, unit, f"{found.kind}, but the budget accepts only {evidence} evidence")
     upper = found.value if found.upper is None else found.upper
     lower = found.value if found.lower is None else found.lower
+    outcome: Outcome
     if upper <= bound:
         outcome, reason = "pass", "the upper bound keeps the limit"
     elif lower > bound:
@@ -69,6 +70,9 @@ def judge_floor(limit: str, bound: float, found: Measurement | None, certify: bo
     """A value that must reach `bound`; `certify` asks its lower bound to reach it too."""
     if found is None:
         return _unmeasured(limit, bound, "1", "nothing measured it")
+    if _STRENGTH[found.kind] < _STRENGTH["emulated"]:
+        return _unmeasured(limit, bound, "1", f"{found.kind}, but quality counts only where images were scored")
+    outcome: Outcome
     certified = found.lower is not None and found.lower >= bound
     broken = found.upper is not None and found.upper < bound
     if certify and not certified and not broken:
@@ -98,14 +102,20 @@ def judge(budget: Budget, found: Mapping[str, Measurement], baseline_auroc: floa
         if bound is not None:
             verdicts.append(judge_ceiling(name, bound, units[name], found.get(name), budget.evidence))
     if limits.auroc is not None:
-        floor = auroc_floor(limits.auroc, baseline_auroc)
-        verdicts.append(judge_floor("auroc", floor, found.get("auroc"), limits.auroc.policy == "bound"))
+        verdicts.append(_judge_auroc(limits.auroc, found.get("auroc"), baseline_auroc))
         if limits.auroc.policy == "noninferior" and limits.auroc.max_drop is not None:
             drop = limits.auroc.max_drop
             verdicts.append(judge_ceiling("auroc_loss", drop, "1", found.get("auroc_loss"), "measured"))
     if limits.aupro is not None:
         verdicts.append(judge_floor("aupro", limits.aupro.min, found.get("aupro"), certify=False))
     return Verdict(overall=_overall(verdicts), limits=tuple(verdicts))
+
+
+def _judge_auroc(limit: AurocLimit, found: Measurement | None, baseline_auroc: float | None) -> LimitVerdict:
+    floor = auroc_floor(limit, baseline_auroc)
+    if limit.max_drop is not None and baseline_auroc is None:
+        return _unmeasured("auroc", floor, "1", "max_drop compares with the baseline, whose AUROC is not known")
+    return judge_floor("auroc", floor, found, limit.policy == "bound")
 
 
 def _overall(verdicts: list[LimitVerdict]) -> Overall:

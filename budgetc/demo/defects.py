@@ -23,7 +23,7 @@ def draw(defect: Defect, surface: NDArray[np.uint8], rng: np.random.Generator, *
     the same for every contrast. Pixels outside the mask keep their value.
     """
     before = surface.astype(np.float64)
-    depth = contrast * rng.uniform(0.6, 1.4)
+    depth = contrast * rng.uniform(0.7, 1.3)
     match defect:
         case "scratch":
             after, opacity = _scratch(before, rng, depth)
@@ -55,7 +55,7 @@ def _scratch(before: Gray, rng: np.random.Generator, depth: float) -> tuple[Gray
     burr = _stroke(before.shape, line + size * along[::-1] * (1, -1), half_width, pressure)
     sign = 1 if rng.random() < 0.6 else -1
     step = sign * depth * _reach(before)
-    return before + step * (groove - 0.4 * np.clip(burr - groove, 0, 1)), np.maximum(groove, 0.4 * burr)
+    return _toned(before, step * (groove - 0.4 * np.clip(burr - groove, 0, 1))), np.maximum(groove, 0.4 * burr)
 
 
 def _stain(before: Gray, rng: np.random.Generator, depth: float) -> tuple[Gray, Gray]:
@@ -65,11 +65,11 @@ def _stain(before: Gray, rng: np.random.Generator, depth: float) -> tuple[Gray, 
     feather = rng.uniform(1.0, 2.5)
     opacity = np.clip(0.5 - edge / (2 * feather), 0, 1)
     rim = np.exp(-(((edge + feather) / feather) ** 2))
-    dulled = ndimage.gaussian_filter(before, 1.0)
-    film = before + min(0.5 * depth, 0.8) * (dulled - before)
-    sign = -1 if rng.random() < 0.7 else 0.8
-    tone = sign * depth * 0.55 * _reach(before) * (0.8 + 0.35 * rim)
-    return before + opacity * (film + tone - before), opacity
+    cover = np.clip(depth * (0.4 + 0.06 * _busyness(before)), 0, 0.8)
+    film = before + cover * (ndimage.gaussian_filter(before, 1.3) - before)
+    sign = -1 if rng.random() < 0.7 else 1
+    tone = sign * depth * 0.5 * _reach(before) * (0.8 + 0.35 * rim)
+    return before + opacity * (_toned(film, tone) - before), opacity
 
 
 def _hole(before: Gray, rng: np.random.Generator, depth: float) -> tuple[Gray, Gray]:
@@ -81,14 +81,14 @@ def _hole(before: Gray, rng: np.random.Generator, depth: float) -> tuple[Gray, G
     light = rng.uniform(-0.9, -0.3)
     slope_y, slope_x = np.gradient(edge)
     towards = np.clip(slope_y * np.sin(light) + slope_x * np.cos(light), -1, 1)
-    floor = before.min() + 0.25 * (np.median(before) - before.min()) - 12 * towards
-    share = min(0.7 * depth, 1.0)
-    lit = 0.45 * depth * _reach(before) * lip * np.clip(-towards, 0, 1)
-    return before + share * inside * np.minimum(floor - before, 0) + lit, np.maximum(inside, 0.6 * lip)
+    floor = before.min() + 0.1 * (np.median(before) - before.min()) - 12 * towards
+    share = min(1.2 * depth, 1.0)
+    lit = 0.3 * depth * _reach(before) * lip * np.clip(-towards, 0, 1)
+    return _toned(before + share * inside * np.minimum(floor - before, 0), lit), np.maximum(inside, 0.6 * lip)
 
 
 def _cut(before: Gray, rng: np.random.Generator, depth: float) -> tuple[Gray, Gray]:
-    """A piece cut out and put back turned, with the dark gap of the knife along part of its edge."""
+    """A piece cut out and put back turned: a little sunk, the dark gap of the knife around it."""
     side, size = min(before.shape), _size(before)
     radius = round(size * side * rng.uniform(0.15, 0.22))
     row, column = (int(v) for v in rng.integers(radius, side - radius, 2))
@@ -100,9 +100,18 @@ def _cut(before: Gray, rng: np.random.Generator, depth: float) -> tuple[Gray, Gr
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     edge = np.maximum(np.abs(u), np.abs(v) / stretch) - 0.68 * radius
     opacity = np.clip(0.5 - edge, 0, 1)
-    gap = np.clip(0.5 + 0.5 * size - np.abs(edge), 0, 1) * np.clip(0.5 + (u * np.sign(rng.random() - 0.5) + v) / radius, 0, 1)
+    gap = np.clip(0.5 + 0.5 * size - np.abs(edge), 0, 1) * np.clip(
+        0.9 + (u * np.sign(rng.random() - 0.5) + v) / radius, 0, 1
+    )
     cut = before + opacity * (piece - before)
-    return cut - gap * depth * 0.7 * _reach(before), np.maximum(opacity, gap)
+    sunk = -depth * _reach(before) * (0.8 * gap + 0.15 * opacity)
+    return _toned(cut, sunk), np.maximum(opacity, gap)
+
+
+def _toned(surface: Gray, change: Gray) -> Gray:
+    """`surface` made lighter or darker by about `change` gray levels, short of white and black as a lens shows them."""
+    goal = np.where(change > 0, 240.0, 15.0)
+    return np.asarray(surface + (1 - np.exp(-np.abs(change) / 100)) * (goal - surface))
 
 
 def _busyness(surface: Gray) -> float:
@@ -112,7 +121,7 @@ def _busyness(surface: Gray) -> float:
 
 def _reach(surface: Gray) -> float:
     """Gray levels that one unit of contrast means: what can just be seen on a busy surface shouts on a plain one."""
-    return 16.0 + 2.0 * _busyness(surface)
+    return 33.0 + 12.0 * _busyness(surface)
 
 
 def _size(surface: Gray) -> float:

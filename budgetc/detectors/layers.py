@@ -69,7 +69,7 @@ class Unit(nn.Module):
 class ConvUnit(Unit):
     """Convolution, optional BatchNorm, activation: (b, in, h, w) -> (b, out, h', w')."""
 
-    def __init__(  # noqa: PLR0913 - a convolution has this many settings
+    def __init__(
         self,
         inputs: int,
         outputs: int,

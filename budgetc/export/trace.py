@@ -48,7 +48,10 @@ def trace(part: nn.Module, size: tuple[int, int], target: Target) -> onnx.ModelP
             part, (torch.zeros(1, 3, *size),), buffer, dynamo=False, opset_version=target.max_opset,
             input_names=[INPUT_NAME], output_names=list(names),
         )  # fmt: skip
-    model, same = onnxsim.simplify(onnx.load_model_from_string(buffer.getvalue()))
+    # Merging equal weights would make the bytes depend on their values: an untrained price must be exact.
+    model, same = onnxsim.simplify(
+        onnx.load_model_from_string(buffer.getvalue()), skipped_optimizers=["eliminate_duplicate_initializer"]
+    )
     if not same:
         raise BudgetcError("onnxsim changed what the graph computes; please report this with the detector's config")
     return model

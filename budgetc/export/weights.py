@@ -19,12 +19,20 @@ def store_integers(model: onnx.ModelProto) -> int:
         axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
         integers = _quantized(*(values[name] for name in node.input[:3]), axis=axis)
         graph.initializer.append(numpy_helper.from_array(integers, node.output[0]))
-        for reader in graph.node:
-            if reader.op_type == "DequantizeLinear" and reader.input[0] == node.output[0]:
-                del reader.input[2]  # weights are symmetric: an absent zero point is 0
+        _share_zero_point(graph, node, values[node.input[2]].shape)
         graph.node.remove(node)
         stored += 1
     return stored
+
+
+def _share_zero_point(graph: onnx.GraphProto, quantizer: onnx.NodeProto, shape: tuple[int, ...]) -> None:
+    """Weights are symmetric, so one vector of zeros serves all of one width (QGemm insists on having it)."""
+    name = f"zeros{shape}"
+    if name not in {tensor.name for tensor in graph.initializer}:
+        graph.initializer.append(numpy_helper.from_array(np.zeros(shape, np.int8), name))
+    for reader in graph.node:
+        if reader.op_type == "DequantizeLinear" and reader.input[0] == quantizer.output[0]:
+            reader.input[2] = name
 
 
 def own_activation_formats(model: onnx.ModelProto) -> None:
@@ -45,7 +53,7 @@ def own_activation_formats(model: onnx.ModelProto) -> None:
 
 
 def _quantized(weight: np.ndarray, scale: np.ndarray, zero: np.ndarray, *, axis: int) -> np.ndarray:
-    if scale.ndim == 1 and scale.size > 1 or scale.ndim == 1 and weight.shape[axis] == scale.size:
+    if (scale.ndim == 1 and scale.size > 1) or (scale.ndim == 1 and weight.shape[axis] == scale.size):
         shape = [1] * weight.ndim
         shape[axis] = -1
         scale, zero = scale.reshape(shape), zero.reshape(shape)

@@ -9,6 +9,7 @@ import io
 import os
 import stat
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -51,15 +52,18 @@ def _read_regular(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputRejected(f"{path}: cannot be opened as a model ({reason})") from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             raise InputRejected(f"{path}: is a directory, expected a model file such as model.pt")
         if not stat.S_ISREG(status.st_mode):
             raise InputRejected(f"{path}: is not a regular file (FIFO, socket or device), expected a model file")
         if status.st_size > MAX_FILE_BYTES:
             raise InputRejected(f"{path}: {status.st_size} bytes, at most {MAX_FILE_BYTES} are read")
-        data = file.read(MAX_FILE_BYTES + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(MAX_FILE_BYTES)
+    finally:
+        os.close(descriptor)
     if not data:
         raise InputRejected(f"{path}: is empty; was the copy or download interrupted?")
     return data
@@ -85,10 +89,8 @@ def _checked_zip(path: Path, data: bytes) -> list[str]:
             entries = archive.infolist()
             _check_entries(path, entries, len(data))
             broken = archive.testzip()
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError, RuntimeError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError, RuntimeError, zlib.error) as error:
         raise InputRejected(f"{path}: truncated or damaged ({error}); copy or download the file again") from error
-    except zipfile.zlib.error as error:  # type: ignore[attr-defined]  # what zipfile lets through from inflate
-        raise InputRejected(f"{path}: damaged ({error}); copy or download the file again") from error
     if broken is not None:
         raise InputRejected(f"{path}: damaged, the checksum of {broken!r} differs; copy or download the file again")
     return [entry.filename for entry in entries]

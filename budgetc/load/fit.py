@@ -6,9 +6,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from budgetc.detectors.detector import DetectorConfig
+from budgetc.detectors.detector import Detector, DetectorConfig
 from budgetc.detectors.families import FAMILIES, build
-from budgetc.detectors.layers import InputUnit, conform
+from budgetc.detectors.layers import InputUnit, conform, units
+from budgetc.detectors.rounding import unit_weight
 from budgetc.errors import InputRejected
 from budgetc.load.tensors import named
 
@@ -62,13 +63,36 @@ def check_fit(where: str, family: str, config: DetectorConfig, weights: Mapping[
     _check_forward(where, module, config, weights)
 
 
+def check_formats(where: str, detector: Detector) -> None:
+    """Compare number formats with the units they are for.
+
+    Raises:
+        InputRejected: a format for no unit, scales that are not one positive number a channel, a zero point
+            outside of U8.
+    """
+    found = dict(units(detector.module))
+    for name, number_format in detector.formats.items():
+        if name not in found:
+            raise InputRejected(f"{where}: formats.{name} is for no layer of the network")
+        weight = unit_weight(found[name])
+        wanted = len(weight) if weight is not None and number_format.compute == "int8" else 0
+        if wanted and len(number_format.weight_scale) != wanted:
+            given = len(number_format.weight_scale)
+            raise InputRejected(f"{where}: formats.{name}.weight_scale has {given} scales for {wanted} channels")
+        activations = [a for a in (number_format.output, number_format.before_activation) if a is not None]
+        scales = (*number_format.weight_scale, *(a.scale for a in activations))
+        if not all(scale > 0 for scale in scales):
+            raise InputRejected(f"{where}: formats.{name} has a scale that is no positive number")
+        if not all(0 <= a.zero_point <= 255 for a in activations):
+            raise InputRejected(f"{where}: formats.{name} has a zero point outside of 0..255")
+
+
 def _check_keys(where: str, own: set[str], given: set[str]) -> None:
     missing, unknown = sorted(own - given), sorted(given - own)
-    found = [
-        f"{len(keys)} {what}: {named(keys)}" for what, keys in (("missing", missing), ("unknown", unknown)) if keys
-    ]
+    kinds = (("missing", missing), ("unknown", unknown))
+    found = [f"{len(keys)} keys {what}: {named(keys)}" for what, keys in kinds if keys]
     if found:
-        raise InputRejected(f"{where}: state_dict does not fit its config; keys {'; keys '.join(found)}")
+        raise InputRejected(f"{where}: state_dict does not fit its config; {'; '.join(found)}")
 
 
 def _check_channels(where: str, module: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -1,8 +1,10 @@
 """STFPM from published layouts: anomalib's, `teacher.` / `student.`, or two torchvision files."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from budgetc.detectors.backbones import BackboneConfig, build_backbone, dead_key, torchvision_keys
@@ -95,7 +97,8 @@ def _renamed(
     where: str, config: BackboneConfig, root: BackboneRoot, weights: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Weights of one network under our names, and its keys that are dropped."""
-    expected = {key: value for key, value in build_backbone(config).state_dict().items() if not _counter(key)}
+    with torch.device("meta"):  # only names and shapes are wanted
+        expected = {key: value for key, value in build_backbone(config).state_dict().items() if not _counter(key)}
     names = {key: key for key in expected} if root.own_names else torchvision_keys(config)
     own = {key.removeprefix(root.prefix): value for key, value in weights.items() if key.startswith(root.prefix)}
     missing = sorted(root.prefix + key for key in names if key not in own)
@@ -143,8 +146,16 @@ def _counter(key: str) -> bool:
 
 def _notes(teacher: BackboneRoot, student: BackboneRoot, dropped: list[str]) -> tuple[str, ...]:
     notes = [f"teacher {teacher.arch} at {teacher.prefix!r}, student {student.arch} at {student.prefix!r}, taps {TAPS}"]
-    dead = sorted(key for key in dropped if not _counter(key))
+    dead = [key for key in dropped if not _counter(key)]
     if dead:
-        notes.append(f"dropped, since the detector does not need them: {len(dead)} keys: {named(dead)}")
+        groups = Counter(_part(key, (teacher.prefix, student.prefix)) for key in dead)
+        listed = ", ".join(f"{part} ({count} keys)" for part, count in sorted(groups.items()))
+        notes.append(f"dropped, since the detector does not need them: {listed}")
     notes.append("images are normalized with ImageNet's mean and deviation; no threshold: fitted on normals by compile")
     return tuple(notes)
+
+
+def _part(key: str, prefixes: tuple[str, str]) -> str:
+    """The top-level module of a key, after the prefix of its network."""
+    prefix = next((p for p in prefixes if p and key.startswith(p)), "")
+    return prefix + key.removeprefix(prefix).split(".")[0]

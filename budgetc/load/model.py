@@ -3,11 +3,11 @@
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import ConfigDict, FiniteFloat, ValidationError
 
 from budgetc.core.frozen import Frozen
 from budgetc.core.plan import Quantize
@@ -16,12 +16,11 @@ from budgetc.detectors.families import BUNDLE_FORMAT, FAMILIES, from_bundle
 from budgetc.detectors.rounding import NumberFormat
 from budgetc.errors import InputRejected
 from budgetc.load.container import read_model_file
-from budgetc.load.fit import check_fit, parse_config
+from budgetc.load.fit import check_fit, check_formats, parse_config
 from budgetc.load.layouts import find_state_dict, guess_layout
 from budgetc.load.tensors import check_tensors, load_plain
 
 MAX_CONFIG_BYTES = 64 * 2**10
-_FORMATS: TypeAdapter[dict[str, NumberFormat]] = TypeAdapter(dict[str, NumberFormat])
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +41,9 @@ class _Envelope(Frozen):
     detector: str
     config: dict[str, Any]
     state_dict: Mapping[str, Any]
-    formats: dict[str, Any] = {}
+    formats: dict[str, NumberFormat] = {}
     quantization: Quantize | None = None
-    threshold: FiniteFloat | None = Field(default=None)
+    threshold: FiniteFloat | None = None
 
 
 def load_model(path: Path) -> LoadedModel:
@@ -61,6 +60,7 @@ def load_model(path: Path) -> LoadedModel:
     if data["format"] != BUNDLE_FORMAT:
         raise InputRejected(f"{path}: format is {data['format']!r}, this budgetc reads {BUNDLE_FORMAT!r}")
     envelope = _parse(path, data)
+    formats = {name: asdict(number_format) for name, number_format in envelope.formats.items()}
     if envelope.detector not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
         raise InputRejected(f"{path}: detector {envelope.detector!r} is unknown; budgetc has {known}")
@@ -68,19 +68,19 @@ def load_model(path: Path) -> LoadedModel:
     config = parse_config(str(path), envelope.detector, envelope.config)
     check_fit(str(path), envelope.detector, config, weights)
     try:
-        detector = from_bundle({**data, "state_dict": weights})
+        detector = from_bundle({**data, "state_dict": weights, "formats": formats})
     except InputRejected as error:
         raise InputRejected(f"{path}: {error}") from error
+    check_formats(str(path), detector)
     return LoadedModel(detector, file.sha256, len(file.data))
 
 
 def _parse(path: Path, data: Mapping[Any, Any]) -> _Envelope:
     try:
         envelope = _Envelope.model_validate(dict(data))
-        _FORMATS.validate_python(envelope.formats)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "formats"
+        where = ".".join(str(part) for part in first["loc"])
         raise InputRejected(f"{path}: field {where} of the bundle: {first['msg']}") from error
     except TypeError as error:
         raise InputRejected(f"{path}: a key of the bundle is no text ({error})") from error

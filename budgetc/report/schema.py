@@ -1,11 +1,17 @@
 """`report.json` and `artifact.json` as types: these models are the file formats."""
 
+from collections import Counter
 from typing import Literal
+
+from pydantic import model_validator
 
 from budgetc.core.budget import Budget
 from budgetc.core.frozen import Frozen
 from budgetc.core.measurement import Measurement
 from budgetc.core.plan import Plan
+from budgetc.core.quality import CategoryQuality as CategoryQuality
+from budgetc.core.quality import DefectRecall as DefectRecall
+from budgetc.core.quality import Quality as Quality
 from budgetc.core.target import Target
 from budgetc.core.verdict import Verdict
 
@@ -40,41 +46,8 @@ class CandidateRecord(Frozen):
     screened: tuple[Measurement, ...] = ()
     """Latency and memory of the untrained structure, one process, short."""
     auroc: dict[str, float] = {}
-    """Rung -> AUROC on the selection split."""
+    """Rung -> AUROC on the selection split, of the kind that the budget limits (`over`); the deepest rung last."""
     trail: tuple[StepRecord, ...] = ()
-
-
-class CategoryQuality(Frozen):
-    """AUROC of one product."""
-
-    category: str
-    good: int
-    bad: int
-    auroc: Measurement | None
-    """None with fewer than 10 good or 10 bad images: insufficient data."""
-
-
-class DefectRecall(Frozen):
-    """How many anomalies of one type lie above the threshold."""
-
-    defect: str
-    found: int
-    of: int
-
-
-class Quality(Frozen):
-    """How well a deployed file tells anomalies from normals, on one split."""
-
-    split: str
-    auroc_mean: Measurement
-    auroc_worst: Measurement
-    auroc_pooled: Measurement
-    categories: tuple[CategoryQuality, ...]
-    threshold: float
-    false_positive_rate: Measurement
-    """Normals above the threshold; the threshold comes from calibration normals."""
-    recall: tuple[DefectRecall, ...]
-    aupro: Measurement | None = None
 
 
 class Subject(Frozen):
@@ -84,8 +57,17 @@ class Subject(Frozen):
     """Deployed file -> bytes."""
     parameters: int
     measurements: tuple[Measurement, ...]
-    """Full protocol: latency per percentile and stage, memory of load and run, size."""
+    """Full protocol: latency per percentile and stage, memory of load and run, size. One per metric: those named
+    like a limit are what it is judged by; a part of one has a longer name (`latency_p50.preprocess`)."""
     quality: Quality
+
+    @model_validator(mode="after")
+    def _one_per_metric(self) -> "Subject":
+        metrics = Counter(measurement.metric for measurement in self.measurements)
+        repeated = [metric for metric, count in metrics.items() if count > 1]
+        if repeated:
+            raise ValueError(f"{repeated[0]} is measured more than once; which one counts?")
+        return self
 
 
 class Comparison(Frozen):
@@ -136,19 +118,25 @@ class Report(Frozen):
     inputs: dict[str, str]
     """Model, budget, target, data, recipes -> sha256."""
     outputs: dict[str, str]
-    """Files of the artifact -> sha256."""
+    """Files of the artifact, `report.md` included -> sha256."""
     environment: Environment
+    budget_name: str
+    """File name or built-in name of the budget, without `.yaml`."""
     budget: Budget
     target: Target
     detector: str
     verdict: Verdict | None
+    """On `artifact`; None where there is none."""
     chosen: str | None
+    """Id of the candidate that `artifact` is; where nothing complies, of the best effort that was kept."""
     why: str
     """Why this candidate, in one or two sentences."""
     advice: tuple[str, ...] = ()
     """What to relax or add when nothing complies."""
-    baseline: Subject
+    baseline: Subject | None
+    """None only where the run was stopped before it was measured."""
     artifact: Subject | None
+    """None where no candidate was trained to the end."""
     comparison: Comparison | None
     search: SearchSummary
     candidates: tuple[CandidateRecord, ...]

@@ -120,6 +120,18 @@ def load_model(model: str | os.PathLike[str], spec: Spec | Mapping[str, object])
     return Artifact(checked, session)
 
 
+def read_encoded(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        InputRejected: it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise errors.InputRejected(f"{path}: cannot be read ({error.strerror}); expected an image file") from error
+
+
 def _session_options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -158,15 +170,11 @@ def _as_rgb(image: Picture) -> Image.Image:
             found = f"{image.dtype} {image.shape}"
             raise errors.InputRejected(f"expected pixels of uint8 (height, width, 3), found {found}")
         return Image.fromarray(image)
-    path = Path(image)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise errors.InputRejected(f"{path}: cannot be read ({error.strerror}); expected an image file") from error
+    data = read_encoded(image)
     try:
         return decode(data)
     except errors.InputRejected as error:
-        raise errors.InputRejected(f"{path}: {error}") from error
+        raise errors.InputRejected(f"{os.fspath(image)}: {error}") from error
 
 
 def _sha256(path: Path) -> str:

@@ -3,7 +3,7 @@
 One JSON object a line. It greets with `{"runtime": ..., "pid": ...}` and answers each command on stdin:
 
     {"do": "warm", "calls": n}            {"total_ms": [...]}
-    {"do": "time", "calls": n, "first": i}  {"decode_ms": [...], "graph_ms": [...], "post_ms": [...], "total_ms": [...]}
+    {"do": "time", "calls": n}            {"decode_ms": [...], "graph_ms": [...], "post_ms": [...], "total_ms": [...]}
     {"do": "memory", "calls": n}          {"base": bytes, "load": bytes, "run": bytes}; the first command or none
     {"do": "quit"}                        the end; so is a closed stdin
 
@@ -22,7 +22,7 @@ from time import perf_counter_ns
 from typing import Any, Sequence
 
 from budgetc import errors
-from budgetc.runtime.artifact import RUNTIME, Artifact, load_artifact
+from budgetc.runtime.artifact import RUNTIME, Artifact, load_artifact, read_encoded
 
 _STAGES = ("decode_ms", "graph_ms", "post_ms", "total_ms")
 
@@ -40,22 +40,22 @@ class Probe:
         """Carry out one command."""
         do, calls = command.get("do"), int(command.get("calls", 1))
         if do == "warm":
-            return {"total_ms": self.time(calls, 0)["total_ms"]}
+            return {"total_ms": self.time(calls)["total_ms"]}
         if do == "time":
-            return dict(self.time(calls, int(command.get("first", 0))))
+            return dict(self.time(calls))
         if do == "memory":
             return dict(self.memory(calls))
         raise errors.UsageError(f"unknown command {do!r}; expected warm, time, memory or quit")
 
-    def time(self, calls: int, first: int) -> dict[str, list[float]]:
-        """Milliseconds of each call, from encoded bytes to the judged score, starting at image `first`."""
+    def time(self, calls: int) -> dict[str, list[float]]:
+        """Milliseconds of each call, from encoded bytes to the judged score; starts at the first image."""
         artifact = self._load()
         if not self._encoded:
-            self._encoded = [path.read_bytes() for path in self.images]
+            self._encoded = [read_encoded(path) for path in self.images]
         stamps = []
         gc.disable()  # its pauses belong to the measuring, not to the detector
         try:
-            for call in range(first, first + calls):
+            for call in range(calls):
                 data = self._encoded[call % len(self._encoded)]
                 start = perf_counter_ns()
                 inputs = artifact.prepare(data)

@@ -44,7 +44,7 @@ def read_spec(path: Path) -> Spec:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise errors.InputRejected(f"{path}: not found; an artifact is a directory with artifact.json") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise errors.InputRejected(f"{path}: cannot be read as JSON ({error}); {_AGAIN}") from error
     return parse_spec(raw, str(path))
 

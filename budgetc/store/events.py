@@ -53,7 +53,7 @@ def parse_line(line: bytes) -> Event | None:
 
 def _is_same(event: Event, line: bytes) -> bool:
     try:
-        return isinstance(event.sequence, int) and event.line() == line + b"\n"
+        return type(event.sequence) is int and event.line() == line + b"\n"
     except (ValueError, TypeError):
         return False
 

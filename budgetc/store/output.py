@@ -21,11 +21,11 @@ def check_replaceable(final: Path) -> None:
         raise UsageError(f"{final} is not a directory; the artifact needs one: move it away or choose another -o")
     if not final.exists():
         return
-    with storage_errors(final):
-        found = _entries(final)
-    foreign = sorted(found - OUT_FILES)
-    if foreign:
-        raise UsageError(f"{final} holds {foreign[0]!r}, which budgetc did not write: it stays. Choose another -o")
+    found = set[str]()
+    for name in _entries(final):
+        if name not in OUT_FILES:
+            raise UsageError(f"{final} holds {name!r}, which budgetc did not write: it stays. Choose another -o")
+        found.add(name)
     if found and not found & {ARTIFACT, REPORT_JSON}:
         raise UsageError(f"{final} holds files but neither {ARTIFACT} nor {REPORT_JSON}: it stays. Choose another -o")
 
@@ -89,13 +89,15 @@ def _missing_parents(final: Path) -> list[Path]:
     return [parent for parent in final.parents if not parent.exists()]
 
 
-def _entries(root: Path) -> set[str]:
-    """Relative names of everything below `root` that is not a plain directory; links are never followed."""
-    found = set[str]()
+def _entries(root: Path) -> Iterator[str]:
+    """Relative names of everything below `root` but directories with content; links are never followed.
+
+    Lazy: a directory of something else is given away by its first entries.
+    """
     for directory, folders, names in os.walk(root):
+        folders.sort()
         links = [name for name in folders if (Path(directory) / name).is_symlink()]
-        found |= {(Path(directory) / name).relative_to(root).as_posix() for name in [*names, *links]}
-        empty = not folders and not names and directory != str(root)
-        if empty:
-            found.add(Path(directory).relative_to(root).as_posix() + "/")
-    return found
+        for name in sorted([*names, *links]):
+            yield (Path(directory) / name).relative_to(root).as_posix()
+        if not folders and not names and directory != str(root):
+            yield Path(directory).relative_to(root).as_posix() + "/"

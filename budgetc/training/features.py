@@ -11,9 +11,7 @@ from budgetc.detectors.detector import as_input
 
 
 @torch.no_grad()
-def outputs_of(
-    network: Callable[[Tensor], list[Tensor]], images: NDArray[np.uint8], batch: int = 32
-) -> list[Tensor]:
+def outputs_of(network: Callable[[Tensor], list[Tensor]], images: NDArray[np.uint8], batch: int = 32) -> list[Tensor]:
     """Every output over all images: list of (n, ...), channels last where four-dimensional.
 
     Args:

@@ -7,8 +7,8 @@ from torch import Tensor
 _BLOCKS = {"resnet18": (2, 2, 2, 2), "wide_resnet50_2": (3, 4, 6, 3)}
 
 
-def reference_state(arch: str, *, seed: int) -> dict[str, Tensor]:
-    """A random full checkpoint, with layer4, fc and BatchNorm counters."""
+def reference_state(arch: str, *, seed: int, layers: int = 4) -> dict[str, Tensor]:
+    """A random checkpoint with BatchNorm counters; with all four layers it has the classifier too."""
     generator = torch.Generator().manual_seed(seed)
     state: dict[str, Tensor] = {}
 
@@ -23,7 +23,7 @@ def reference_state(arch: str, *, seed: int) -> dict[str, Tensor]:
 
     conv("conv1", "bn1", 64, 3, 7)
     inputs = 64
-    for layer, blocks in enumerate(_BLOCKS[arch], 1):
+    for layer, blocks in enumerate(_BLOCKS[arch][:layers], 1):
         planes = 64 * 2 ** (layer - 1)
         outputs = planes if arch == "resnet18" else 4 * planes
         for block in range(blocks):
@@ -37,7 +37,8 @@ def reference_state(arch: str, *, seed: int) -> dict[str, Tensor]:
             if block == 0 and inputs != outputs:
                 conv(f"{name}.downsample.0", f"{name}.downsample.1", outputs, inputs, 1)
             inputs = outputs
-    state["fc.weight"], state["fc.bias"] = torch.zeros(1000, inputs), torch.zeros(1000)
+    if layers == 4:
+        state["fc.weight"], state["fc.bias"] = torch.zeros(1000, inputs), torch.zeros(1000)
     return state
 
 

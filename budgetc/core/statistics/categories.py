@@ -92,7 +92,7 @@ def auroc_by_category(
         worst=replace(
             each[worst],
             lower=min(one.lower for one in each.values()), upper=min(one.upper for one in strict.values()),
-            method=f"{each[worst].method}; worst of {len(each)}",
+            method=_of_many(each[worst].method, "worst", len(each)),
         ),
     )  # fmt: skip
 
@@ -139,7 +139,7 @@ def auroc_loss_by_category(
         worst=replace(
             each[worst], value=min(old.values()) - new[worst],
             lower=min(one.lower for one in each.values()), upper=max(one.upper for one in each.values()),
-            method=f"{each[worst].method}; worst of {len(each)}",
+            method=_of_many(each[worst].method, "worst", len(each)),
         ),
     )  # fmt: skip
 
@@ -197,8 +197,12 @@ def _mean_interval(each: Mapping[str, Interval], value: float, bounds: tuple[flo
         value=value, lower=bounds[0], upper=bounds[1],
         n_good=sum(one.n_good for one in found), n_bad=sum(one.n_bad for one in found),
         groups_good=sum(one.groups_good for one in found), groups_bad=sum(one.groups_bad for one in found),
-        method=method if len(found) == 1 else f"{method}; mean of {len(found)}", confidence=found[0].confidence,
+        method=_of_many(method, "mean", len(found)), confidence=found[0].confidence,
     )  # fmt: skip
+
+
+def _of_many(method: str, what: str, count: int) -> str:
+    return method if count == 1 else f"{method}; {what} of {count} categories"
 
 
 def _mean(values: list[float]) -> float:

@@ -66,10 +66,14 @@ def auroc_loss_interval(
 ) -> Interval:
     """AUROC(baseline) - AUROC(scores) on the same images, with the wider of two paired bounds on each side.
 
-    One is Wald's with the paired DeLong variance (with `groups`: Obuchowski's). Alone its upper bound held in only
-    86-92 % of simulations with AUROCs of .90-.99 and 20-40 good images. The other is MOVER (Zou 2007,
-    Psychological Methods 12, eq. 15) around the skewed bounds of each AUROC with DeLong's correlation of the two.
-    Identical rankings differ by exactly 0: the bounds are 0 and `method` says so.
+    One is Wald's with the paired DeLong variance (with `groups`: Obuchowski's). In simulations with 20-60 images a
+    class and a true loss of .02 its upper bound alone held 83-93 % of the time instead of 95 %. The other bounds
+    the difference of the logits with the same covariances (delta method) and moves one AUROC by it while the other
+    stays; the wider of both held 93-98 %.
+
+    Where an AUROC is 0 or 1, or one group is all there is, Newcombe's bounds of both are combined as if unpaired
+    (MOVER, Zou 2007, Psychological Methods 12). Identical rankings differ by exactly 0: the bounds are 0 and
+    `method` says so.
 
     Args:
         baseline_scores: (n,) of the baseline; only their order matters.
@@ -86,12 +90,12 @@ def auroc_loss_interval(
     loss = before.minus(after)
     if same_ranking(baseline_scores, scores):
         return interval(loss, (0.0, 0.0), IDENTICAL, confidence=confidence)
-    wald = z * sqrt(variance(loss).total)
-    bounds = _mover_bounds(before, after, z)
-    if not isnan(wald):
-        bounds = widest(bounds, (loss.value - wald, loss.value + wald))
-    method = _grouped("paired DeLong, Wald and MOVER", groups is not None)
-    return interval(loss, bounds, method, confidence=confidence)
+    spread = z * sqrt(variance(loss).total)
+    wald = None if isnan(spread) else (loss.value - spread, loss.value + spread)
+    logit = _logit_loss_bounds(before, after, z)
+    bounds = widest(_unpaired_bounds(before, after, z) if logit is None else logit, wald)
+    method = "Newcombe 5 of both, unpaired" if logit is None else "paired DeLong, plain and logit"
+    return interval(loss, bounds, _grouped(method, groups is not None), confidence=confidence)
 
 
 def normal_quantile(confidence: float) -> float:
@@ -143,37 +147,42 @@ def logit_bounds(value: float, variance_of_value: float, z: float) -> tuple[floa
     """Normal bounds on the logit scale; None where it is not defined (value 0 or 1, unknown variance)."""
     if not 0 < value < 1 or isnan(variance_of_value):
         return None
-    center, spread = log(value / (1 - value)), z * sqrt(variance_of_value) / (value * (1 - value))
+    center, spread = _logit(value), z * sqrt(variance_of_value) / (value * (1 - value))
     return _logistic(center - spread), _logistic(center + spread)
+
+
+def _logit(p: float) -> float:
+    return log(p / (1 - p))
 
 
 def _logistic(x: float) -> float:
     return 1 / (1 + exp(-x)) if x > 0 else exp(x) / (1 + exp(x))
 
 
-def _mover_bounds(before: Components, after: Components, z: float) -> tuple[float, float]:
-    (old_lower, old_upper), (new_lower, new_upper) = _skewed_bounds(before, z), _skewed_bounds(after, z)
-    correlation = _correlation(before, after)
-    down = _combined(before.value - old_lower, new_upper - after.value, correlation)
-    up = _combined(old_upper - before.value, after.value - new_lower, correlation)
+def _logit_loss_bounds(before: Components, after: Components, z: float) -> tuple[float, float] | None:
+    """Bounds of the loss from those of the difference of logits; None where it is not defined."""
+    old, new = before.value, after.value
+    old_variance, new_variance, paired = (variance(parts).total for parts in (before, after, before.minus(after)))
+    # A paired variance of 0 although the rankings differ comes from too few images: it is no knowledge.
+    if not (0 < old < 1 and 0 < new < 1 and paired > 0):
+        return None
+    covariance = (old_variance + new_variance - paired) / 2
+    old_slope, new_slope = 1 / (old * (1 - old)), 1 / (new * (1 - new))
+    logit_variance = old_slope**2 * old_variance + new_slope**2 * new_variance - 2 * old_slope * new_slope * covariance
+    spread = z * sqrt(max(logit_variance, 0.0))
+    # The loss as seen from either detector, so that exchanging them mirrors the bounds.
+    new_moves = old - _logistic(_logit(new) + spread), old - _logistic(_logit(new) - spread)
+    old_moves = _logistic(_logit(old) - spread) - new, _logistic(_logit(old) + spread) - new
+    return widest(new_moves, old_moves)
+
+
+def _unpaired_bounds(before: Components, after: Components, z: float) -> tuple[float, float]:
+    old_lower, old_upper = newcombe_bounds(before.value, effective_sizes(before), z)
+    new_lower, new_upper = newcombe_bounds(after.value, effective_sizes(after), z)
+    down = sqrt((before.value - old_lower) ** 2 + (new_upper - after.value) ** 2)
+    up = sqrt((old_upper - before.value) ** 2 + (after.value - new_lower) ** 2)
     loss = before.value - after.value
     return loss - down, loss + up
-
-
-def _skewed_bounds(parts: Components, z: float) -> tuple[float, float]:
-    spread = variance(parts).total
-    logit = logit_bounds(parts.value, spread, z) if spread > 0 else None
-    return newcombe_bounds(parts.value, effective_sizes(parts), z) if logit is None else logit
-
-
-def _correlation(before: Components, after: Components) -> float:
-    """DeLong's correlation of two AUROCs; 0, the cautious choice, where it cannot be estimated."""
-    old, new, loss = (variance(parts).total for parts in (before, after, before.minus(after)))
-    return (old + new - loss) / (2 * sqrt(old * new)) if old * new > 0 else 0.0
-
-
-def _combined(first: float, second: float, correlation: float) -> float:
-    return sqrt(max(first**2 + second**2 - 2 * correlation * first * second, 0.0))
 
 
 def widest(first: tuple[float, float], second: tuple[float, float] | None) -> tuple[float, float]:

@@ -55,8 +55,9 @@ def percentile_bounds(samples: ArrayLike, q: float, confidence: float = 0.95) ->
     if not np.isfinite(ordered).all():
         raise ValueError(f"{int((~np.isfinite(ordered)).sum())} of {n} samples are not finite")
     at_most = bdtr(np.arange(n, dtype=np.float64), n, q)
-    upper = int(np.argmax(at_most >= confidence))
-    lower = int(np.flatnonzero(1 - at_most >= confidence)[-1]) if 1 - at_most[0] >= confidence else 0
+    # Ranks in `ordered`; at the minimum of samples, rounding must not push them off its ends.
+    upper = min(int(np.searchsorted(at_most, confidence)), n - 1)
+    lower = max(int(np.sum(1 - at_most >= confidence)) - 1, 0)
     return Percentile(
         float(np.quantile(ordered, q, method="inverted_cdf")), float(ordered[lower]), float(ordered[upper])
     )

@@ -98,8 +98,10 @@ def components(scores: ArrayLike, labels: ArrayLike, groups: ArrayLike | None = 
 
 def same_ranking(first: ArrayLike, second: ArrayLike) -> bool:
     """Whether two score vectors (n,) order and tie their images in the same way."""
-    ranks = (np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True)[1] for scores in (first, second))
-    return bool(np.array_equal(*ranks))
+    ranks, others = (
+        np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True)[1] for scores in (first, second)
+    )
+    return bool(np.array_equal(ranks, others))
 
 
 def variance(parts: Components) -> Variance:

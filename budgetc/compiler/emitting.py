@@ -1,0 +1,146 @@
+"""The artifact and its report, whole and by rename; and what a stopped run leaves behind."""
+
+import hashlib
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from budgetc.candidate import Written, score_split
+from budgetc.compiler.confirming import Confirmed
+from budgetc.compiler.environment import environment
+from budgetc.compiler.inputs import Inputs
+from budgetc.compiler.searching import Search
+from budgetc.core.dataset import Dataset
+from budgetc.core.layout import ARTIFACT, DEVICE_CONFIG, DEVICE_SCRIPT, MODEL
+from budgetc.core.plan import fingerprint
+from budgetc.load.datasets import describe
+from budgetc.measurement.memory import measure_memory
+from budgetc.measurement.quality import by_category, quality_of
+from budgetc.measurement.size import deployed_bytes, measure_size
+from budgetc.report.emit import write_report
+from budgetc.report.schema import CandidateRecord, Report, Subject
+from budgetc.runtime import device_score
+from budgetc.search.finalists import near_ties
+from budgetc.search.space import compliant
+from budgetc.store.output import atomic_directory
+
+Z95 = 1.645
+
+
+def emit(
+    inputs: Inputs, search: Search, baseline: Written, confirmed: Confirmed | None, *, out: Path, seconds: float
+) -> Report:
+    """Write OUT: the artifact where one was built, and the report in any case."""
+    report = _report(inputs, search, baseline, confirmed, out=out, seconds=seconds, complete=True)
+    with atomic_directory(out) as directory:
+        if confirmed is not None:
+            _copy_artifact(confirmed.written.directory, directory)
+        outputs = {name: _sha256(directory / name) for name in _files(directory)}
+        return write_report(report.model_copy(update={"outputs": outputs}), directory)
+
+
+def partial(inputs: Inputs, search: Search, baseline: Written, *, run: Path, out: Path, seconds: float) -> None:
+    """Write the report of a run that was stopped into its run directory: never compliant."""
+    write_report(_report(inputs, search, baseline, None, out=out, seconds=seconds, complete=False), run)
+
+
+def _report(
+    inputs: Inputs, search: Search, baseline: Written, confirmed: Confirmed | None,
+    *, out: Path, seconds: float, complete: bool,
+) -> Report:  # fmt: skip
+    chosen = confirmed.id if confirmed else None
+    return Report(
+        complete=complete,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=inputs.command(out),
+        inputs=dict(inputs.digests),
+        outputs={},
+        environment=environment(),
+        budget_name=inputs.budget_path.stem,
+        budget=inputs.budget,
+        target=inputs.target,
+        detector=inputs.detector.family,
+        verdict=confirmed.verdict if confirmed else None,
+        chosen=chosen,
+        why=_why(search, confirmed),
+        baseline=confirmed.baseline if confirmed else _screened_baseline(search, baseline),
+        artifact=confirmed.artifact if confirmed else None,
+        comparison=confirmed.comparison if confirmed else None,
+        search=search.summary(_near(search, chosen)),
+        candidates=_candidates(search, confirmed),
+        confirmation_uses=_count_use(inputs, search) if confirmed else 0,
+        splits=describe(inputs.dataset),
+        warnings=_warnings(inputs.dataset),
+        seconds=round(seconds, 1),
+    )
+
+
+def _why(search: Search, confirmed: Confirmed | None) -> str:
+    if confirmed is None:
+        return f"nothing was built to the end: {search.stopped_because}"
+    title = search.plans[confirmed.id].title()
+    if confirmed.verdict.overall.startswith("compliant"):
+        return f"{title} is the smallest that keeps every limit; the search ended because {search.stopped_because}"
+    return f"{title} came nearest; the search ended because {search.stopped_because}"
+
+
+def _near(search: Search, chosen: str | None) -> tuple[str, ...]:
+    if chosen is None or not compliant(search.rows[chosen], search.limits):
+        return ()
+    found = by_category(search.scored[chosen]).over(search.over)
+    error = max(found.value - found.lower, 1e-4) / Z95
+    return near_ties(list(search.rows.values()), search.limits, chosen, error)
+
+
+def _candidates(search: Search, confirmed: Confirmed | None) -> tuple[CandidateRecord, ...]:
+    if confirmed is not None:
+        won = confirmed.verdict.overall.startswith("compliant")
+        reason = f"{search.records[confirmed.id].reason}; {confirmed.verdict.overall} under the full protocol"
+        search.note(confirmed.id, fate="chosen" if won else "finalist", reason=reason)
+    return tuple(sorted(search.records.values(), key=lambda record: (record.artifact_size or 2**62, record.id)))
+
+
+def _screened_baseline(search: Search, baseline: Written) -> Subject:
+    """Without a finalist the confirmation split stays sealed: the baseline is described on selection."""
+    screened = search.screener.screen(baseline).measurements
+    memory = {m.metric: m for m in screened if m.unit == "B"} or measure_memory(
+        baseline.directory, search.screener.images, repeats=1
+    )
+    latency = tuple(m for m in screened if m.unit == "ms")
+    scored = score_split(baseline, search.shop, "selection")
+    return Subject(
+        files=deployed_bytes(baseline.directory),
+        parameters=baseline.parameters,
+        measurements=(measure_size(baseline.directory), *latency, *memory.values()),
+        quality=quality_of(scored, baseline.threshold),
+    )
+
+
+def _count_use(inputs: Inputs, search: Search) -> int:
+    confirmation = [sample.file for sample in inputs.dataset.samples["confirmation"]]
+    return search.shop.run.count_use(fingerprint([inputs.dataset.digest, confirmation]), inputs.digest)
+
+
+def _warnings(dataset: Dataset) -> tuple[str, ...]:
+    """What the reader should know about the data before trusting a figure."""
+    return tuple(
+        f"{split}: only {counts['groups']} groups; intervals are wide"
+        for split, counts in describe(dataset).items()
+        if split in ("selection", "confirmation") and counts["groups"] < 20
+    )
+
+
+def _copy_artifact(source: Path, directory: Path) -> None:
+    for name in (MODEL, ARTIFACT):
+        shutil.copyfile(source / name, directory / name)
+    (directory / DEVICE_SCRIPT).parent.mkdir()
+    shutil.copyfile(Path(device_score.__file__), directory / DEVICE_SCRIPT)
+    shutil.copyfile(source / ARTIFACT, directory / DEVICE_CONFIG)
+
+
+def _files(directory: Path) -> list[str]:
+    return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,120 @@
+"""Score data the detector never saw: what `budgetc evaluate` does."""
+
+import csv
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from budgetc.candidate import write
+from budgetc.core.dataset import Dataset
+from budgetc.core.frozen import Frozen
+from budgetc.core.layout import REPORT_JSON
+from budgetc.core.quality import Quality
+from budgetc.errors import UsageError
+from budgetc.export.onnx_file import export_detector
+from budgetc.load.config import load_target
+from budgetc.load.datasets import load_dataset, load_test_part
+from budgetc.load.model import load_model
+from budgetc.measurement.host import device
+from budgetc.measurement.quality import Scored, fit_threshold, quality_of, score_pixels
+from budgetc.report.verify import read_report
+from budgetc.runtime.artifact import Artifact, load_artifact
+from budgetc.training.loop import Progress, silent
+
+
+class Evaluation(Frozen):
+    """How well a detector does on a data set."""
+
+    schema_version: int = 1
+    detector: str
+    """Path that was evaluated."""
+    data: str
+    data_sha256: str
+    quality: Quality
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    artifact: Artifact
+    threshold: float | None
+    compiled_on: str | None
+    """Digest of the data an artifact was compiled with."""
+
+
+def evaluate_detector(
+    detector: str | Path, *, data: str | Path, scores: str | Path | None = None, group: str | None = None,
+    progress: Progress = silent,
+) -> Evaluation:  # fmt: skip
+    """AUROC with clustered bounds, false-positive rate at the threshold, recall by defect type.
+
+    Args:
+        detector: an artifact's directory, or a bundle (which is exported for this machine's CPU first).
+        data: all test pictures of it are scored.
+        scores: CSV file to write: file, group, label, score.
+        group: regular expression that names the part or clip of a file, where no groups.csv does.
+        progress: gets (what, done, of).
+
+    Raises:
+        UsageError: the bundle has no threshold and the data no normals to fit one on.
+        InputRejected: the detector or the data is invalid.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        subject = _subject(Path(detector), Path(scratch))
+        dataset = load_test_part(data, group=group)
+        threshold = subject.threshold
+        if threshold is None:
+            threshold = _calibrated(subject.artifact, data, group)
+        found = _score(subject.artifact, dataset, progress)
+    if scores is not None:
+        _write_scores(found, Path(scores))
+    seen = subject.compiled_on == dataset.digest
+    warning = "this is the data it was compiled with, selection included: the figures are optimistic"
+    return Evaluation(
+        detector=str(detector),
+        data=str(data),
+        data_sha256=dataset.digest,
+        quality=quality_of(found, threshold),
+        warnings=(warning,) if seen else (),
+    )
+
+
+def _subject(path: Path, scratch: Path) -> _Subject:
+    if path.is_dir():
+        compiled_on = read_report(path).inputs.get("data") if (path / REPORT_JSON).is_file() else None
+        artifact = load_artifact(path)
+        return _Subject(artifact, artifact.spec.threshold, compiled_on)
+    detector = load_model(path).detector
+    target = load_target("host-cpu").target
+    threshold = detector.threshold
+    written = write(export_detector(detector, target), detector, threshold or 0.0, target, scratch)
+    return _Subject(load_artifact(written.directory), threshold, None)
+
+
+def _calibrated(artifact: Artifact, data: str | Path, group: str | None) -> float:
+    try:
+        dataset = load_dataset(data, group=group)
+    except Exception as error:
+        raise UsageError(
+            f"the bundle has no threshold, and none can be fitted on {data}: {error}. "
+            "Give data with train/good, or train the bundle with `budgetc train`"
+        ) from error
+    size = (artifact.spec.height, artifact.spec.width)
+    return fit_threshold(score_pixels(artifact, dataset.images("calibration", size)))
+
+
+def _score(artifact: Artifact, dataset: Dataset, progress: Progress) -> Scored:
+    size = (artifact.spec.height, artifact.spec.width)
+    images = dataset.images("confirmation", size)
+    scores = score_pixels(artifact, images, lambda done: progress("scoring", done, len(images)))
+    return Scored("test", dataset.samples["confirmation"], np.asarray(scores), device(artifact.spec.threads))
+
+
+def _write_scores(found: Scored, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["file", "group", "label", "score"])
+        for sample, score in zip(found.samples, found.scores, strict=True):
+            table.writerow([sample.file, sample.group, sample.label, repr(float(score))])

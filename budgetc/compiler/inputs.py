@@ -1,0 +1,100 @@
+"""Everything a compilation starts from, read and checked before a minute is spent."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from budgetc.candidate import applicable
+from budgetc.core.budget import Budget
+from budgetc.core.dataset import Dataset
+from budgetc.core.plan import Plan, fingerprint
+from budgetc.core.recipe import Recipe
+from budgetc.core.target import Target
+from budgetc.detectors.detector import Detector
+from budgetc.errors import UsageError
+from budgetc.load.config import load_budget, load_recipe, load_target
+from budgetc.load.datasets import load_dataset
+from budgetc.load.model import load_model
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """A model, a budget with its target and recipes, and data in four splits."""
+
+    model: Path
+    detector: Detector
+    budget: Budget
+    budget_path: Path
+    target: Target
+    recipes: tuple[Recipe, ...]
+    dataset: Dataset
+    digests: Mapping[str, str]
+    """Model, budget, target, data and each recipe -> sha256."""
+
+    @property
+    def digest(self) -> str:
+        """One digest of all inputs."""
+        return fingerprint(dict(self.digests))
+
+    def command(self, out: Path) -> str:
+        """The line that starts this compilation."""
+        parts = ["budgetc", "compile", str(self.model), "--budget", str(self.budget_path)]
+        return shlex.join([*parts, "--data", self.dataset.root, "-o", str(out)])
+
+
+def load_inputs(model: str | Path, budget: str | Path, data: str | Path | None = None) -> Inputs:
+    """Read all inputs; nothing is written.
+
+    Raises:
+        UsageError: no data was named.
+        ConfigError: budget, target or a recipe is unknown or invalid.
+        InputRejected: model or data is unsafe or invalid.
+    """
+    loaded = load_budget(budget)
+    folder = loaded.path.parent
+    target = load_target(loaded.budget.target, folder)
+    recipes = [load_recipe(name, folder) for name in loaded.budget.search.recipes]
+    bundle = load_model(Path(model))
+    dataset = load_dataset(
+        _data_path(loaded.budget, loaded.path, data), group=loaded.budget.group, seed=loaded.budget.search.seed
+    )
+    digests = {"model": bundle.sha256, "budget": loaded.sha256, "target": target.sha256, "data": dataset.digest}
+    digests |= {f"recipe {one.recipe.name}": one.sha256 for one in recipes}
+    return Inputs(
+        Path(model), bundle.detector, loaded.budget, loaded.path, target.target,
+        tuple(one.recipe for one in recipes), dataset, digests,
+    )  # fmt: skip
+
+
+def _data_path(budget: Budget, budget_path: Path, data: str | Path | None) -> Path:
+    if data is not None:
+        return Path(data)
+    if budget.data is None:
+        raise UsageError(
+            f"{budget_path} names no data set (key data), and --data was not given: "
+            "pass --data DIR with the images the detector is for"
+        )
+    return budget_path.parent / budget.data
+
+
+def default_out(model: Path, budget_path: Path) -> Path:
+    """`<model stem>.<budget stem>/` beside the model."""
+    return model.parent / f"{model.stem}.{budget_path.stem}"
+
+
+def all_plans(inputs: Inputs) -> tuple[list[Plan], list[tuple[Plan, str]]]:
+    """Every plan of the budget's recipes once, the unchanged detector first; and those that cannot be, with the reason."""
+    seed = inputs.budget.search.seed
+    plans = {(unchanged := Plan(recipe="none", steps=(), seed=seed)).id: unchanged}
+    dropped: dict[str, tuple[Plan, str]] = {}
+    for recipe in inputs.recipes:
+        for plan in recipe.plans(seed):
+            reason = applicable(plan, inputs.detector.family, inputs.target)
+            if recipe.detectors and inputs.detector.family not in recipe.detectors:
+                reason = f"recipe {recipe.name} is for {', '.join(recipe.detectors)}"
+            if reason is None:
+                plans.setdefault(plan.id, plan)
+            else:
+                dropped.setdefault(plan.id, (plan, reason))
+    return list(plans.values()), list(dropped.values())

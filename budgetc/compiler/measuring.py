@@ -1,0 +1,62 @@
+"""Cost of one file on a target: what `budgetc measure` does."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from budgetc.candidate import write
+from budgetc.core.frozen import Frozen
+from budgetc.core.measurement import Measurement
+from budgetc.export.onnx_file import export_detector
+from budgetc.load.config import load_target
+from budgetc.load.model import load_model
+from budgetc.measurement.latency import screen_latency
+from budgetc.measurement.memory import measure_memory
+from budgetc.measurement.size import measure_size
+from budgetc.runtime.spec import read_spec
+
+
+class Cost(Frozen):
+    """Size, latency and memory of a detector on a target."""
+
+    schema_version: int = 1
+    file: str
+    target: str
+    measurements: tuple[Measurement, ...]
+
+
+def measure_file(file: str | Path, *, target: str | Path = "host-cpu", calls: int = 300) -> Cost:
+    """Measure an artifact, or a bundle exported for the target, on noise pictures of its input size.
+
+    Args:
+        file: artifact directory or `model.pt`.
+        target: name or path of a target.
+        calls: timed calls of the one process.
+
+    Raises:
+        ConfigError: unknown target. InputRejected: the file is no detector.
+    """
+    path, settled = Path(file), load_target(target).target
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = path
+        if not path.is_dir():
+            detector = load_model(path).detector
+            directory = write(
+                export_detector(detector, settled), detector, detector.threshold or 0.0, settled, Path(scratch) / "file"
+            ).directory
+        pictures = _noise(directory, Path(scratch))
+        found = [measure_size(directory), *screen_latency(directory, pictures, calls=calls).values()]
+        found += measure_memory(directory, pictures).values()
+    return Cost(file=str(file), target=settled.name, measurements=tuple(found))
+
+
+def _noise(directory: Path, scratch: Path) -> list[Path]:
+    spec, rng = read_spec(directory / "artifact.json"), np.random.default_rng(0)
+    paths = []
+    for number in range(8):
+        path = scratch / f"{number}.png"
+        Image.fromarray(rng.integers(0, 256, (spec.height, spec.width, 3), dtype=np.uint8)).save(path)
+        paths.append(path)
+    return paths

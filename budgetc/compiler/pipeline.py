@@ -1,0 +1,164 @@
+"""load -> baseline -> search -> choose -> confirm -> emit, top to bottom."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from budgetc.candidate import Workshop, Written, build, finish, score_split
+from budgetc.compiler.confirming import Confirmation, Confirmed, sample_images
+from budgetc.compiler.emitting import Z95, emit, partial
+from budgetc.compiler.environment import training_versions
+from budgetc.compiler.inputs import Inputs, all_plans, default_out, load_inputs
+from budgetc.compiler.screening import Screener
+from budgetc.compiler.searching import Search
+from budgetc.core.plan import Plan, fingerprint
+from budgetc.core.statistics import Interval
+from budgetc.detectors.detector import weights_digest
+from budgetc.measurement.quality import Scored, by_category
+from budgetc.report.evidence import auroc_kind
+from budgetc.report.schema import Report
+from budgetc.search.finalists import finalists
+from budgetc.search.space import FULL, order
+from budgetc.store.output import check_replaceable
+from budgetc.store.run_directory import RunDirectory
+from budgetc.training.loop import Progress, silent
+
+Say = Callable[[str], None]
+_THREADS = 2
+"""Of torch while training: results depend on it, so it does not follow the machine."""
+
+
+def quiet(sentence: str) -> None:
+    """A log that goes nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The baseline as files, and its scores on the selection split."""
+
+    written: Written
+    selection: Scored
+    auroc: Interval
+    """Of the kind that the budget limits."""
+
+
+def compile_detector(
+    model: str | Path,
+    *,
+    budget: str | Path,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    say: Say = quiet,
+    progress: Progress = silent,
+) -> Report:
+    """Compile a detector to the smallest artifact that keeps the budget, and write it to `out`.
+
+    Args:
+        model: a bundle made by `budgetc train` or `budgetc import`.
+        budget: path of a budget file, or the name of one that ships with budgetc.
+        data: data set; wins over the budget's.
+        out: directory of the artifact; default `<model stem>.<budget stem>/` beside the model.
+        say: gets a sentence for every decision.
+        progress: gets (what, done, of) during long work.
+
+    Returns:
+        The report; `report.verdict` is None when nothing could be built, else says whether it complies.
+
+    Raises:
+        UsageError, ConfigError, InputRejected: an input is wrong; nothing was written.
+        Locked: another process compiles to the same place.
+    """
+    started = time.monotonic()
+    inputs = load_inputs(model, budget, data)
+    target_directory = Path(out) if out is not None else default_out(inputs.model, inputs.budget_path)
+    check_replaceable(target_directory)
+    torch.set_num_threads(_THREADS)
+    with RunDirectory.open(run_path(target_directory)) as run:
+        run.record("inputs", {"digests": dict(inputs.digests), "budget": inputs.budget.model_dump(mode="json")})
+        shop = make_workshop(inputs, run, progress)
+        search = None
+        try:
+            reference = measure_baseline(inputs, shop, say)
+            search = _search(inputs, shop, reference, say)
+            search.run(started + inputs.budget.search.time)
+            confirmed = _confirm(inputs, shop, search, reference, say)
+            seconds = time.monotonic() - started
+            return emit(inputs, search, reference.written, confirmed, out=target_directory, seconds=seconds)
+        except KeyboardInterrupt:
+            if search is not None:
+                seconds = time.monotonic() - started
+                partial(inputs, search, reference.written, run=run.path, out=target_directory, seconds=seconds)
+            raise
+        finally:
+            shutil.rmtree(run.path / "pictures", ignore_errors=True)
+
+
+def run_path(out: Path) -> Path:
+    """`OUT.run/`, beside OUT."""
+    return out.with_name(f"{out.name}.run")
+
+
+def make_workshop(inputs: Inputs, run: RunDirectory, progress: Progress = silent) -> Workshop:
+    """What building any candidate of these inputs needs."""
+    key = fingerprint(
+        [weights_digest(inputs.detector.module), inputs.detector.config.model_dump(mode="json"), inputs.dataset.digest,
+         [[s.file, s.group] for s in inputs.dataset.samples["train"]], training_versions(), _THREADS,
+         inputs.target.weight_levels]
+    )  # fmt: skip
+    seed = inputs.budget.search.seed
+    return Workshop(inputs.detector, inputs.dataset, inputs.target, run, seed, key, progress)
+
+
+def measure_baseline(inputs: Inputs, shop: Workshop, say: Say) -> Reference:
+    """The unchanged detector in deployed form: its file and its AUROC on the selection split."""
+    unchanged = Plan(recipe="none", steps=(), seed=shop.seed)
+    written = finish(build(unchanged, shop, 1.0), shop, shop.run.path / "candidates" / unchanged.id / "trained")
+    scored = score_split(written, shop, "selection")
+    found = by_category(scored).over(auroc_kind(inputs.budget))
+    say(f"baseline: {written.size} B, AUROC {found.value:.4f} on selection")
+    shop.run.record("baseline", {"size": written.size, "auroc": found.value})
+    return Reference(written, scored, found)
+
+
+def _search(inputs: Inputs, shop: Workshop, reference: Reference, say: Say) -> Search:
+    images = sample_images(inputs.dataset, shop.run.path / "pictures")
+    screener = Screener(inputs.budget.limits, images)
+    search = Search(shop, inputs.budget, reference.auroc.value, screener, say)
+    search.add(*all_plans(inputs))
+    say(f"{len(search.rows)} structures from {len(inputs.recipes)} recipes")
+    return search
+
+
+def _confirm(inputs: Inputs, shop: Workshop, search: Search, reference: Reference, say: Say) -> Confirmed | None:
+    """The first finalist that complies; else the first of all, as the best effort; None when nothing was built."""
+    rows, error = list(search.rows.values()), standard_error(reference.auroc)
+    names = finalists(rows, search.limits, error) or _best_effort(search)
+    confirmation = Confirmation(
+        shop, inputs.budget, reference.written, sample_images(inputs.dataset, shop.run.path / "pictures")
+    )
+    first: Confirmed | None = None
+    for name in names:
+        say(f"confirming {name} {search.plans[name].title()}")
+        confirmed = confirmation.confirm(name, search.written[name])
+        say(f"{name}: {confirmed.verdict.overall}")
+        shop.run.record("confirmed", {"id": name, "verdict": confirmed.verdict.overall})
+        if confirmed.verdict.overall.startswith("compliant"):
+            return confirmed
+        first = first or confirmed
+    return first
+
+
+def _best_effort(search: Search) -> tuple[str, ...]:
+    """The structure that was trained in full and came closest: highest AUROC, then smallest."""
+    trained = [row for row in search.rows.values() if FULL in row.auroc and not row.failed]
+    nearest = sorted(trained, key=lambda row: (-row.auroc[FULL], order(row)))
+    return tuple(row.id for row in nearest[:1])
+
+
+def standard_error(found: Interval) -> float:
+    """Of an AUROC, from its one-sided 95 % bound."""
+    return max(found.value - found.lower, 1e-4) / Z95

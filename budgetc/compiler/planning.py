@@ -1,0 +1,85 @@
+"""A dry run: what the budget leaves of the search space, before a gradient step."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from budgetc.compiler.confirming import sample_images
+from budgetc.compiler.inputs import all_plans, load_inputs
+from budgetc.compiler.pipeline import Say, make_workshop, measure_baseline, quiet
+from budgetc.compiler.screening import Screener
+from budgetc.compiler.searching import Search
+from budgetc.core.frozen import Frozen
+from budgetc.core.statistics import images_needed
+from budgetc.report.schema import CandidateRecord
+from budgetc.search.space import eligible, order
+from budgetc.store.run_directory import RunDirectory
+
+
+class Feasibility(Frozen):
+    """What `budgetc plan` found."""
+
+    schema_version: int = 1
+    enumerated: int
+    keep_size: int
+    """Structures that keep the size limit."""
+    smallest_feasible: str | None
+    """Id of the smallest structure that keeps size, latency and memory in screening."""
+    trainings_at_most: int
+    seconds_at_most: float
+    baseline_auroc: float
+    """On the selection split."""
+    floor: float | None
+    can_certify: str
+    """Whether the test part is large enough to certify the floor, and how many images would be."""
+    candidates: tuple[CandidateRecord, ...]
+
+
+def plan_detector(
+    model: str | Path, *, budget: str | Path, data: str | Path | None = None, say: Say = quiet
+) -> Feasibility:
+    """Price every structure, screen from small to large until one fits, train nothing.
+
+    Raises:
+        UsageError, ConfigError, InputRejected: as `compile_detector`.
+    """
+    inputs = load_inputs(model, budget, data)
+    torch.set_num_threads(2)
+    with tempfile.TemporaryDirectory() as scratch, RunDirectory.open(Path(scratch) / "run") as run:
+        shop = make_workshop(inputs, run)
+        reference = measure_baseline(inputs, shop, say)
+        images = sample_images(inputs.dataset, run.path / "pictures")
+        search = Search(shop, inputs.budget, reference.auroc.value, Screener(inputs.budget.limits, images), say)
+        search.add(*all_plans(inputs))
+        search.price_all()
+        small = sorted((row for row in search.rows.values() if eligible(row, search.limits)), key=order)
+        smallest = next((row.id for row in small if search.screen(row.id)), None)
+        floor = search.limits.floor
+        return Feasibility(
+            enumerated=len(search.records),
+            keep_size=len(small),
+            smallest_feasible=smallest,
+            trainings_at_most=min(inputs.budget.search.trainings, 2 * sum(row.trains for row in small)),
+            seconds_at_most=inputs.budget.search.time,
+            baseline_auroc=reference.auroc.value,
+            floor=floor,
+            can_certify=certification(floor, reference.auroc.value, inputs.dataset.labels("confirmation").tolist()),
+            candidates=tuple(search.records.values()),
+        )
+
+
+def certification(floor: float | None, truth: float, labels: list[int]) -> str:
+    """Whether a test part of these labels can show AUROC >= floor with 95 % confidence, were `truth` the AUROC."""
+    if floor is None:
+        return "the budget limits no AUROC"
+    have = min(labels.count(0), labels.count(1))
+    if truth <= floor:
+        return f"an AUROC of {truth:.3f} does not lie above the floor of {floor:.3f}: no number of images certifies it"
+    needed = images_needed(floor, truth)
+    if have >= needed:
+        return f"{have} good and bad images each certify {floor:.3f} if the AUROC is {truth:.3f} ({needed} needed)"
+    return (
+        f"{have} good and bad images each cannot certify {floor:.3f} if the AUROC is {truth:.3f}: "
+        f"{needed} each are needed for 80 % power; the estimate is judged, not its bound"
+    )

@@ -1,0 +1,171 @@
+"""The search loop: carries out what `search.decide` decides, and records every decision with its reason."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from budgetc.candidate import QUICK_SHARE, Built, Workshop, Written, build, finish, price, score_split
+from budgetc.compiler.screening import Screener
+from budgetc.core.budget import Budget, Over
+from budgetc.core.plan import Plan
+from budgetc.core.verdict import auroc_floor
+from budgetc.errors import BudgetcError
+from budgetc.measurement.quality import Scored, by_category
+from budgetc.report.evidence import auroc_kind
+from budgetc.report.schema import CandidateRecord, SearchSummary
+from budgetc.search.decide import decide
+from budgetc.search.space import FULL, QUICK, PriceStructure, Row, Rules, Screen, Stop, Train, settings_of, trains
+
+Say = Callable[[str], None]
+_RUNG_NAMES = {QUICK: "quick", FULL: "full"}
+
+
+@dataclass
+class Search:
+    """The table of all structures, and everything that was found out about them."""
+
+    shop: Workshop
+    budget: Budget
+    baseline_auroc: float
+    """On the selection split, of the kind that the budget limits."""
+    screener: Screener
+    say: Say
+    rows: dict[str, Row] = field(default_factory=dict)
+    plans: dict[str, Plan] = field(default_factory=dict)
+    records: dict[str, CandidateRecord] = field(default_factory=dict)
+    written: dict[str, Written] = field(default_factory=dict)
+    scored: dict[str, Scored] = field(default_factory=dict)
+    trainings: int = 0
+    stopped_because: str = "interrupted"
+
+    def add(self, plans: list[Plan], dropped: list[tuple[Plan, str]]) -> None:
+        """Fill the table."""
+        for plan in plans:
+            self.plans[plan.id] = plan
+            self.rows[plan.id] = Row(plan.id, settings_of(plan), trains(plan))
+            self.records[plan.id] = CandidateRecord(
+                id=plan.id, plan=plan, fate="not needed", reason="not looked at yet", artifact_size=None
+            )
+        for plan, reason in dropped:
+            self.records[plan.id] = CandidateRecord(
+                id=plan.id, plan=plan, fate="discarded", reason=reason, artifact_size=None
+            )
+
+    @property
+    def over(self) -> Over:
+        """The kind of AUROC that counts."""
+        return auroc_kind(self.budget)
+
+    @property
+    def limits(self) -> Rules:
+        """The limits alone, for questions after the search."""
+        auroc = self.budget.limits.auroc
+        floor = None if auroc is None else auroc_floor(auroc, self.baseline_auroc)
+        return Rules(self.budget.limits.artifact_size, floor, self.budget.search.trainings - self.trainings)
+
+    def run(self, deadline: float) -> None:
+        """Decide and act until a decision to stop. `deadline` is in seconds of `time.monotonic`."""
+        while True:
+            rules = replace(self.limits, time_is_up=time.monotonic() > deadline)
+            decision = decide(list(self.rows.values()), rules)
+            match decision:
+                case PriceStructure():
+                    self._attempt(decision.id, self._price)
+                case Screen():
+                    self._attempt(decision.id, self._screen)
+                case Train():
+                    self._attempt(decision.id, lambda name, chosen=decision: self._train(name, chosen))
+                case Stop():
+                    self.stopped_because = decision.reason
+                    self.shop.run.record("search stopped", {"reason": decision.reason})
+                    self._explain_the_rest()
+                    return
+
+    def price_all(self) -> None:
+        """Price every structure, in table order."""
+        for name in [row.id for row in self.rows.values() if row.size is None]:
+            self._attempt(name, self._price)
+
+    def screen(self, name: str) -> bool:
+        """Screen one structure; whether it fits."""
+        self._attempt(name, self._screen)
+        return self.rows[name].fits is True
+
+    def _attempt(self, name: str, action: Callable[[str], None]) -> None:
+        """A candidate that cannot be built is recorded and does not end the search."""
+        try:
+            action(name)
+        except (BudgetcError, RuntimeError, ValueError) as error:
+            self.rows[name] = replace(self.rows[name], failed=True)
+            self.note(name, fate="failed", reason=f"{type(error).__name__}: {error}")
+            self.say(f"{name} {self.plans[name].title()}: failed: {error}")
+
+    def _directory(self, name: str, stage: str) -> Path:
+        return self.shop.run.path / "candidates" / name / stage
+
+    def _price(self, name: str) -> None:
+        priced = price(self.plans[name], self.shop, self._directory(name, "untrained"))
+        self.written[name] = priced
+        self.rows[name] = replace(self.rows[name], size=priced.size)
+        limit = self.budget.limits.artifact_size
+        if limit is not None and priced.size > limit:
+            self.note(name, artifact_size=priced.size, fate="discarded",
+                       reason=f"{priced.size} B is over the limit of {limit} B; not trained")  # fmt: skip
+        else:
+            self.note(name, artifact_size=priced.size, reason="keeps the size; not needed so far")
+
+    def _screen(self, name: str) -> None:
+        verdict = self.screener.screen(self.written[name])
+        self.rows[name] = replace(self.rows[name], fits=verdict.fits)
+        fate = "not needed" if verdict.fits else "discarded"
+        self.note(name, screened=verdict.measurements, fate=fate, reason=verdict.reason)
+        if not verdict.fits:
+            self.say(f"{name} {self.plans[name].title()}: {verdict.reason}")
+
+    def _train(self, name: str, chosen: Train) -> None:
+        row, rung = self.rows[name], chosen.rung
+        self.trainings += int(row.trains)
+        built = build(self.plans[name], self.shop, QUICK_SHARE if rung == QUICK else 1.0)
+        auroc = self._judge(name, built)
+        self.rows[name] = replace(row, auroc={**row.auroc, rung: auroc})
+        known = {_RUNG_NAMES[r]: value for r, value in self.rows[name].auroc.items()}
+        reason = self._train_reason(auroc, rung)
+        self.note(name, fate="trained", auroc=known, trail=built.trail, reason=reason,
+                   artifact_size=self.written[name].size)  # fmt: skip
+        self.say(f"{name} {self.plans[name].title()}: {self.written[name].size} B, {reason}")
+
+    def _judge(self, name: str, built: Built) -> float:
+        self.written[name] = finish(built, self.shop, self._directory(name, "trained"))
+        self.scored[name] = score_split(self.written[name], self.shop, "selection")
+        return by_category(self.scored[name]).over(self.over).value
+
+    def _train_reason(self, auroc: float, rung: int) -> str:
+        floor = self.limits.floor
+        found = f"AUROC {auroc:.4f} on selection ({_RUNG_NAMES[rung]} training)"
+        if floor is None:
+            return found
+        return f"{found}, {'reaches' if auroc >= floor else 'below'} the floor of {floor:.4f}"
+
+    def _explain_the_rest(self) -> None:
+        for name, row in self.rows.items():
+            if self.records[name].fate == "not needed":
+                why = "screened, but never trained" if row.fits else "never trained"
+                self.note(name, reason=f"{why}: {self.stopped_because}")
+
+    def note(self, name: str, **changes: object) -> None:
+        """Change a structure's record, and log what became of it."""
+        self.records[name] = self.records[name].model_copy(update=changes)
+        self.shop.run.record("candidate", {"id": name, **self.records[name].model_dump(include={"fate", "reason"})})
+
+    def summary(self, near: tuple[str, ...]) -> SearchSummary:
+        """Counts for the report."""
+        records = list(self.records.values())
+        return SearchSummary(
+            enumerated=len(records),
+            discarded_untrained=sum(record.fate == "discarded" for record in records),
+            trained=sum(bool(record.auroc) and trains(record.plan) for record in records),
+            trainings=self.trainings,
+            stopped_because=self.stopped_because,
+            near_ties=near,
+        )

@@ -1,0 +1,165 @@
+"""A path -> a data set in four splits, or the reason why not."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from budgetc.core.dataset import SPLITS, Dataset, Sample
+from budgetc.errors import InputRejected, UsageError
+from budgetc.load.arrays import open_arrays
+from budgetc.load.frames import is_frames, list_frames
+from budgetc.load.groups import groups_by_content, groups_by_pattern, merge_same_content, read_groups_csv
+from budgetc.load.images import FolderReader, digest_of, examine_files, read_content
+from budgetc.load.listing import Source, is_good, named, subfolders
+from budgetc.load.mvtec import is_category, list_mvtec, refuse_wrong_masks
+from budgetc.load.splits import Splits, borrow_test_normals, refuse_leaks, refuse_one_class, split_by_group
+from budgetc.load.video import block_samples, scenes, split_video
+
+_EXPECTED = (
+    "expected train/good with test/good and test/<defect type> (MVTec layout), folders of categories that hold these, "
+    "train/<scene> with other/<scene> (frames), or an .npz file"
+)
+
+
+def load_dataset(path: str | Path, *, group: str | None = None, seed: int = 0) -> Dataset:
+    """The data set at a path, split by group: MVTec layout, frame folders or `.npz`, told apart by content.
+
+    Groups come from groups.csv at the root or from the arrays, else from `group` (a regular
+    expression whose first parenthesis encloses the group in a file's path), else from content:
+    exact and near copies are one group, and frames are grouped in blocks of consecutive ones.
+
+    Raises:
+        UsageError: nothing is at the path, or `group` is no such expression.
+        InputRejected: pictures are damaged, a group is in train and in test, the test part has only one class, ...
+    """
+    source = _open(Path(path), needs_train=True)
+    _refuse_same_content(source)
+    groups = _stated_groups(source, group)
+    video = source.video and groups is None
+    splits = split_video(source.entries) if video else _split_groups(source, groups, seed)
+    refuse_one_class(splits)
+    return _dataset(source, splits, video=video)
+
+
+def load_test_part(path: str | Path, *, group: str | None = None) -> Dataset:
+    """All test pictures of a data set as its confirmation split, the other splits empty: for evaluation alone.
+
+    train/ is neither needed nor read, except for frames without in-distribution frames in the test
+    part: those are split as by `load_dataset`, and its selection is taken too.
+
+    Raises:
+        UsageError, InputRejected: as `load_dataset`.
+    """
+    source = _open(Path(path), needs_train=False)
+    groups = _stated_groups(source, group)
+    entries = [entry for entry in source.entries if entry.part == "test"]
+    video = source.video and groups is None
+    if video:
+        if not any(is_good(entry) for entry in entries):
+            whole = load_dataset(path)
+            taken = whole.samples["selection"] + whole.samples["confirmation"]
+            return Dataset(whole.root, whole.digest, _only_confirmation(taken), whole.read, video=True)
+        samples = tuple(sample for scene in scenes(entries) for block in block_samples(scene) for sample in block)
+    else:
+        groups = groups or groups_by_content(entries, source.pictures)
+        samples = tuple(entry.sample(groups[entry.file]) for entry in entries)
+    if len({sample.label for sample in samples}) < 2:
+        raise InputRejected(f"{path}: the test part has only one class; an AUROC needs normals and anomalies")
+    return _dataset(source, _only_confirmation(samples), video=video)
+
+
+def describe(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Split -> numbers of good and bad pictures and of groups, for the report."""
+    return {
+        name: {
+            "good": sum(sample.label == 0 for sample in dataset.samples[name]),
+            "bad": sum(sample.label == 1 for sample in dataset.samples[name]),
+            "groups": len({sample.group for sample in dataset.samples[name]}),
+        }
+        for name in SPLITS
+    }
+
+
+def _open(path: Path, *, needs_train: bool) -> Source:
+    """Everything about the data set except who is in which split; without `needs_train` only its test part."""
+    if not path.exists():
+        raise UsageError(f"data: {path} does not exist; {_EXPECTED}")
+    if path.is_file():
+        source = open_arrays(path)
+        return source if needs_train else _test_part(source)
+    if not path.is_dir():
+        raise InputRejected(f"data: {path} is neither a folder nor a regular file; {_EXPECTED}")
+    return _open_folder(path, needs_train)
+
+
+def _open_folder(root: Path, needs_train: bool) -> Source:
+    names = subfolders(root)
+    if not names:
+        raise InputRejected(f"data: {root} holds no folders; {_EXPECTED}")
+    video = is_frames(root)
+    if video:
+        entries = list_frames(root, needs_train=needs_train)
+    elif is_category(root) or any(is_category(root / name) for name in names):
+        entries = list_mvtec(root, needs_train=needs_train)
+    else:
+        raise InputRejected(f"data: {root} holds {', '.join(names[:5])}; {_EXPECTED}")
+    table = root / "groups.csv"
+    stated = read_groups_csv(table, entries) if table.exists() else None
+    if not needs_train:
+        entries = tuple(entry for entry in entries if entry.part == "test")
+    masks = [entry.mask for entry in entries if entry.mask is not None]
+    pictures = examine_files(root, [*(entry.file for entry in entries), *masks])
+    refuse_wrong_masks(root, entries, pictures)
+    contents = {file: picture.sha256 for file, picture in pictures.items()}
+    reader = FolderReader(root, contents)
+    extra = {} if stated is None else {table.name: hashlib.sha256(read_content(table)).hexdigest()}
+    return Source(root, entries, pictures, stated, digest_of(contents | extra), reader, video)
+
+
+def _test_part(source: Source) -> Source:
+    return replace(source, entries=tuple(entry for entry in source.entries if entry.part == "test"))
+
+
+def _stated_groups(source: Source, pattern: str | None) -> dict[str, str] | None:
+    if source.stated is not None:
+        stated: Mapping[str, str] = source.stated
+    elif pattern is not None:
+        stated = groups_by_pattern(pattern, source.entries)
+    else:
+        return None
+    return merge_same_content(stated, source.entries, source.pictures)
+
+
+def _split_groups(source: Source, groups: Mapping[str, str] | None, seed: int) -> Splits:
+    entries = source.entries
+    advice = "put all pictures of one part on the same side"
+    if groups is None:
+        groups = groups_by_content(entries, source.pictures)
+        advice = "their pictures are near copies; keep one side, or say in groups.csv that they show different parts"
+    if source.video:
+        entries = borrow_test_normals(entries, groups, seed)
+    refuse_leaks(entries, groups, advice)
+    return split_by_group(entries, groups, seed)
+
+
+def _refuse_same_content(source: Source) -> None:
+    train = {source.pictures[entry.file].sha256: entry.file for entry in source.entries if entry.part == "train"}
+    both = [
+        f"{train[source.pictures[entry.file].sha256]} = {entry.file}"
+        for entry in source.entries
+        if entry.part == "test" and source.pictures[entry.file].sha256 in train
+    ]
+    if both:
+        raise InputRejected(
+            f"{source.root}: the same content is in train and in test: {named(both)}; "
+            f"a detector must not be judged on what it was trained on"
+        )
+
+
+def _only_confirmation(samples: tuple[Sample, ...]) -> Splits:
+    return {name: samples if name == "confirmation" else () for name in SPLITS}
+
+
+def _dataset(source: Source, splits: Splits, *, video: bool) -> Dataset:
+    return Dataset(str(source.root), source.digest, splits, source.read, video=video)

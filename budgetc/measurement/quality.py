@@ -1,0 +1,145 @@
+"""How well a deployed file tells anomalies from normals: everything goes through its runtime."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budgetc.core.dataset import GOOD, Sample
+from budgetc.core.measurement import Measurement
+from budgetc.core.quality import CategoryQuality, DefectRecall, Quality
+from budgetc.core.statistics import (
+    MINIMUM_IMAGES,
+    ByCategory,
+    Interval,
+    Rate,
+    auroc_by_category,
+    auroc_loss_by_category,
+    rate_interval,
+)
+from budgetc.measurement.host import runtime
+from budgetc.runtime.artifact import Artifact
+
+FALSE_POSITIVE_RATE = 0.05
+"""Share of calibration normals that may lie above the threshold."""
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scores of one split's images, in the order of its samples."""
+
+    split: str
+    samples: Sequence[Sample]
+    scores: Scores
+    device: str
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(n,) of 0 and 1."""
+        return np.array([sample.label for sample in self.samples])
+
+    @property
+    def groups(self) -> list[str]:
+        """(n,) names of the physical parts or blocks of frames."""
+        return [sample.group for sample in self.samples]
+
+    @property
+    def categories(self) -> list[str]:
+        """(n,) products."""
+        return [sample.category for sample in self.samples]
+
+
+def score_pixels(
+    artifact: Artifact, images: NDArray[np.uint8], progress: Callable[[int], None] = lambda done: None
+) -> Scores:
+    """(n,) scores of resized images (n, 3, height, width) uint8, one call an image as on the device."""
+    scores = []
+    for number, pixels in enumerate(images, 1):
+        scores.append(artifact.score_pixels(pixels).score)
+        progress(number)
+    return np.array(scores, dtype=np.float64)
+
+
+def fit_threshold(calibration_scores: Scores) -> float:
+    """The score that 5 % of the calibration normals exceed (linear between order statistics)."""
+    return float(np.quantile(calibration_scores, 1 - FALSE_POSITIVE_RATE))
+
+
+def by_category(scored: Scored, confidence: float = 0.95) -> ByCategory:
+    """AUROC per category, mean, worst and pooled, with bounds clustered by group."""
+    return auroc_by_category(
+        scored.scores, scored.labels, categories=scored.categories, groups=scored.groups, confidence=confidence
+    )
+
+
+def quality_of(scored: Scored, threshold: float, confidence: float = 0.95) -> Quality:
+    """AUROCs, false-positive rate at the threshold, and recall by defect type."""
+    found = by_category(scored, confidence)
+    alarms = scored.scores > threshold
+    normal = scored.labels == 0
+    groups = np.array(scored.groups)
+    rate = rate_interval(alarms[normal], groups=groups[normal], confidence=confidence)
+    return Quality(
+        split=scored.split,
+        auroc_mean=_auroc("auroc", found.mean, scored),
+        auroc_worst=_auroc("auroc", found.worst, scored),
+        auroc_pooled=_auroc("auroc", found.pooled, scored),
+        categories=tuple(_category(name, found, scored) for name in sorted(set(scored.categories))),
+        threshold=threshold,
+        false_positive_rate=_rate(rate, int(normal.sum()), confidence, scored),
+        recall=_recall(scored.samples, alarms),
+    )
+
+
+def loss_between(baseline: Scored, other: Scored, confidence: float = 0.95) -> ByCategory:
+    """Paired AUROC loss on the same images: baseline - other."""
+    return auroc_loss_by_category(
+        baseline.scores, other.scores, other.labels,
+        categories=other.categories, groups=other.groups, confidence=confidence,
+    )  # fmt: skip
+
+
+def auroc_loss(found: Interval, scored: Scored) -> Measurement:
+    """A paired loss as a measurement."""
+    return _auroc("auroc_loss", found, scored)
+
+
+def _auroc(metric: str, found: Interval, scored: Scored) -> Measurement:
+    return Measurement(
+        metric=metric, value=found.value, unit="1", lower=found.lower, upper=found.upper,
+        confidence=found.confidence, n=found.n_good + found.n_bad, kind="measured", device=scored.device,
+        split=scored.split, runtime=runtime(), note=_note(found),
+    )  # fmt: skip
+
+
+def _note(found: Interval) -> str:
+    return (
+        f"{found.n_good} good of {found.groups_good} groups, {found.n_bad} bad of {found.groups_bad} groups; "
+        f"{found.method}"
+    )
+
+
+def _category(name: str, found: ByCategory, scored: Scored) -> CategoryQuality:
+    labels = [sample.label for sample in scored.samples if sample.category == name]
+    good, bad = labels.count(0), labels.count(1)
+    enough = min(good, bad) >= MINIMUM_IMAGES
+    value = _auroc("auroc", found.categories[name], scored) if enough and name in found.categories else None
+    return CategoryQuality(category=name, good=good, bad=bad, auroc=value)
+
+
+def _rate(rate: Rate, n: int, confidence: float, scored: Scored) -> Measurement:
+    return Measurement(
+        metric="false_positive_rate", value=rate.value, unit="1", lower=rate.lower, upper=rate.upper,
+        confidence=confidence, n=n, kind="measured", device=scored.device, split=scored.split, runtime=runtime(),
+    )  # fmt: skip
+
+
+def _recall(samples: Sequence[Sample], alarms: NDArray[np.bool_]) -> tuple[DefectRecall, ...]:
+    defects = sorted({sample.defect for sample in samples if sample.defect != GOOD})
+    rows = []
+    for defect in defects:
+        hits = [bool(alarm) for sample, alarm in zip(samples, alarms, strict=True) if sample.defect == defect]
+        rows.append(DefectRecall(defect=defect, found=sum(hits), of=len(hits)))
+    return tuple(rows)

@@ -1,0 +1,141 @@
+"""The next step of a search: cost before quality, then towards small size.
+
+Bytes are known for every structure before anything is trained, so only AUROC is modeled. A training
+is spent where P(complies) x log(size of the best so far / size) is largest: the expected gain in the
+logarithm of size. The search ends when nothing smaller can still comply.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from budgetc.search.gaussian_process import posterior
+from budgetc.search.space import (
+    FULL,
+    QUICK,
+    Decision,
+    PriceStructure,
+    Row,
+    Rules,
+    Screen,
+    Stop,
+    Train,
+    eligible,
+    incumbent,
+    order,
+)
+
+HOPELESS = 0.05
+"""Probability of complying below which a structure is not worth a training."""
+_NOISE = 0.004
+"""Deviation of an AUROC between two trainings of the same structure that differ in their seed."""
+_QUICK_NOISE = 0.02
+"""Deviation between the AUROC of a quick training and of a full one, beside their mean shift."""
+_UNKNOWN_SHIFT = (0.01, 2)
+"""Shift between rungs before any structure was trained at both, and how many pairs it counts for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """A structure that is smaller than the best so far and not yet known to fail."""
+
+    row: Row
+    chance: float
+    """Probability that its fully trained AUROC reaches the floor."""
+    gain: float
+
+
+def decide(rows: Sequence[Row], rules: Rules) -> Decision:
+    """What to do next. Equal inputs give equal decisions.
+
+    Args:
+        rows: everything known, in any order; all of one settings length.
+        rules: limits and what is left to spend.
+    """
+    unpriced = [row.id for row in rows if row.size is None and not row.failed]
+    if unpriced:
+        return PriceStructure(unpriced[0])
+    best = incumbent(rows, rules)
+    open_rows = [row for row in rows if eligible(row, rules) and not _settled(row)]
+    if best is not None:
+        open_rows = [row for row in open_rows if order(row) < order(best)]
+    if not open_rows:
+        return Stop(_nothing_open(rows, rules, best))
+    if rules.time_is_up:
+        return Stop(f"the time is up; {len(open_rows)} smaller structures were not judged")
+    return _spend(prospects(rows, open_rows, best, rules), rules)
+
+
+def _spend(ranked: list[Prospect], rules: Rules) -> Decision:
+    if ranked[0].chance < HOPELESS:
+        return Stop(f"each of the {len(ranked)} smaller structures has less than {HOPELESS:.0%} chance to comply")
+    free = [prospect for prospect in ranked if not prospect.row.trains or rules.trainings_left > 0]
+    if not free:
+        return Stop(f"all trainings are spent; {len(ranked)} smaller structures were not judged")
+    chosen = free[0]
+    if chosen.row.fits is None:
+        return Screen(chosen.row.id)
+    rung = FULL if not chosen.row.trains or QUICK in chosen.row.auroc else QUICK
+    return Train(chosen.row.id, rung, f"{chosen.chance:.0%} chance to reach the AUROC floor, at {chosen.row.size} B")
+
+
+def prospects(rows: Sequence[Row], open_rows: Sequence[Row], best: Row | None, rules: Rules) -> list[Prospect]:
+    """Open structures, best expected gain first; hopeless ones last."""
+    reference = best if best is not None else max(open_rows, key=order)
+    assert reference.size is not None
+    # One percent more than the largest keeps a gain for the largest itself.
+    ceiling = reference.size * 1.01
+    chances = _chances(rows, open_rows, rules)
+    found = []
+    for row, chance in zip(open_rows, chances, strict=True):
+        assert row.size is not None
+        # What needs no training tells at once, and PTQ is where a user would start.
+        gain = math.inf if not row.trains else chance * math.log(ceiling / row.size)
+        found.append(Prospect(row, chance, gain))
+    return sorted(found, key=lambda p: (p.chance < HOPELESS, -p.gain, order(p.row)))
+
+
+def _settled(row: Row) -> bool:
+    return FULL in row.auroc
+
+
+def _chances(rows: Sequence[Row], queries: Sequence[Row], rules: Rules) -> list[float]:
+    if rules.floor is None:
+        return [1.0] * len(queries)
+    shift = _shift(rows)
+    known, values, noise = [], [], []
+    for row in rows:
+        if FULL in row.auroc:
+            known.append(row.settings)
+            values.append(row.auroc[FULL])
+            noise.append(_NOISE)
+        elif QUICK in row.auroc:
+            known.append(row.settings)
+            values.append(min(row.auroc[QUICK] + shift, 1.0))
+            noise.append(_QUICK_NOISE)
+    dimensions = len(queries[0].settings)
+    found = posterior(
+        np.array(known, dtype=np.float64).reshape(-1, dimensions),
+        np.array(values, dtype=np.float64),
+        np.array(noise, dtype=np.float64),
+        np.array([row.settings for row in queries], dtype=np.float64),
+        prior_mean=rules.floor,
+    )
+    return [float(chance) for chance in found.above(rules.floor)]
+
+
+def _shift(rows: Sequence[Row]) -> float:
+    """Mean of AUROC(full) - AUROC(quick), shrunk to what is usual."""
+    usual, weight = _UNKNOWN_SHIFT
+    pairs = [row.auroc[FULL] - row.auroc[QUICK] for row in rows if FULL in row.auroc and QUICK in row.auroc]
+    return (usual * weight + sum(pairs)) / (weight + len(pairs))
+
+
+def _nothing_open(rows: Sequence[Row], rules: Rules, best: Row | None) -> str:
+    if best is not None:
+        return "every smaller structure was judged and does not comply"
+    if not any(eligible(row, rules) for row in rows):
+        return "no structure keeps size, latency and memory: nothing was worth training"
+    return "every structure that keeps size, latency and memory was judged"

@@ -1,0 +1,129 @@
+"""The structures a search chooses from, and what is known of each."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from budgetc.core.plan import Distill, Fp16, Plan, Prune, Quantize
+
+QUICK, FULL = 0, 1
+"""Rungs: a share of the training, and all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is known of one structure."""
+
+    id: str
+    settings: tuple[float, ...]
+    """Numbers that describe the plan to the model of AUROC; equal length in a table."""
+    trains: bool
+    """Whether building it takes training; else its only rung is FULL."""
+    size: int | None = None
+    """Bytes of the deployed files; exact, known before training."""
+    fits: bool | None = None
+    """Whether the untrained structure keeps latency and memory; None before it was screened."""
+    auroc: Mapping[int, float] = field(default_factory=dict)
+    """Rung -> AUROC on the selection split."""
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the search must keep, and what it may spend."""
+
+    size_limit: int | None
+    floor: float | None
+    """AUROC on the selection split; None where the budget limits none."""
+    trainings_left: int
+    time_is_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PriceStructure:
+    """Export the untrained structure for its exact size."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Measure latency and memory of the untrained structure."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Build it at a rung and score the exported file on the selection split."""
+
+    id: str
+    rung: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Nothing is left that could change the answer, or nothing may be spent any more."""
+
+    reason: str
+
+
+Decision = PriceStructure | Screen | Train | Stop
+
+
+def settings_of(plan: Plan) -> tuple[float, ...]:
+    """A plan as numbers: log2 widths of student and teacher, INT8 of either, trained under INT8, FP16.
+
+    Successive steps multiply widths; what quantization precedes is trained under its rounding.
+    """
+    student = teacher = keep = 0.0
+    replaced = rounded_student = rounded_teacher = under_rounding = half = 0.0
+    for step in plan.steps:
+        match step:
+            case Distill():
+                student += math.log2(step.student)
+                teacher += math.log2(step.teacher) if step.teacher else 0.0
+                replaced = max(replaced, float(step.teacher is not None))
+                under_rounding = max(under_rounding, rounded_student)
+            case Prune():
+                keep += math.log2(step.keep)
+                under_rounding = max(under_rounding, rounded_student)
+            case Quantize():
+                rounded_student = 1.0
+                rounded_teacher = max(rounded_teacher, float(step.scope == "all"))
+            case Fp16():
+                half = 0.1  # it hardly moves a score
+    return student, teacher, keep, replaced, rounded_student, rounded_teacher, under_rounding, half
+
+
+def trains(plan: Plan) -> bool:
+    """Whether a plan has a step that trains."""
+    return any(isinstance(step, (Distill, Prune)) for step in plan.steps)
+
+
+def compliant(row: Row, rules: Rules) -> bool:
+    """Whether what is known of a structure says that it keeps every limit."""
+    return (
+        eligible(row, rules)
+        and row.fits is True
+        and FULL in row.auroc
+        and (rules.floor is None or row.auroc[FULL] >= rules.floor)
+    )
+
+
+def eligible(row: Row, rules: Rules) -> bool:
+    """Whether nothing known so far speaks against a structure, its AUROC aside."""
+    small = row.size is not None and (rules.size_limit is None or row.size <= rules.size_limit)
+    return small and not row.failed and row.fits is not False
+
+
+def incumbent(rows: Sequence[Row], rules: Rules) -> Row | None:
+    """The smallest structure that complies so far; ties go to the smaller id."""
+    return min((row for row in rows if compliant(row, rules)), key=order, default=None)
+
+
+def order(row: Row) -> tuple[int, str]:
+    """Small first."""
+    assert row.size is not None, "only priced structures are compared"
+    return row.size, row.id

@@ -1,0 +1,57 @@
+"""Train a detector from scratch: what `budgetc train` does."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from budgetc.detectors.detector import Detector, as_input
+from budgetc.detectors.stfpm import Stfpm, matching_loss
+from budgetc.detectors.vae import Vae, VaeConfig, vae_loss
+from budgetc.errors import UsageError
+from budgetc.training.features import outputs_of
+from budgetc.training.loop import Curve, Effort, Examples, Progress, fit, silent
+from budgetc.training.pictures import Pictures
+
+
+def train_detector(
+    detector: Detector, pictures: Pictures, effort: Effort, *, progress: Progress = silent
+) -> tuple[Detector, Curve]:
+    """Train the part of a detector that learns, on normals; the one that was passed in is unchanged in shape only.
+
+    STFPM: the student, on cached features of the frozen teacher. VAE: encoder and decoder.
+
+    Raises:
+        UsageError: the family has no training here.
+    """
+    match detector.module:
+        case Stfpm():
+            curve = _train_student(detector.module, pictures, effort, progress)
+        case Vae():
+            curve = _train_vae(detector.module, detector.config, pictures, effort, progress)
+        case _:
+            raise UsageError(f"training of {detector.family} is not known")
+    return replace(detector, threshold=None), curve
+
+
+def _train_student(module: Stfpm, pictures: Pictures, effort: Effort, progress: Progress) -> Curve:
+    module.eval()
+    wanted = outputs_of(lambda x: module.teacher(module.normalized(x)), pictures.normal)
+    student = module.student.to(memory_format=torch.channels_last)
+
+    def loss(indices: Tensor) -> Tensor:
+        taps = student(module.normalized(as_input(pictures.normal[indices.numpy()])))
+        return matching_loss([tap[indices] for tap in wanted], taps)
+
+    return fit(student, Examples(pictures.train, pictures.held_out, loss), effort, progress)
+
+
+def _train_vae(module: Vae, config: object, pictures: Pictures, effort: Effort, progress: Progress) -> Curve:
+    assert isinstance(config, VaeConfig)
+    module.to(memory_format=torch.channels_last)
+
+    def loss(indices: Tensor) -> Tensor:
+        image = as_input(pictures.normal[indices.numpy()])
+        return vae_loss(module(image), image, config.beta)
+
+    return fit(module, Examples(pictures.train, pictures.held_out, loss), effort, progress)

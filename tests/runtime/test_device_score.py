@@ -1,0 +1,93 @@
+"""The script that boards run, run as they run it: copied, in a process of its own."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from budgetc.runtime import device_score, load_artifact
+from budgetc.runtime.preprocess import FORMATS, MAX_PIXELS
+from tests.runtime.pictures import color, encoded, every_kind
+from tests.runtime.tiny import write_artifact
+
+
+def run_script(directory: Path, *files: Path) -> "subprocess.CompletedProcess[str]":
+    """What the copied script says about the files."""
+    script = directory / "device" / "score.py"
+    script.parent.mkdir(exist_ok=True)
+    shutil.copy(str(device_score.__file__), script)
+    return subprocess.run(
+        [sys.executable, "-I", str(script), *map(str, files)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_scores_equal_the_runtimes(tmp_path: Path) -> None:
+    """For every kind of image the board's score and decision are exactly the library's."""
+    directory = write_artifact(tmp_path / "out", layers=3)
+    files = []
+    for name, data in every_kind().items():
+        files.append(tmp_path / name)
+        files[-1].write_bytes(data)
+    done = run_script(directory, *files)
+    assert done.returncode == 0, done.stderr
+    artifact = load_artifact(directory)
+    expected = [{"file": str(file), "score": r.score, "anomalous": r.anomalous}
+                for file in files for r in [artifact.score(file)]]  # fmt: skip
+    assert [json.loads(line) for line in done.stdout.splitlines()] == expected
+    assert len({line["score"] for line in expected}) > 5
+
+
+def test_its_limits_are_the_runtimes() -> None:
+    """Both copies of the decoder accept the same files."""
+    assert (device_score.FORMATS, device_score.MAX_PIXELS) == (FORMATS, MAX_PIXELS)
+
+
+def test_unreadable_image_does_not_stop_the_others(tmp_path: Path) -> None:
+    """The bad file gets a line with its error, the good one its score, and the exit code is 4."""
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    good.write_bytes(encoded(color()))
+    bad.write_bytes(encoded(color())[:99])
+    done = run_script(write_artifact(tmp_path / "out"), bad, good)
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert done.returncode == 4
+    assert "not a readable image" in first["error"]
+    assert second["file"] == str(good)
+
+
+def test_config_beside_the_script_wins(tmp_path: Path) -> None:
+    """A board that got only `device/` scores with the files in it."""
+    directory = write_artifact(tmp_path / "out", threshold=-1e9)
+    write_artifact(directory / "device", threshold=1e9)
+    (directory / "device" / "artifact.json").rename(directory / "device" / "config.json")
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(encoded(color()))
+    assert json.loads(run_script(directory, picture).stdout)["anomalous"] is False
+    (directory / "device" / "config.json").unlink()
+    assert json.loads(run_script(directory, picture).stdout)["anomalous"] is True
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_sha256": "0" * 64}, "changed or damaged after it was compiled"),
+        ({"schema_version": 2}, "schema_version is not 1"),
+        ({"model": "other.onnx"}, "found none of .*other.onnx"),
+    ],
+)
+def test_wrong_artifact_is_explained(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    """Nothing is scored with a graph that is not the compiled one."""
+    done = run_script(write_artifact(tmp_path, **change), tmp_path / "any.png")
+    assert done.returncode == 4
+    assert done.stdout == ""
+    assert re.search(message, done.stderr)
+
+
+def test_usage(tmp_path: Path) -> None:
+    """Without an image it says how to call it."""
+    done = run_script(write_artifact(tmp_path))
+    assert (done.returncode, done.stderr) == (2, "usage: score.py IMAGE...\n")
