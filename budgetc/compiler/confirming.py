@@ -56,7 +56,7 @@ class Confirmation:
         limits = {metric: limit for metric in LATENCIES if (limit := getattr(self.budget.limits, metric)) is not None}
         latency = measure_latency(
             written.directory, self.baseline.directory, self.images, rng=np.random.default_rng(number), limits=limits,
-            cap=8.0, progress=lambda sentence: self.shop.run.record("latency", {"id": name, "pair": sentence}),
+            cap=8.0, progress=lambda sentence: self._log(name, sentence),
         )  # fmt: skip
         self.shop.run.put_json(fingerprint(["latency samples", name, self.shop.key]), latency.raw())
         memory = [measure_memory(one.directory, self.images) for one in (written, self.baseline)]
@@ -67,6 +67,9 @@ class Confirmation:
         comparison = self._comparison(artifact, baseline, latency, (before, after))
         verdict = judge_subject(self.budget, artifact, baseline=baseline, comparison=comparison)
         return Confirmed(name, artifact, baseline, comparison, verdict, written)
+
+    def _log(self, name: str, sentence: str) -> None:
+        self.shop.run.record("latency", {"id": name, "pair": sentence})
 
     def _subject(
         self, written: Written, latency: Mapping[str, Measurement], memory: Mapping[str, Measurement], scored: Scored

@@ -5,7 +5,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from budgetc.candidate import Written, score_split
+from budgetc.candidate import Workshop, Written, score_split
 from budgetc.compiler.confirming import Confirmed
 from budgetc.compiler.environment import environment
 from budgetc.compiler.inputs import Inputs
@@ -68,7 +68,7 @@ def _report(
         comparison=confirmed.comparison if confirmed else None,
         search=search.summary(_near(search, chosen)),
         candidates=_candidates(search, confirmed),
-        confirmation_uses=_count_use(inputs, search) if confirmed else 0,
+        confirmation_uses=count_use(inputs, search.shop) if confirmed else 0,
         splits=describe(inputs.dataset),
         warnings=_warnings(inputs.dataset),
         seconds=round(seconds, 1),
@@ -116,9 +116,10 @@ def _screened_baseline(search: Search, baseline: Written) -> Subject:
     )
 
 
-def _count_use(inputs: Inputs, search: Search) -> int:
+def count_use(inputs: Inputs, shop: Workshop) -> int:
+    """Count this opening of the confirmation split; how many different inputs have opened it."""
     confirmation = [sample.file for sample in inputs.dataset.samples["confirmation"]]
-    return search.shop.run.count_use(fingerprint([inputs.dataset.digest, confirmation]), inputs.digest)
+    return shop.run.count_use(fingerprint([inputs.dataset.digest, confirmation]), inputs.digest)
 
 
 def _warnings(dataset: Dataset) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import torch
 
 from budgetc.candidate import Workshop, Written, build, finish, score_split
 from budgetc.compiler.confirming import Confirmation, Confirmed, sample_images
-from budgetc.compiler.emitting import Z95, emit, partial
+from budgetc.compiler.emitting import Z95, count_use, emit, partial
 from budgetc.compiler.environment import training_versions
 from budgetc.compiler.inputs import Inputs, all_plans, default_out, load_inputs
 from budgetc.compiler.screening import Screener
@@ -22,7 +22,6 @@ from budgetc.measurement.quality import Scored, by_category
 from budgetc.report.evidence import auroc_kind
 from budgetc.report.schema import Report
 from budgetc.search.finalists import finalists
-from budgetc.search.space import FULL, order
 from budgetc.store.output import check_replaceable
 from budgetc.store.run_directory import RunDirectory
 from budgetc.training.loop import Progress, silent
@@ -136,11 +135,14 @@ def _search(inputs: Inputs, shop: Workshop, reference: Reference, say: Say) -> S
 def _confirm(inputs: Inputs, shop: Workshop, search: Search, reference: Reference, say: Say) -> Confirmed | None:
     """The first finalist that complies; else the first of all, as the best effort; None when nothing was built."""
     rows, error = list(search.rows.values()), standard_error(reference.auroc)
-    names = finalists(rows, search.limits, error) or _best_effort(search)
+    names = finalists(rows, search.limits, error) or search.best_effort()
     confirmation = Confirmation(
         shop, inputs.budget, reference.written, sample_images(inputs.dataset, shop.run.path / "pictures")
     )
     first: Confirmed | None = None
+    uses = count_use(inputs, shop) if names else 0
+    if uses > 1:
+        say(f"warning: {uses} different inputs have been judged by this confirmation split; its figures grow optimistic")
     for name in names:
         say(f"confirming {name} {search.plans[name].title()}")
         confirmed = confirmation.confirm(name, search.written[name])
@@ -150,13 +152,6 @@ def _confirm(inputs: Inputs, shop: Workshop, search: Search, reference: Referenc
             return confirmed
         first = first or confirmed
     return first
-
-
-def _best_effort(search: Search) -> tuple[str, ...]:
-    """The structure that was trained in full and came closest: highest AUROC, then smallest."""
-    trained = [row for row in search.rows.values() if FULL in row.auroc and not row.failed]
-    nearest = sorted(trained, key=lambda row: (-row.auroc[FULL], order(row)))
-    return tuple(row.id for row in nearest[:1])
 
 
 def standard_error(found: Interval) -> float:

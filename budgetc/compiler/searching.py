@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from budgetc.candidate import QUICK_SHARE, Built, Workshop, Written, build, finish, price, score_split
@@ -15,7 +16,7 @@ from budgetc.measurement.quality import Scored, by_category
 from budgetc.report.evidence import auroc_kind
 from budgetc.report.schema import CandidateRecord, SearchSummary
 from budgetc.search.decide import decide
-from budgetc.search.space import FULL, QUICK, PriceStructure, Row, Rules, Screen, Stop, Train, settings_of, trains
+from budgetc.search.space import FULL, QUICK, PriceStructure, Row, Rules, Screen, Stop, Train, order, settings_of, trains
 
 Say = Callable[[str], None]
 _RUNG_NAMES = {QUICK: "quick", FULL: "full"}
@@ -75,7 +76,7 @@ class Search:
                 case Screen():
                     self._attempt(decision.id, self._screen)
                 case Train():
-                    self._attempt(decision.id, lambda name, chosen=decision: self._train(name, chosen))
+                    self._attempt(decision.id, partial(self._train, rung=decision.rung))
                 case Stop():
                     self.stopped_because = decision.reason
                     self.shop.run.record("search stopped", {"reason": decision.reason})
@@ -123,8 +124,8 @@ class Search:
         if not verdict.fits:
             self.say(f"{name} {self.plans[name].title()}: {verdict.reason}")
 
-    def _train(self, name: str, chosen: Train) -> None:
-        row, rung = self.rows[name], chosen.rung
+    def _train(self, name: str, rung: int) -> None:
+        row = self.rows[name]
         self.trainings += int(row.trains)
         built = build(self.plans[name], self.shop, QUICK_SHARE if rung == QUICK else 1.0)
         auroc = self._judge(name, built)
@@ -157,6 +158,16 @@ class Search:
         """Change a structure's record, and log what became of it."""
         self.records[name] = self.records[name].model_copy(update=changes)
         self.shop.run.record("candidate", {"id": name, **self.records[name].model_dump(include={"fate", "reason"})})
+
+    def best_effort(self) -> tuple[str, ...]:
+        """The structure that came closest, trained in full: highest AUROC, then smallest; empty when none fits."""
+        tried = [row for row in self.rows.values() if row.auroc and row.fits and not row.failed]
+        if not tried:
+            return ()
+        nearest = min(tried, key=lambda row: (-max(row.auroc.values()), order(row)))
+        if FULL not in nearest.auroc:
+            self._attempt(nearest.id, partial(self._train, rung=FULL))
+        return () if self.rows[nearest.id].failed else (nearest.id,)
 
     def summary(self, near: tuple[str, ...]) -> SearchSummary:
         """Counts for the report."""

@@ -4,6 +4,7 @@ Ramakrishna et al., "Efficient Out-of-Distribution Detection Using Latent Space 
 arXiv 2108.11800; the first detector of Bansal et al., arXiv 2409.00880.
 """
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -71,11 +72,11 @@ class VaeEncoder(nn.Module):
         self.input = InputUnit()
         channels = (3, *config.widths)
         self.blocks = nn.ModuleList(
-            ConvUnit(a, b, 3, activation="leaky") for a, b in zip(channels, channels[1:], strict=False)
+            ConvUnit(a, b, 3, activation="leaky") for a, b in itertools.pairwise(channels)
         )
         sizes = (config.widths[-1] * config.bottom[0] * config.bottom[1], *config.hidden)
         self.hidden = nn.ModuleList(
-            LinearUnit(a, b, activation="leaky") for a, b in zip(sizes, sizes[1:], strict=False)
+            LinearUnit(a, b, activation="leaky") for a, b in itertools.pairwise(sizes)
         )
         # Two heads, never one: mu and logvar must not share a quantization scale.
         self.mu = LinearUnit(sizes[-1], config.latents, head=True)
@@ -104,11 +105,11 @@ class VaeDecoder(nn.Module):
         self.size, self.shape = config.input_size, (config.widths[-1], *config.bottom)
         sizes = (config.latents, *reversed(config.hidden), self.shape[0] * self.shape[1] * self.shape[2])
         self.hidden = nn.ModuleList(
-            LinearUnit(a, b, activation="leaky") for a, b in zip(sizes, sizes[1:], strict=False)
+            LinearUnit(a, b, activation="leaky") for a, b in itertools.pairwise(sizes)
         )
         channels = (*reversed(config.widths), config.widths[0])
         self.blocks = nn.ModuleList(
-            ConvUnit(a, b, 3, activation="leaky") for a, b in zip(channels, channels[1:], strict=False)
+            ConvUnit(a, b, 3, activation="leaky") for a, b in itertools.pairwise(channels)
         )
         self.image = nn.Conv2d(channels[-1], 3, 3, padding=1)
 

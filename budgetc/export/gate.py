@@ -71,6 +71,6 @@ def check_parity(exported: NDArray[np.float32], reference: NDArray[np.float32], 
     difference = float(np.abs(exported - reference).max()) / spread
     if difference > tolerance:
         raise BudgetcError(
-            f"exported scores differ from PyTorch's by {difference:.3g} of their range; at most {tolerance:g} is allowed"
+            f"exported scores differ from PyTorch's by {difference:.3g} of their range; allowed is {tolerance:g}"
         )
     return difference

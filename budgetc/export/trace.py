@@ -2,11 +2,13 @@
 
 import io
 import warnings
+from typing import Any
 
 import onnx
 import onnxsim
 import torch
 from torch import nn
+from torch.jit._trace import TracerWarning
 
 from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector
@@ -39,16 +41,17 @@ def trace(part: nn.Module, size: tuple[int, int], target: Target) -> onnx.ModelP
         rounding = unit.rounding
         if isinstance(rounding, FakeQuantize) and _rounds_nothing(rounding):
             unit.rounding = None
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()  # the annotation of `export` knows only paths
     names: tuple[str, ...] = part.output_names  # type: ignore[assignment]  # every deployed part has it
     with warnings.catch_warnings(), torch.no_grad():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", category=TracerWarning)
         torch.onnx.export(
             part, (torch.zeros(1, 3, *size),), buffer, dynamo=False, opset_version=target.max_opset,
             input_names=[INPUT_NAME], output_names=list(names),
         )  # fmt: skip
     # Merging equal weights would make the bytes depend on their values: an untrained price must be exact.
+    model: onnx.ModelProto
     model, same = onnxsim.simplify(
         onnx.load_model_from_string(buffer.getvalue()), skipped_optimizers=["eliminate_duplicate_initializer"]
     )

@@ -60,7 +60,8 @@ def _quantized(weight: np.ndarray, scale: np.ndarray, zero: np.ndarray, *, axis:
     limits = np.iinfo(zero.dtype)
     # The same order of operations as torch's kernel, so that no value rounds to its neighbor.
     rounded = np.rint(weight * (np.float32(1) / scale)) + zero
-    return np.clip(rounded, limits.min, limits.max).astype(zero.dtype)
+    integers: np.ndarray = np.clip(rounded, limits.min, limits.max).astype(zero.dtype)
+    return integers
 
 
 def store_halves(model: onnx.ModelProto, names: set[str]) -> int:

@@ -52,7 +52,7 @@ def imitate_taps(new: Backbone, source: Detector, effort: Effort, work: Work) ->
     wanted = work.outputs(old.teacher, lambda x: old.teacher(old.normalized(x)), size)
     probe = new(torch.zeros(1, 3, *size))
     adapters = nn.ModuleList(nn.Conv2d(a.shape[1], b.shape[1], 1) for a, b in zip(probe, wanted, strict=True))
-    trained = nn.ModuleDict({"network": new, "adapters": adapters}).to(memory_format=torch.channels_last)
+    trained = nn.ModuleDict({"network": new, "adapters": adapters})
 
     def loss(indices: Tensor) -> Tensor:
         taps = new(old.normalized(as_input(images[indices.numpy()])))
@@ -79,7 +79,7 @@ def _learn_student(detector: Detector, effort: Effort, work: Work, map_weight: f
     network, size = detector.module, detector.config.input_size
     pictures = work.pictures(size)
     wanted = work.outputs(network.teacher, lambda x: network.teacher(network.normalized(x)), size)
-    student = network.student.to(memory_format=torch.channels_last)
+    student = network.student
 
     def feature_loss(indices: Tensor) -> Tensor:
         taps = student(network.normalized(as_input(pictures.normal[indices.numpy()])))
@@ -137,8 +137,6 @@ def _imitate_latents(encoder: VaeEncoder, detector: Detector, effort: Effort, wo
     source = _encoder(work.baseline.module)
     train, watch, images = _on_all(work, size)
     wanted = work.outputs(source, lambda x: list(source.encode(x)), size)
-    encoder.to(memory_format=torch.channels_last)
-
     def loss(indices: Tensor) -> Tensor:
         own = encoder.encode(as_input(images[indices.numpy()]))
         return latent_divergence(Latent(wanted[0][indices], wanted[1][indices]), own)

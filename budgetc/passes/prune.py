@@ -12,7 +12,7 @@ from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.layers import ConvUnit, LinearUnit, units
 from budgetc.detectors.stfpm import Stfpm
-from budgetc.detectors.vae import Vae, VaeConfig
+from budgetc.detectors.vae import Vae, VaeConfig, VaeEncoder
 from budgetc.errors import UsageError
 from budgetc.passes.imitate import Imitation, imitate_latents, imitate_taps, learn_student, tune_rounded
 from budgetc.passes.restore import restore_formats
@@ -101,7 +101,7 @@ def _group(network: nn.Module, layer: nn.Module, indexes: list[int], example: Te
 
 
 def _forward(network: nn.Module, example: Tensor) -> list[Tensor]:
-    outputs = network.encode(example) if hasattr(network, "encode") else network(example)
+    outputs = network.encode(example) if isinstance(network, VaeEncoder) else network(example)
     return list(outputs)
 
 

@@ -21,8 +21,16 @@ _MEANINGS = {
     "artifact_size": "`artifact_size`: all files that the detector is.",
     "auroc": "`auroc`: the chance that an anomalous image scores higher than a normal one; 0.5 is guessing.",
     "auroc_loss": "`auroc_loss`: AUROC of the baseline less that of the artifact, on the same images.",
+    "aupro": "`aupro`: how well the maps mark the defects themselves; 1 is perfect.",
+    "baseline": "Baseline: the detector as it was given, with everything left out that scoring does not need.",
     "margin": "Margin: the share of the limit that is left.",
     "estimate": "`pass (estimate)`: the value reaches the floor, but its interval also holds values below it.",
+}
+_STEPS = {
+    "distill": "*distill*: smaller networks, trained to imitate the given ones; the number is the share of width.",
+    "prune": "*prune*: whole channels removed, then trained on; the number is the share that stays.",
+    "quantize": "*quantize*: weights and activations as 8-bit integers.",
+    "fp16": "*fp16*: weights stored with 16 bits.",
 }
 _FATES: tuple[Fate, ...] = ("chosen", "finalist", "trained", "not needed", "discarded", "failed")
 
@@ -41,9 +49,11 @@ def _head(report: Report) -> str:
     about = f"Detector {code(report.detector)} for target {code(report.target.name)}, {text(report.created)}."
     table = markdown_table([name.capitalize() for name in HEADER], limit_rows(report))
     judged = [row[0] for row in limit_rows(report)]
-    notes = "\n".join(f"- {_MEANINGS[name]}" for name in [*judged, "margin", "estimate"] if name in _MEANINGS)
+    notes = "\n".join(
+        f"- {_MEANINGS[name]}" for name in [*judged, "baseline", "margin", "estimate"] if name in _MEANINGS
+    )
     warnings = "\n".join(f"- **Warning:** {text(warning)}" for warning in report.warnings)
-    return "\n\n".join(part for part in (title, about, table, notes, warnings) if part)
+    return "\n\n".join(part for part in (title, about, table, warnings, notes) if part)
 
 
 def _next(report: Report) -> str:
@@ -80,12 +90,14 @@ def _gained(report: Report) -> str:
     if candidate is None:
         return f"## Choice\n\n{text(report.why)}" if report.why else ""
     lines = [f"{code(candidate.plan.title())} (candidate {code(candidate.id)}). {text(report.why)}"]
-    rows = [(name, words) for name, words in gains(report)]
+    used = dict.fromkeys(step.step for step in candidate.plan.steps)
+    lines.append("\n".join(f"- {_STEPS[step]}" for step in used))
+    rows = gains(report)
     if rows:
         lines.append(markdown_table(["Against the baseline", ""], rows))
     if candidate.trail:
         lines.append(_trail(candidate))
-    return "\n\n".join(["## Choice", *lines])
+    return "\n\n".join(["## Choice", *filter(None, lines)])
 
 
 def _trail(candidate: CandidateRecord) -> str:
@@ -119,8 +131,10 @@ def _splits(report: Report) -> Iterable[str]:
     if rows:
         yield markdown_table(["Split", *map(text, counted)], rows)
     uses = report.confirmation_uses
-    often = "once" if uses == 1 else f"{uses} times with different inputs, which makes its figures optimistic"
-    yield f"Groups (one physical part, or one clip) never cross splits. The confirmation split was opened {often}."
+    often = {0: "not opened", 1: "opened once"}.get(
+        uses, f"opened {uses} times with different inputs, which makes its figures optimistic"
+    )
+    yield f"Groups (one physical part, or one clip) never cross splits. The confirmation split was {often}."
 
 
 def _aurocs(quality: Quality, before: Quality | None) -> str:

@@ -10,7 +10,15 @@ from pydantic import ValidationError
 
 from budgetc.core.budget import Budget
 from budgetc.core.frozen import Frozen
-from budgetc.core.layout import ARTIFACT, ARTIFACT_FILES, MODEL, OUT_FILES, REPORT_JSON, REPORT_MARKDOWN
+from budgetc.core.layout import (
+    ARTIFACT,
+    ARTIFACT_FILES,
+    DEPLOYED,
+    MODEL,
+    OUT_FILES,
+    REPORT_JSON,
+    REPORT_MARKDOWN,
+)
 from budgetc.core.verdict import Verdict
 from budgetc.errors import InputRejected
 from budgetc.report.evidence import judge_report
@@ -166,7 +174,7 @@ def _sizes_match(out: Path, report: Report) -> str | None:
         return f"{uncounted[0]} is deployed, but {REPORT_JSON} does not count its bytes"
     for name, stated in files.items():
         path = out / name
-        if name not in ARTIFACT_FILES or not _is_plain_file(path):
+        if name not in DEPLOYED or not _is_plain_file(path):
             return f"{REPORT_JSON}: artifact.files names {name!r}, which is no deployed file of this artifact"
         size = path.stat().st_size
         if size != stated:

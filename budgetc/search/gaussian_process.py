@@ -31,7 +31,8 @@ class Posterior:
     def above(self, floor: float) -> Floats:
         """(m,) probability of lying at or above `floor`."""
         z = (self.mean - floor) / np.maximum(self.deviation, 1e-9)
-        return 0.5 * (1 + np.vectorize(math.erf, otypes=[np.float64])(z / math.sqrt(2)))
+        chances: Floats = 0.5 * (1 + np.vectorize(math.erf, otypes=[np.float64])(z / math.sqrt(2)))
+        return chances
 
 
 def posterior(known: Floats, values: Floats, noise: Floats, queries: Floats, *, prior_mean: float) -> Posterior:

@@ -37,7 +37,7 @@ def train_detector(
 def _train_student(module: Stfpm, pictures: Pictures, effort: Effort, progress: Progress) -> Curve:
     module.eval()
     wanted = outputs_of(lambda x: module.teacher(module.normalized(x)), pictures.normal)
-    student = module.student.to(memory_format=torch.channels_last)
+    student = module.student
 
     def loss(indices: Tensor) -> Tensor:
         taps = student(module.normalized(as_input(pictures.normal[indices.numpy()])))
@@ -48,8 +48,6 @@ def _train_student(module: Stfpm, pictures: Pictures, effort: Effort, progress: 
 
 def _train_vae(module: Vae, config: object, pictures: Pictures, effort: Effort, progress: Progress) -> Curve:
     assert isinstance(config, VaeConfig)
-    module.to(memory_format=torch.channels_last)
-
     def loss(indices: Tensor) -> Tensor:
         image = as_input(pictures.normal[indices.numpy()])
         return vae_loss(module(image), image, config.beta)

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from budgetc.errors import BudgetcError
+
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, of)."""
 
@@ -59,6 +61,7 @@ def fit(module: nn.Module, examples: Examples, effort: Effort, progress: Progres
         module.eval()
         return Curve(None, None, 0)
     torch.manual_seed(effort.seed)
+    to_channels_last(module)
     weights = [w for w in module.parameters() if w.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=effort.learning_rate)
     best, best_state, training_loss, waited, epoch = math.inf, module.state_dict(), math.nan, 0, 0
@@ -66,6 +69,8 @@ def fit(module: nn.Module, examples: Examples, effort: Effort, progress: Progres
         _set_rate(optimizer, effort.learning_rate, (epoch - 1) / effort.epochs)
         training_loss = _one_epoch(module, examples, optimizer, effort.batch)
         held_out_loss = evaluate_loss(module, examples, effort.batch)
+        if not math.isfinite(training_loss + held_out_loss):
+            raise BudgetcError(f"{effort.label} diverged in epoch {epoch}; try a learning_rate below {effort.learning_rate:g}")
         progress(effort.label, epoch, effort.epochs)
         if held_out_loss < best:
             best, best_state, waited = held_out_loss, copy.deepcopy(module.state_dict()), 0
@@ -77,6 +82,13 @@ def fit(module: nn.Module, examples: Examples, effort: Effort, progress: Progres
     module.load_state_dict(best_state)
     module.eval()
     return Curve(training_loss, best, epoch)
+
+
+def to_channels_last(module: nn.Module) -> None:
+    """Lay out convolution weights for the faster CPU kernels, in place."""
+    for weight in module.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
@@ -96,7 +108,7 @@ def _one_epoch(module: nn.Module, examples: Examples, optimizer: torch.optim.Opt
             continue  # BatchNorm cannot learn from one image
         optimizer.zero_grad(set_to_none=True)
         loss = examples.loss(part)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        loss.backward()
         optimizer.step()
         total, seen = total + float(loss.detach()) * len(part), seen + len(part)
     return total / seen

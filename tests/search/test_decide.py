@@ -1,0 +1,187 @@
+"""The search on tables whose every AUROC is known: what an oracle knows, the search must find."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from budgetc.search.decide import decide
+from budgetc.search.finalists import finalists, near_ties
+from budgetc.search.gaussian_process import posterior
+from budgetc.search.space import FULL, QUICK, PriceStructure, Row, Rules, Screen, Stop, Train, compliant, incumbent, order
+
+WIDTHS = (1.0, 0.5, 0.25, 0.125)
+
+
+def surface(seed: int) -> list[tuple[Row, float]]:
+    """Forty-eight structures and the AUROC that full training would give each: smooth, saturating, a little rough."""
+    rng = np.random.default_rng(seed)
+    slope_student, slope_teacher, drop = rng.uniform(0.01, 0.06, 3)
+    table = []
+    for student, teacher, rounded, half in itertools.product(WIDTHS, WIDTHS, (0.0, 1.0), (0.0, 0.1)):
+        if rounded and half:
+            continue
+        values = (math.log2(student), math.log2(teacher), 0.0, float(teacher < 1), rounded, rounded, 0.0, half)
+        size = round(4_000_000 * (0.7 * teacher**2 + 0.3 * student**2) / (4 if rounded else 2 if half else 1)) + 9000
+        quality = 0.97 + slope_student * values[0] + slope_teacher * values[1] - drop * 0.3 * rounded
+        auroc = float(np.clip(quality + rng.normal(0, 0.004), 0.5, 1.0))
+        table.append((Row(f"{len(table):03d}", values, trains=student < 1 or teacher < 1, size=size, fits=True), auroc))
+    return table
+
+
+def solve(table: list[tuple[Row, float]], rules: Rules) -> tuple[Row | None, int]:
+    """Run the search against the table; the winner and the number of trainings of any rung."""
+    rows = {row.id: row for row, _ in table}
+    truth = {row.id: auroc for row, auroc in table}
+    trainings = 0
+    for _ in range(1000):
+        decision = decide(list(rows.values()), rules)
+        if isinstance(decision, Stop):
+            return incumbent(list(rows.values()), rules), trainings
+        assert isinstance(decision, Train)
+        row = rows[decision.id]
+        assert decision.rung not in row.auroc, "no training is repeated"
+        trainings += int(row.trains)
+        found = truth[row.id] - (0.01 if decision.rung == QUICK else 0.0)
+        rows[row.id] = Row(row.id, row.settings, row.trains, row.size, row.fits, {**row.auroc, decision.rung: found})
+    raise AssertionError("the search does not end")
+
+
+def oracle(table: list[tuple[Row, float]], rules: Rules) -> Row | None:
+    """The smallest structure that complies, by looking at all of them."""
+    known = [Row(r.id, r.settings, r.trains, r.size, r.fits, {FULL: auroc}) for r, auroc in table]
+    return min((row for row in known if compliant(row, rules)), key=order, default=None)
+
+
+def test_finds_what_the_oracle_finds_with_half_the_trainings() -> None:
+    """Over twenty surfaces and floors the winner is the oracle's in nine of ten, at most half the structures trained."""
+    hits, shares = [], []
+    for seed, floor in itertools.product(range(10), (0.86, 0.92)):
+        table, rules = surface(seed), Rules(None, floor, trainings_left=1000)
+        winner, trainings = solve(table, rules)
+        best = oracle(table, rules)
+        hits.append((winner and winner.id) == (best and best.id))
+        shares.append(trainings / len(table))
+    assert sum(hits) >= 18, hits
+    assert np.median(shares) <= 0.5, shares
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_loosening_the_floor_never_makes_the_artifact_larger(seed: int) -> None:
+    """A lower floor allows everything that a higher one allows."""
+    sizes = []
+    for floor in (0.95, 0.92, 0.89, 0.86, 0.80):
+        winner, _ = solve(surface(seed), Rules(None, floor, trainings_left=1000))
+        sizes.append(math.inf if winner is None or winner.size is None else winner.size)
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_prices_before_anything_else() -> None:
+    """Sizes are known before a structure is screened or trained."""
+    rows = [Row("a", (0.0,), True, size=10, fits=True), Row("b", (0.0,), True)]
+    assert decide(rows, Rules(None, 0.9, 10)) == PriceStructure("b")
+
+
+def test_screens_before_it_trains() -> None:
+    """Latency and memory need no training, so they come first."""
+    assert decide([Row("a", (0.0,), True, size=10)], Rules(None, 0.9, 10)) == Screen("a")
+
+
+def test_starts_with_a_quick_training() -> None:
+    """A full training is spent only on what a quick one did not rule out."""
+    decision = decide([Row("a", (0.0,), True, size=10, fits=True)], Rules(None, 0.9, 10))
+    assert isinstance(decision, Train)
+    assert decision.rung == QUICK
+
+
+def test_what_needs_no_training_has_one_rung() -> None:
+    """PTQ is judged at once."""
+    decision = decide([Row("a", (0.0,), False, size=10, fits=True)], Rules(None, 0.9, 0))
+    assert isinstance(decision, Train)
+    assert decision.rung == FULL
+
+
+@pytest.mark.parametrize(
+    ("row", "rules", "reason"),
+    [
+        (Row("a", (0.0,), True, size=20, fits=True), Rules(10, 0.9, 9), "nothing was worth training"),
+        (Row("a", (0.0,), True, size=5, fits=False), Rules(10, 0.9, 9), "nothing was worth training"),
+        (Row("a", (0.0,), True, failed=True), Rules(10, 0.9, 9), "nothing was worth training"),
+        (Row("a", (0.0,), True, size=5, fits=True), Rules(10, 0.9, 0), "all trainings are spent"),
+        (Row("a", (0.0,), True, size=5, fits=True), Rules(10, 0.9, 9, time_is_up=True), "the time is up"),
+        (Row("a", (0.0,), True, size=5, fits=True, auroc={FULL: 0.95}), Rules(10, 0.9, 9), "every smaller structure"),
+        (Row("a", (0.0,), True, size=5, fits=True, auroc={FULL: 0.85}), Rules(10, 0.9, 9), "every structure that keeps"),
+    ],
+)  # fmt: skip
+def test_stops_and_says_why(row: Row, rules: Rules, reason: str) -> None:
+    """Each way to end has its own sentence."""
+    decision = decide([row], rules)
+    assert isinstance(decision, Stop)
+    assert reason in decision.reason
+
+
+def test_stops_when_nothing_smaller_is_left() -> None:
+    """The smallest structure complies: there is nothing to look for."""
+    rows = [
+        Row("small", (-1.0,), True, size=5, fits=True, auroc={FULL: 0.95}),
+        Row("large", (0.0,), True, size=9, fits=True),
+    ]
+    decision = decide(rows, Rules(None, 0.9, 9))
+    assert isinstance(decision, Stop)
+    assert "every smaller structure was judged" in decision.reason
+
+
+def test_without_a_floor_the_smallest_is_trained() -> None:
+    """A budget without AUROC asks for the smallest structure that fits."""
+    rows = [Row(name, (0.0,), True, size=size, fits=True) for name, size in (("a", 9), ("b", 5), ("c", 7))]
+    decision = decide(rows, Rules(None, None, 9))
+    assert isinstance(decision, Train)
+    assert decision.id == "b"
+
+
+@given(st.permutations(range(12)))
+@settings(max_examples=30, deadline=None)
+def test_the_order_of_rows_does_not_matter(permutation: list[int]) -> None:
+    """Equal knowledge, equal decision."""
+    rows = [row for row, _ in surface(3)[:12]]
+    rules = Rules(None, 0.9, 100)
+    assert decide([rows[i] for i in permutation], rules) == decide(rows, rules)
+
+
+def test_posterior_passes_through_what_is_known_and_widens_elsewhere() -> None:
+    """Near an observation the process is sure, far from it it is not."""
+    known, values = np.array([[0.0], [1.0]]), np.array([0.9, 0.95])
+    found = posterior(known, values, np.full(2, 1e-3), np.array([[0.0], [1.0], [9.0]]), prior_mean=0.9)
+    assert found.mean[:2] == pytest.approx(values, abs=5e-3)
+    assert found.deviation[2] > 5 * found.deviation[0]
+
+
+def test_chance_of_the_prior_is_one_half() -> None:
+    """With nothing known, reaching the floor is as likely as not."""
+    nothing = posterior(np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros((3, 2)), prior_mean=0.9)
+    assert nothing.above(0.9) == pytest.approx(0.5)
+
+
+def row(name: str, size: int, auroc: float) -> Row:
+    """A fully trained structure."""
+    return Row(name, (0.0,), True, size=size, fits=True, auroc={FULL: auroc})
+
+
+def test_finalists_are_the_smallest_the_safe_and_the_best() -> None:
+    """The smallest may have passed by luck, so two safer ones follow it."""
+    rows = [row("lucky", 1, 0.901), row("safe", 2, 0.93), row("best", 3, 0.97), row("large", 4, 0.96), row("bad", 1, 0.8)]
+    assert finalists(rows, Rules(None, 0.9, 0), standard_error=0.02) == ("lucky", "safe", "best")
+
+
+def test_no_finalist_without_a_compliant_structure() -> None:
+    """Nothing passed, nothing is confirmed."""
+    assert finalists([row("bad", 1, 0.8)], Rules(None, 0.9, 0), standard_error=0.02) == ()
+
+
+def test_near_ties_are_the_close_misses_and_the_equals() -> None:
+    """A reader learns what a slightly other measurement would have chosen."""
+    rows = [row("miss", 1, 0.895), row("far", 1, 0.85), row("won", 100, 0.93), row("equal", 101, 0.94), row("big", 200, 0.95)]
+    assert near_ties(rows, Rules(None, 0.9, 0), "won", standard_error=0.02) == ("equal", "miss")
