@@ -1,11 +1,12 @@
 """One plan -> a built, priced and scored file: the unit of work of a search."""
 
+import copy
 import hashlib
 import io
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,9 @@ def _one_step(detector: Detector, step: Step, work: Work) -> tuple[Detector, Ste
 
 def price(plan: Plan, shop: Workshop, directory: Path) -> Written:
     """The untrained structure as files: what it costs, before a gradient step."""
-    detector = build(plan, shop, 0.0).detector
+    built = build(plan, shop, 0.0).detector
+    # Passes hand on networks that they leave as they are, the baseline's too: only a copy may be written to.
+    detector = replace(built, module=copy.deepcopy(built.module))
     generator = torch.Generator().manual_seed(shop.seed)
     with torch.no_grad():
         for weight in detector.module.parameters():

@@ -1,5 +1,6 @@
 """Finalists under the full protocol, and on the sealed confirmation split."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,8 @@ class Confirmation:
             written.directory, self.baseline.directory, self.images, rng=np.random.default_rng(number), limits=limits,
             cap=8.0, progress=lambda sentence: self._log(name, sentence),
         )  # fmt: skip
-        self.shop.run.put_json(fingerprint(["latency samples", name, self.shop.key]), latency.raw())
+        samples = json.loads(json.dumps(latency.raw()))  # tuples become lists
+        self.shop.run.put_json(fingerprint(["latency samples", name, self.shop.key]), samples)
         memory = [measure_memory(one.directory, self.images) for one in (written, self.baseline)]
         before = score_split(self.baseline, self.shop, "confirmation")
         after = score_split(written, self.shop, "confirmation")

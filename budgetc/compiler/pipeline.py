@@ -27,8 +27,6 @@ from budgetc.store.run_directory import RunDirectory
 from budgetc.training.loop import Progress, silent
 
 Say = Callable[[str], None]
-_THREADS = 2
-"""Of torch while training: results depend on it, so it does not follow the machine."""
 
 
 def quiet(sentence: str) -> None:
@@ -75,7 +73,7 @@ def compile_detector(
     inputs = load_inputs(model, budget, data)
     target_directory = Path(out) if out is not None else default_out(inputs.model, inputs.budget_path)
     check_replaceable(target_directory)
-    torch.set_num_threads(_THREADS)
+    torch.set_num_threads(inputs.budget.search.threads)
     with RunDirectory.open(run_path(target_directory)) as run:
         run.record("inputs", {"digests": dict(inputs.digests), "budget": inputs.budget.model_dump(mode="json")})
         shop = make_workshop(inputs, run, progress)
@@ -105,7 +103,7 @@ def make_workshop(inputs: Inputs, run: RunDirectory, progress: Progress = silent
     """What building any candidate of these inputs needs."""
     key = fingerprint(
         [weights_digest(inputs.detector.module), inputs.detector.config.model_dump(mode="json"), inputs.dataset.digest,
-         [[s.file, s.group] for s in inputs.dataset.samples["train"]], training_versions(), _THREADS,
+         [[s.file, s.group] for s in inputs.dataset.samples["train"]], training_versions(), inputs.budget.search.threads,
          inputs.target.weight_levels]
     )  # fmt: skip
     seed = inputs.budget.search.seed
@@ -142,7 +140,9 @@ def _confirm(inputs: Inputs, shop: Workshop, search: Search, reference: Referenc
     first: Confirmed | None = None
     uses = count_use(inputs, shop) if names else 0
     if uses > 1:
-        say(f"warning: {uses} different inputs have been judged by this confirmation split; its figures grow optimistic")
+        say(
+            f"warning: {uses} different inputs have been judged by this confirmation split; its figures grow optimistic"
+        )
     for name in names:
         say(f"confirming {name} {search.plans[name].title()}")
         confirmed = confirmation.confirm(name, search.written[name])

@@ -45,7 +45,7 @@ def plan_detector(
         UsageError, ConfigError, InputRejected: as `compile_detector`.
     """
     inputs = load_inputs(model, budget, data)
-    torch.set_num_threads(2)
+    torch.set_num_threads(inputs.budget.search.threads)
     with tempfile.TemporaryDirectory() as scratch, RunDirectory.open(Path(scratch) / "run") as run:
         shop = make_workshop(inputs, run)
         reference = measure_baseline(inputs, shop, say)

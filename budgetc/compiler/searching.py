@@ -16,7 +16,19 @@ from budgetc.measurement.quality import Scored, by_category
 from budgetc.report.evidence import auroc_kind
 from budgetc.report.schema import CandidateRecord, SearchSummary
 from budgetc.search.decide import decide
-from budgetc.search.space import FULL, QUICK, PriceStructure, Row, Rules, Screen, Stop, Train, order, settings_of, trains
+from budgetc.search.space import (
+    FULL,
+    QUICK,
+    PriceStructure,
+    Row,
+    Rules,
+    Screen,
+    Stop,
+    Train,
+    order,
+    settings_of,
+    trains,
+)
 
 Say = Callable[[str], None]
 _RUNG_NAMES = {QUICK: "quick", FULL: "full"}

@@ -75,12 +75,21 @@ def train_bundle(
     pictures = make_pictures(dataset.images("train", detector.config.input_size), groups, seed=effort.seed)
     trained, curve = train_detector(detector, pictures, effort, progress=progress, device=device)
     calibrated = replace(trained, threshold=_fit_threshold(trained, dataset, effort.seed))
+    size = save_bundle(calibrated, path)
+    return Trained(calibrated, path, size, curve, len(groups), len(dataset.samples["calibration"]))
+
+
+def save_bundle(detector: Detector, out: str | Path) -> int:
+    """Write a detector as `model.pt`, whole or not at all; returns its bytes.
+
+    Raises:
+        UsageError: `out` cannot be a file.
+    """
+    path = _checked_out(Path(out))
     buffer = io.BytesIO()
-    torch.save(bundle(calibrated), buffer)
+    torch.save(bundle(detector), buffer)
     write_durably(path, buffer.getvalue())
-    return Trained(
-        calibrated, path, len(buffer.getvalue()), curve, len(groups), len(dataset.samples["calibration"])
-    )  # fmt: skip
+    return len(buffer.getvalue())
 
 
 def _checked_out(path: Path) -> Path:

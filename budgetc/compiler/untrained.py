@@ -76,8 +76,6 @@ def new_stfpm(
     detector = build("stfpm", config)
     assert isinstance(detector.module, Stfpm)
     _load_teacher(detector.module.teacher, config.teacher, teacher_weights)
-    for weight in detector.module.teacher.parameters():
-        weight.requires_grad_(False)
     return detector
 
 

@@ -45,7 +45,9 @@ def auroc_floor(limit: AurocLimit, baseline_auroc: float | None) -> float:
     return max(floors, default=0.0)
 
 
-def judge_ceiling(limit: str, bound: float, unit: str, found: Measurement | None, evidence: Evidence) -> LimitVerdict:
+def judge_ceiling(
+    limit: str, bound: float, unit: str, found: Measurement | None, *, evidence: Evidence
+) -> LimitVerdict:
     """A value that must not exceed `bound`; with an interval, pass and fail need the whole interval."""
     if found is None:
         return _unmeasured(limit, bound, unit, "nothing measured it")
@@ -100,12 +102,12 @@ def judge(budget: Budget, found: Mapping[str, Measurement], baseline_auroc: floa
     for name in ceilings:
         bound = getattr(limits, name)
         if bound is not None:
-            verdicts.append(judge_ceiling(name, bound, units[name], found.get(name), budget.evidence))
+            verdicts.append(judge_ceiling(name, bound, units[name], found.get(name), evidence=budget.evidence))
     if limits.auroc is not None:
         verdicts.append(_judge_auroc(limits.auroc, found.get("auroc"), baseline_auroc))
         if limits.auroc.policy == "noninferior" and limits.auroc.max_drop is not None:
             drop = limits.auroc.max_drop
-            verdicts.append(judge_ceiling("auroc_loss", drop, "1", found.get("auroc_loss"), "measured"))
+            verdicts.append(judge_ceiling("auroc_loss", drop, "1", found.get("auroc_loss"), evidence="measured"))
     if limits.aupro is not None:
         verdicts.append(judge_floor("aupro", limits.aupro.min, found.get("aupro"), certify=False))
     return Verdict(overall=_overall(verdicts), limits=tuple(verdicts))

@@ -90,7 +90,7 @@ def _hole(before: Gray, rng: np.random.Generator, depth: float) -> tuple[Gray, G
 def _cut(before: Gray, rng: np.random.Generator, depth: float) -> tuple[Gray, Gray]:
     """A piece cut out and put back turned: a little sunk, the dark gap of the knife around it."""
     side, size = min(before.shape), _size(before)
-    radius = round(size * side * rng.uniform(0.15, 0.22))
+    radius = min(round(size * side * rng.uniform(0.14, 0.21)), side // 2 - 1)
     row, column = (int(v) for v in rng.integers(radius, side - radius, 2))
     window = np.s_[row - radius : row + radius + 1, column - radius : column + radius + 1]
     piece = before.copy()
@@ -121,12 +121,12 @@ def _busyness(surface: Gray) -> float:
 
 def _reach(surface: Gray) -> float:
     """Gray levels that one unit of contrast means: what can just be seen on a busy surface shouts on a plain one."""
-    return 33.0 + 12.0 * _busyness(surface)
+    return 45.0 + 14.0 * _busyness(surface)
 
 
 def _size(surface: Gray) -> float:
     """How much larger a defect has to be to stand out from a busy surface."""
-    return 1.0 + 0.03 * min(_busyness(surface), 25.0)
+    return 1.3 + 0.045 * min(_busyness(surface), 20.0)
 
 
 def _place(rng: np.random.Generator, side: int, border: float) -> NDArray[np.float64]:

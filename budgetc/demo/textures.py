@@ -13,11 +13,11 @@ from budgetc.errors import UsageError
 Category = Literal["brick", "grass", "gravel"]
 CATEGORIES: tuple[Category, ...] = ("brick", "grass", "gravel")
 
-CELL_PX = 42
-"""Height and width of an image: 12 cells fit into the 512 pixels of a texture."""
-_GRID = 12
+CELL_PX = 32
+"""Height and width of an image: 16 cells fit into the 512 pixels of a texture."""
+_GRID = 16
 _BLOCKS = _GRID // 2
-_TRAIN_BLOCKS = 16
+_TRAIN_BLOCKS = 44
 _BLOCKS_PER_DEFECT = 5
 
 
@@ -84,7 +84,7 @@ def texture(category: Category) -> NDArray[np.uint8]:
 
 
 def layout(seed: int) -> tuple[Cell, ...]:
-    """Every cell of every category: 64 to train, 40 good and 10 of each defect type to test.
+    """Every cell of every category: 176 to train, 40 good and 10 of each defect type to test.
 
     The grid falls into blocks of 2 x 2 cells. A training block is one region. A block for tests is cut
     into two regions, one good and one defective, so that place and light tell nothing about the label.

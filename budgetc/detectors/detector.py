@@ -49,9 +49,7 @@ class Detector:
 
     def deployed(self) -> nn.Module:
         """The shipped part in evaluation mode, fake-quantized where `formats` says so."""
-        module = rounded_copy(self.module, self.formats)
-        part: nn.Module = module.deployed()  # type: ignore[operator]  # every family's module has it
-        return part.eval()
+        return deployed_part(rounded_copy(self.module, self.formats)).eval()
 
     def parameters(self) -> int:
         """Weights of the shipped part."""
@@ -60,6 +58,12 @@ class Detector:
     def with_module(self, module: nn.Module, config: DetectorConfig | None = None) -> "Detector":
         """The same family with another float network; formats and threshold must be fitted again."""
         return Detector(self.family, config or self.config, module)
+
+
+def deployed_part(module: nn.Module) -> nn.Module:
+    """The part of a family's network that is shipped: itself, not a copy."""
+    part: nn.Module = module.deployed()  # type: ignore[operator]  # every family's module has it
+    return part
 
 
 @torch.no_grad()

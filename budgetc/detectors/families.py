@@ -32,9 +32,9 @@ FAMILIES: Mapping[str, Family] = {"stfpm": Family(StfpmConfig, Stfpm), "vae": Fa
 
 
 def build(family: str, config: DetectorConfig) -> Detector:
-    """An untrained detector of a family."""
+    """An untrained detector of a family, in evaluation mode."""
     module: nn.Module = FAMILIES[family].module(config)
-    return Detector(family, config, module)
+    return Detector(family, config, module.eval())
 
 
 def bundle(detector: Detector) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from budgetc.detectors.layers import AddUnit, ConvUnit, LinearUnit, Unit, units
+from budgetc.detectors.layers import ConvUnit, LinearUnit, Unit, units
 
 _U8_MAX = 255
 _S8_MIN, _S8_MAX = -128, 127
@@ -140,11 +140,6 @@ def rounded_copy(module: nn.Module, formats: Mapping[str, NumberFormat]) -> nn.M
     return result
 
 
-def has_weight(unit: Unit) -> bool:
-    """Whether the unit is a convolution or a linear layer."""
-    return isinstance(unit, (ConvUnit, LinearUnit))
-
-
 def unit_weight(unit: Unit) -> Tensor | None:
     """The weight as it is deployed, BatchNorm folded; None where there is none."""
     match unit:
@@ -152,6 +147,5 @@ def unit_weight(unit: Unit) -> Tensor | None:
             return unit.folded()[0]
         case LinearUnit():
             return unit.linear.weight
-        case AddUnit():
+        case _:
             return None
-    return None

@@ -60,6 +60,7 @@ class Stfpm(nn.Module):
         self.size = config.input_size
         self.teacher: Backbone = build_backbone(config.teacher)
         self.student: Backbone = build_backbone(config.student)
+        self.teacher.eval()
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
 

@@ -71,13 +71,9 @@ class VaeEncoder(nn.Module):
         super().__init__()
         self.input = InputUnit()
         channels = (3, *config.widths)
-        self.blocks = nn.ModuleList(
-            ConvUnit(a, b, 3, activation="leaky") for a, b in itertools.pairwise(channels)
-        )
+        self.blocks = nn.ModuleList(ConvUnit(a, b, 3, activation="leaky") for a, b in itertools.pairwise(channels))
         sizes = (config.widths[-1] * config.bottom[0] * config.bottom[1], *config.hidden)
-        self.hidden = nn.ModuleList(
-            LinearUnit(a, b, activation="leaky") for a, b in itertools.pairwise(sizes)
-        )
+        self.hidden = nn.ModuleList(LinearUnit(a, b, activation="leaky") for a, b in itertools.pairwise(sizes))
         # Two heads, never one: mu and logvar must not share a quantization scale.
         self.mu = LinearUnit(sizes[-1], config.latents, head=True)
         self.logvar = LinearUnit(sizes[-1], config.latents, head=True)
@@ -104,13 +100,9 @@ class VaeDecoder(nn.Module):
         super().__init__()
         self.size, self.shape = config.input_size, (config.widths[-1], *config.bottom)
         sizes = (config.latents, *reversed(config.hidden), self.shape[0] * self.shape[1] * self.shape[2])
-        self.hidden = nn.ModuleList(
-            LinearUnit(a, b, activation="leaky") for a, b in itertools.pairwise(sizes)
-        )
+        self.hidden = nn.ModuleList(LinearUnit(a, b, activation="leaky") for a, b in itertools.pairwise(sizes))
         channels = (*reversed(config.widths), config.widths[0])
-        self.blocks = nn.ModuleList(
-            ConvUnit(a, b, 3, activation="leaky") for a, b in itertools.pairwise(channels)
-        )
+        self.blocks = nn.ModuleList(ConvUnit(a, b, 3, activation="leaky") for a, b in itertools.pairwise(channels))
         self.image = nn.Conv2d(channels[-1], 3, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:

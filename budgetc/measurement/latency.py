@@ -43,9 +43,14 @@ class LatencyResult:
     def raw(self) -> dict[str, list[dict[str, Any]]]:
         """All samples as plain data, for the run directory."""
         return {
-            "kept": [asdict(pair) for pair in self.kept],
-            "discarded": [asdict(pair) for pair in self.discarded],
+            "kept": [_plain(pair) for pair in self.kept],
+            "discarded": [_plain(pair) for pair in self.discarded],
         }
+
+
+def _plain(pair: Pair) -> dict[str, Any]:
+    # Lists, not the tuples that asdict keeps: it must read back as itself.
+    return {"blocks": [asdict(block) for block in pair.blocks], "settled": pair.settled}
 
 
 def screen_latency(directory: Path, images: Sequence[Path], *, calls: int = 60) -> dict[str, Measurement]:

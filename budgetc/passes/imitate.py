@@ -1,5 +1,6 @@
 """The training that distillation and pruning share: reproduce the outputs of a frozen network."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from budgetc.detectors.vae import Latent, Vae, VaeEncoder
 from budgetc.passes.work import Work
 from budgetc.training.loop import Effort, Examples, fit
 
+Loss = Callable[[Tensor], Tensor]
+"""Indices of pictures -> scalar."""
 _ROUNDED_SHARE = 0.25
 """Epochs of training under fake quantization over those of the step: scales settle quickly."""
 
@@ -92,9 +95,9 @@ def _learn_student(detector: Detector, effort: Effort, work: Work, map_weight: f
     work.curves.append(fit(student, examples, effort, work.progress))
 
 
-def _with_maps(detector: Detector, feature_loss: object, weight: float, work: Work) -> Examples:
+def _with_maps(detector: Detector, feature_loss: Loss, weight: float, work: Work) -> Examples:
     """Feature loss on normals plus the distance to the baseline's maps on their damaged copies."""
-    assert callable(feature_loss) and isinstance(detector.module, Stfpm)
+    assert isinstance(detector.module, Stfpm)
     network, size = detector.module, detector.config.input_size
     base = work.baseline.module
     assert isinstance(base, Stfpm)
@@ -113,8 +116,7 @@ def _with_maps(detector: Detector, feature_loss: object, weight: float, work: Wo
         taps = network.student(network.normalized(as_input(pictures.damaged[damaged.numpy()])))
         own = scale_maps([tap[damaged + offset] for tap in wanted], taps)
         distance = sum(((m - maps[i][damaged + offset]).square().mean() for i, m in enumerate(own)), torch.zeros(()))
-        result: Tensor = feature_loss(indices) + weight * distance
-        return result
+        return feature_loss(indices) + weight * distance
 
     return Examples(pictures.train, pictures.held_out, loss)
 
@@ -137,6 +139,7 @@ def _imitate_latents(encoder: VaeEncoder, detector: Detector, effort: Effort, wo
     source = _encoder(work.baseline.module)
     train, watch, images = _on_all(work, size)
     wanted = work.outputs(source, lambda x: list(source.encode(x)), size)
+
     def loss(indices: Tensor) -> Tensor:
         own = encoder.encode(as_input(images[indices.numpy()]))
         return latent_divergence(Latent(wanted[0][indices], wanted[1][indices]), own)
@@ -166,7 +169,7 @@ def tune_rounded(detector: Detector, step: Distill, work: Work) -> Detector:
     effort = work.effort_of(epochs, step.learning_rate / 10, "training under INT8")
     module = rounded_copy(detector.module, detector.formats)
     rounded = Detector(detector.family, detector.config, module)
-    if effort.epochs > 0 and epochs > 0:
+    if effort.epochs > 0:
         if isinstance(module, Vae):
             _imitate_latents(module.encoder, rounded, effort, work)
         else:

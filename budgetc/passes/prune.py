@@ -11,6 +11,7 @@ from budgetc.core.plan import Distill, Prune
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.layers import ConvUnit, LinearUnit, units
+from budgetc.detectors.rounding import unit_weight
 from budgetc.detectors.stfpm import Stfpm
 from budgetc.detectors.vae import Vae, VaeConfig, VaeEncoder
 from budgetc.errors import UsageError
@@ -20,6 +21,7 @@ from budgetc.passes.work import Work
 
 _BATCHES = 8
 """Batches of training pictures that settle BatchNorm statistics again."""
+_PRODUCERS = (tp.prune_conv_out_channels, tp.prune_depthwise_conv_out_channels, tp.prune_linear_out_channels)
 
 
 def prune(detector: Detector, step: Prune, work: Work) -> Detector:
@@ -35,15 +37,14 @@ def prune(detector: Detector, step: Prune, work: Work) -> Detector:
     imitation = Imitation(step.epochs, step.learning_rate, "fine-tuning after pruning")
     tuning = Distill(student=1.0, epochs=step.epochs, learning_rate=step.learning_rate)
     result = detector.with_module(module)
-    match module, detector.module:
-        case Vae(), _:
+    match module, detector.config:
+        case Vae(), VaeConfig():
             module.decoder = None
-            if isinstance(detector.config, VaeConfig):
-                result = detector.with_module(module, detector.config.model_copy(update={"decoder": False}))
             _narrow(module.encoder, step, detector.config.input_size)
+            result = detector.with_module(module, _narrowed_config(module, detector.config))
             _settle_norms(module.encoder, result, work)
             imitate_latents(result, imitation, work)
-        case Stfpm(), Stfpm():
+        case Stfpm(), _:
             _prune_stfpm(module, detector, step, work)
             learn_student(result, tuning, work)
         case _:
@@ -52,6 +53,13 @@ def prune(detector: Detector, step: Prune, work: Work) -> Detector:
     if detector.quantization is None:
         return restored
     return restore_formats(tune_rounded(restored, tuning, work), detector, work)
+
+
+def _narrowed_config(module: Vae, old: VaeConfig) -> VaeConfig:
+    """What is left, so that a later distillation takes its share of that."""
+    widths = tuple(block.get_submodule("conv").out_channels for block in module.encoder.blocks)
+    hidden = tuple(layer.get_submodule("linear").out_features for layer in module.encoder.hidden)
+    return old.model_copy(update={"decoder": False, "widths": widths, "hidden": hidden})
 
 
 def _prune_stfpm(module: Stfpm, detector: Detector, step: Prune, work: Work) -> None:
@@ -81,7 +89,7 @@ def _narrow(network: nn.Module, step: Prune, size: tuple[int, int]) -> None:
         if keep >= channels or _feeds_output(network, name, example):
             continue
         group = _group(network, layer, list(range(channels)), example)
-        order = _importance(group, channels).argsort().tolist()
+        order = _importance(group, network, channels).argsort().tolist()
         _group(network, layer, sorted(order[: channels - keep]), example).prune()
 
 
@@ -115,16 +123,18 @@ def _feeds_output(network: nn.Module, name: str, example: Tensor) -> bool:
         return [output.shape for output in _forward(trial, example)] != before
 
 
-def _importance(group: "tp.Group", channels: int) -> Tensor:
-    """(channels,) squared L2 norm over every layer of the group that produces these channels."""
+def _importance(group: "tp.Group", network: nn.Module, channels: int) -> Tensor:
+    """(channels,) squared L2 norm of the folded weights behind each channel, over every layer of the group."""
+    weights = {
+        unit.get_submodule("conv" if isinstance(unit, ConvUnit) else "linear"): weight.detach()
+        for _, unit in units(network)
+        if (weight := unit_weight(unit)) is not None
+    }
     total = torch.zeros(channels)
     for dependency, indexes in group:
-        layer = dependency.target.module
-        produces = dependency.handler in (tp.prune_conv_out_channels, tp.prune_linear_out_channels)
-        if produces and isinstance(layer, (nn.Conv2d, nn.Linear)) and len(indexes) == channels:
-            total += layer.weight.detach()[indexes].flatten(1).square().sum(1)
-        elif isinstance(layer, nn.BatchNorm2d) and len(indexes) == channels:
-            total += layer.weight.detach()[indexes].square()
+        weight = weights.get(dependency.target.module)
+        if weight is not None and dependency.handler in _PRODUCERS and len(indexes) == channels:
+            total += weight[indexes].flatten(1).square().sum(1)
     return total
 
 

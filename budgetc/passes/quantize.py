@@ -4,10 +4,9 @@ import copy
 from dataclasses import replace
 
 import torch
-from torch import nn
 
 from budgetc.core.plan import Quantize
-from budgetc.detectors.detector import Detector, as_input
+from budgetc.detectors.detector import Detector, as_input, deployed_part
 from budgetc.detectors.layers import AddUnit, ConvUnit, InputUnit, LinearUnit, Unit, units
 from budgetc.detectors.rounding import (
     NumberFormat,
@@ -34,7 +33,7 @@ def quantize(detector: Detector, step: Quantize, work: Work) -> Detector:
         if _in_scope(name, unit, step):
             observers[name] = unit.rounding = RangeObserver(_TAIL if step.method == "percentile" else 0.0)
     images = work.calibration(detector.config.input_size)[: 1 if work.effort == 0 else step.samples]
-    deployed: nn.Module = module.deployed()  # type: ignore[operator]  # every family's module has it
+    deployed = deployed_part(module)
     with torch.no_grad():
         for start in range(0, len(images), 8):
             deployed(as_input(images[start : start + 8]))
@@ -43,8 +42,11 @@ def quantize(detector: Detector, step: Quantize, work: Work) -> Detector:
         for name, unit in units(module)
         if name in observers and observers[name].seen
     }
-    kept = {name: known for name, known in detector.formats.items() if name not in formats}
-    return replace(detector, formats={**kept, **formats}, quantization=step, threshold=None)
+    for name, new in formats.items():
+        old = detector.formats.get(name)
+        if old is not None and old.stored_bits == 16 and new.compute == "fp32":
+            formats[name] = replace(new, stored_bits=16)
+    return replace(detector, formats={**detector.formats, **formats}, quantization=step, threshold=None)
 
 
 def _in_scope(name: str, unit: Unit, step: Quantize) -> bool:

@@ -5,6 +5,7 @@ from torch import nn
 
 from budgetc.detectors.backbones import BackboneConfig, tap_strides, tap_widths
 from budgetc.detectors.vae import VaeConfig
+from budgetc.errors import UsageError
 
 CHANNEL_STEP = 8
 """Kernels work on blocks of 8 channels; other widths cost the time of the next multiple."""
@@ -20,11 +21,19 @@ def plain_backbone(old: BackboneConfig, ratio: float, tap_channels: tuple[int, .
     """A plain backbone whose taps lie at the strides of the old one's, `ratio` as wide.
 
     `tap_channels` adds 1x1 adapters to that many channels where the taps have others.
+
+    Raises:
+        UsageError: two taps share a stride, which stages of a plain network never do.
     """
     if old.arch == "plain":
         widths, taps, depth = tuple(narrowed(width, ratio) for width in old.widths), old.taps, old.depth
     else:
         strides = tap_strides(old)
+        if len(set(strides)) < len(strides):
+            raise UsageError(
+                f"taps {old.taps} of {old.arch} have strides {strides}; distilling to a plain network needs a different "
+                "stride for each: import the detector with other taps"
+            )
         taps = tuple(stride.bit_length() - 2 for stride in strides)
         at_tap = dict(zip(taps, tap_widths(old), strict=True))
         widths, wide, depth = (), 0, 1

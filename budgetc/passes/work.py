@@ -56,8 +56,8 @@ class Work:
     progress: Progress = silent
 
     def effort_of(self, epochs: int, learning_rate: float, label: str) -> Effort:
-        """The settings of a step, scaled to the present rung."""
-        scaled = round(epochs * self.effort) if self.effort == 0 else max(1, round(epochs * self.effort))
+        """The settings of a step, scaled to the present rung: at least one epoch of any that were asked for."""
+        scaled = 0 if epochs * self.effort == 0 else max(1, round(epochs * self.effort))
         return Effort(scaled, learning_rate, self.seed, patience=max(4, scaled // 3), label=label)
 
     def outputs(self, owner: nn.Module, network: Callable[[Tensor], list[Tensor]], size: Size) -> list[Tensor]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.stfpm import Stfpm, matching_loss
@@ -13,17 +13,26 @@ from budgetc.training.features import outputs_of
 from budgetc.training.loop import Curve, Effort, Examples, Progress, fit, silent
 from budgetc.training.pictures import Pictures
 
+CPU = torch.device("cpu")
+
 
 def train_detector(
-    detector: Detector, pictures: Pictures, effort: Effort, *, progress: Progress = silent
+    detector: Detector,
+    pictures: Pictures,
+    effort: Effort,
+    *,
+    progress: Progress = silent,
+    device: torch.device = CPU,
 ) -> tuple[Detector, Curve]:
     """Train the part of a detector that learns, on normals; the one that was passed in is unchanged in shape only.
 
-    STFPM: the student, on cached features of the frozen teacher. VAE: encoder and decoder.
+    STFPM: the student, on cached features of the frozen teacher. VAE: encoder and decoder. The network trains on
+    `device` and comes back to the CPU.
 
     Raises:
         UsageError: the family has no training here.
     """
+    detector.module.to(device)
     match detector.module:
         case Stfpm():
             curve = _train_student(detector.module, pictures, effort, progress)
@@ -31,16 +40,17 @@ def train_detector(
             curve = _train_vae(detector.module, detector.config, pictures, effort, progress)
         case _:
             raise UsageError(f"training of {detector.family} is not known")
+    detector.module.to(CPU)
     return replace(detector, threshold=None), curve
 
 
 def _train_student(module: Stfpm, pictures: Pictures, effort: Effort, progress: Progress) -> Curve:
     module.eval()
-    wanted = outputs_of(lambda x: module.teacher(module.normalized(x)), pictures.normal)
-    student = module.student
+    student, device = module.student, _device_of(module)
+    wanted = outputs_of(lambda x: module.teacher(module.normalized(x.to(device))), pictures.normal)
 
     def loss(indices: Tensor) -> Tensor:
-        taps = student(module.normalized(as_input(pictures.normal[indices.numpy()])))
+        taps = student(module.normalized(as_input(pictures.normal[indices.numpy()]).to(device)))
         return matching_loss([tap[indices] for tap in wanted], taps)
 
     return fit(student, Examples(pictures.train, pictures.held_out, loss), effort, progress)
@@ -48,8 +58,14 @@ def _train_student(module: Stfpm, pictures: Pictures, effort: Effort, progress: 
 
 def _train_vae(module: Vae, config: object, pictures: Pictures, effort: Effort, progress: Progress) -> Curve:
     assert isinstance(config, VaeConfig)
+    device = _device_of(module)
+
     def loss(indices: Tensor) -> Tensor:
-        image = as_input(pictures.normal[indices.numpy()])
+        image = as_input(pictures.normal[indices.numpy()]).to(device)
         return vae_loss(module(image), image, config.beta)
 
     return fit(module, Examples(pictures.train, pictures.held_out, loss), effort, progress)
+
+
+def _device_of(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device

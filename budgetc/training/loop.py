@@ -56,6 +56,9 @@ def fit(module: nn.Module, examples: Examples, effort: Effort, progress: Progres
     """Train `module` in place and leave it at its best held-out epoch, in evaluation mode.
 
     The same seed, data and number of threads give the same weights.
+
+    Raises:
+        BudgetcError: training diverged.
     """
     if effort.epochs == 0 or len(examples.train) == 0:
         module.eval()
@@ -70,7 +73,9 @@ def fit(module: nn.Module, examples: Examples, effort: Effort, progress: Progres
         training_loss = _one_epoch(module, examples, optimizer, effort.batch)
         held_out_loss = evaluate_loss(module, examples, effort.batch)
         if not math.isfinite(training_loss + held_out_loss):
-            raise BudgetcError(f"{effort.label} diverged in epoch {epoch}; try a learning_rate below {effort.learning_rate:g}")
+            raise BudgetcError(
+                f"{effort.label} diverged in epoch {epoch}; try a learning_rate below {effort.learning_rate:g}"
+            )
         progress(effort.label, epoch, effort.epochs)
         if held_out_loss < best:
             best, best_state, waited = held_out_loss, copy.deepcopy(module.state_dict()), 0

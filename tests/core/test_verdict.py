@@ -31,13 +31,15 @@ def outcomes(verdict: Verdict) -> dict[str, str]:
 )  # fmt: skip
 def test_a_ceiling_needs_the_whole_interval(value: float, lower: float, upper: float, outcome: str) -> None:
     """Pass if the upper bound keeps 10, fail if the lower bound breaks it, else inconclusive; equality keeps."""
-    verdict = judge_ceiling("latency_p95", 10.0, "ms", found(value, lower, upper), "measured")
+    verdict = judge_ceiling("latency_p95", 10.0, "ms", found(value, lower, upper), evidence="measured")
     assert (verdict.outcome, verdict.certified) == (outcome, outcome == "pass")
 
 
 def test_margin_of_a_ceiling_is_what_is_left() -> None:
     """8 of 10 leaves 20 %; 12 of 10 is 20 % over."""
-    margins = [judge_ceiling("latency_p95", 10.0, "ms", found(value), "measured").margin for value in (8.0, 12.0)]
+    margins = [
+        judge_ceiling("latency_p95", 10.0, "ms", found(value), evidence="measured").margin for value in (8.0, 12.0)
+    ]
     assert margins == pytest.approx([0.2, -0.2])
 
 
@@ -52,19 +54,21 @@ def test_margin_of_a_ceiling_is_what_is_left() -> None:
 )  # fmt: skip
 def test_evidence_must_be_strong_enough(kind: Kind, evidence: Any, outcome: str) -> None:
     """Each kind of evidence against what the budget accepts; too weak is never a pass, nor a fail."""
-    assert judge_ceiling("latency_p95", 10.0, "ms", found(1.0, kind=kind), evidence).outcome == outcome
+    assert judge_ceiling("latency_p95", 10.0, "ms", found(1.0, kind=kind), evidence=evidence).outcome == outcome
 
 
 def test_weak_evidence_is_named() -> None:
     """The reason says what was there and what is needed."""
-    verdict = judge_ceiling("peak_memory", 10.0, "B", found(1.0, kind="predicted"), "measured")
+    verdict = judge_ceiling("peak_memory", 10.0, "B", found(1.0, kind="predicted"), evidence="measured")
     assert verdict.reason == "predicted, but the budget accepts only measured evidence"
     assert verdict.measurement is None
 
 
 def test_size_needs_no_measurement_on_the_device() -> None:
     """Bytes are exact wherever they are counted."""
-    assert judge_ceiling("artifact_size", 10.0, "B", found(9.0, kind="predicted"), "measured").outcome == "pass"
+    assert (
+        judge_ceiling("artifact_size", 10.0, "B", found(9.0, kind="predicted"), evidence="measured").outcome == "pass"
+    )
 
 
 def test_a_missing_measurement_is_no_pass() -> None:

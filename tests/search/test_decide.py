@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 from budgetc.search.decide import decide
 from budgetc.search.finalists import finalists, near_ties
 from budgetc.search.gaussian_process import posterior
-from budgetc.search.space import FULL, QUICK, PriceStructure, Row, Rules, Screen, Stop, Train, compliant, incumbent, order
+from budgetc.search.space import (
+    FULL,
+    QUICK,
+    PriceStructure,
+    Row,
+    Rules,
+    Screen,
+    Stop,
+    Train,
+    compliant,
+    incumbent,
+    order,
+)
 
 WIDTHS = (1.0, 0.5, 0.25, 0.125)
 
@@ -172,7 +184,13 @@ def row(name: str, size: int, auroc: float) -> Row:
 
 def test_finalists_are_the_smallest_the_safe_and_the_best() -> None:
     """The smallest may have passed by luck, so two safer ones follow it."""
-    rows = [row("lucky", 1, 0.901), row("safe", 2, 0.93), row("best", 3, 0.97), row("large", 4, 0.96), row("bad", 1, 0.8)]
+    rows = [
+        row("lucky", 1, 0.901),
+        row("safe", 2, 0.93),
+        row("best", 3, 0.97),
+        row("large", 4, 0.96),
+        row("bad", 1, 0.8),
+    ]
     assert finalists(rows, Rules(None, 0.9, 0), standard_error=0.02) == ("lucky", "safe", "best")
 
 
@@ -183,5 +201,11 @@ def test_no_finalist_without_a_compliant_structure() -> None:
 
 def test_near_ties_are_the_close_misses_and_the_equals() -> None:
     """A reader learns what a slightly other measurement would have chosen."""
-    rows = [row("miss", 1, 0.895), row("far", 1, 0.85), row("won", 100, 0.93), row("equal", 101, 0.94), row("big", 200, 0.95)]
+    rows = [
+        row("miss", 1, 0.895),
+        row("far", 1, 0.85),
+        row("won", 100, 0.93),
+        row("equal", 101, 0.94),
+        row("big", 200, 0.95),
+    ]
     assert near_ties(rows, Rules(None, 0.9, 0), "won", standard_error=0.02) == ("equal", "miss")

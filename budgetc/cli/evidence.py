@@ -1,0 +1,153 @@
+"""`evaluate`, `measure`, `check`, `verify`: figures of a detector, and whether those of an artifact hold."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from budgetc.cli.output import Group, Json, leave, show, show_json, verdict_code
+from budgetc.cli.progress import Display
+
+if TYPE_CHECKING:
+    from budgetc.compiler.evaluating import Evaluation
+    from budgetc.core.measurement import Measurement
+    from budgetc.core.verdict import Verdict
+    from budgetc.report.verify import VerifyResult
+
+Out = Annotated[Path, typer.Argument(help="Directory of an artifact.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("evaluate")(evaluate)
+    app.command("measure")(measure)
+    app.command("check")(check)
+    app.command("verify")(verify)
+
+
+def evaluate(
+    detector: Annotated[Path, typer.Argument(help="Directory of an artifact, or a bundle.")],
+    data: Annotated[Path, typer.Option(help="Data set whose test pictures are scored.")],
+    scores: Annotated[Path | None, typer.Option(help="Write a CSV: file, group, label, score.")] = None,
+    group: Group = None,
+    json: Json = False,
+) -> None:
+    """AUROC and false alarms on data that the detector never saw."""
+    from budgetc.compiler.evaluating import evaluate_detector
+
+    display = Display()
+    found = evaluate_detector(detector, data=data, scores=scores, group=group, progress=display.progress)
+    display.clear()
+    for warning in found.warnings:
+        display.say(f"warning: {warning}")
+    if json:
+        show_json(found)
+    else:
+        show(_quality(found))
+
+
+def measure(
+    file: Annotated[Path, typer.Argument(help="Directory of an artifact, or a bundle.")],
+    target: Annotated[str, typer.Option(help="Name in targets/devices/, or a path.")] = "host-cpu",
+    json: Json = False,
+) -> None:
+    """Size, latency and memory of a detector on a target."""
+    from budgetc.compiler.measuring import measure_file
+    from budgetc.report.words import aligned
+
+    found = measure_file(file, target=target)
+    if json:
+        show_json(found)
+        return
+    device = found.measurements[-1].device
+    show(f"{aligned([_measured(one.metric, one) for one in found.measurements])}\n\n{found.target} ({device})")
+
+
+def check(
+    out: Out,
+    budget: Annotated[str, typer.Option(help="Path of a budget file, or a name among targets/budgets/.")],
+    json: Json = False,
+) -> None:
+    """Hold an artifact's stored measurements against a budget; measures nothing."""
+    from budgetc.load.config import load_budget
+    from budgetc.report.verify import check_artifact
+
+    loaded = load_budget(budget)
+    verdict = check_artifact(out, loaded.budget)
+    if json:
+        show_json(verdict)
+    else:
+        show(f"{loaded.path.stem}: {verdict.overall}\n\n{_limits(verdict)}")
+    leave(verdict_code(verdict.overall))
+
+
+def verify(out: Out, json: Json = False) -> None:
+    """Re-check an artifact from its files alone: nothing was changed, and the verdict follows from the numbers."""
+    from budgetc.core.layout import REPORT_JSON
+    from budgetc.errors import InputRejected
+    from budgetc.report.verify import verify_artifact
+
+    if out.is_dir() and not (out / REPORT_JSON).exists():
+        raise InputRejected(f"{out}: is no artifact, it has no {REPORT_JSON}; expected a directory of budgetc compile")
+    result = verify_artifact(out)
+    if json:
+        checks = [{"check": one.name, "holds": one.problem is None, "problem": one.problem} for one in result.checks]
+        verdict = None if result.verdict is None else result.verdict.model_dump(mode="json")
+        show_json({"holds": result.holds, "checks": checks, "verdict": verdict})
+    else:
+        show(_checks(result))
+    leave(0 if result.holds else 3)
+
+
+def _quality(found: "Evaluation") -> str:
+    from budgetc.report.words import ABSENT, aligned, clean, percent
+
+    quality = found.quality
+    rows = [
+        _counted("AUROC, mean over categories", quality.auroc_mean),
+        _counted("AUROC, worst category", quality.auroc_worst),
+        _counted("AUROC, pooled", quality.auroc_pooled),
+        _measured("false-positive rate", quality.false_positive_rate),
+    ]
+    for one in quality.categories:
+        name = f"AUROC of {clean(one.category)}"
+        few = (name, ABSENT, f"insufficient data: {one.good} good, {one.bad} bad")
+        rows.append(few if one.auroc is None else _counted(name, one.auroc))
+    for defect in quality.recall:
+        share = percent(defect.found / defect.of)
+        rows.append((f"recall of {clean(defect.defect)}", share, f"{defect.found} of {defect.of} above the threshold"))
+    return f"{aligned(rows)}\n\nthreshold {quality.threshold:.6g}"
+
+
+def _counted(name: str, found: "Measurement") -> tuple[str, str, str]:
+    """Without the note on the method, which is the same for all and stands in --json."""
+    return _measured(name, found.model_copy(update={"note": None}))
+
+
+def _measured(name: str, found: "Measurement") -> tuple[str, str, str]:
+    from budgetc.report.words import backing, quantity
+
+    return name, quantity(found.value, found.unit), backing(found, with_confidence=True)
+
+
+def _limits(verdict: "Verdict") -> str:
+    from budgetc.report.verdict_table import outcome_words
+    from budgetc.report.words import ABSENT, aligned, apart, limit_words
+
+    rows = [("limit", "value", "bound", "outcome", "reason")]
+    for one in verdict.limits:
+        value, bound = ABSENT, limit_words(one.bound, one.unit)
+        if one.measurement is not None:
+            value, bound = apart(one.measurement.value, one.bound, one.unit)
+        rows.append((one.limit, value, bound, outcome_words(one), one.reason))
+    return aligned(rows)
+
+
+def _checks(result: "VerifyResult") -> str:
+    from budgetc.report.words import clean
+
+    lines = [f"{'holds' if one.problem is None else 'FAILS'}  {one.name}" for one in result.checks]
+    lines += ["", "It holds." if result.holds else "It does not hold:", *(f"  {clean(one)}" for one in result.problems)]
+    if result.holds and result.verdict is not None:
+        lines.append(f"verdict: {result.verdict.overall}")
+    return "\n".join(lines)

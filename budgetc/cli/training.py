@@ -1,0 +1,142 @@
+"""`budgetc train`: a detector from normal pictures."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from budgetc.cli.output import Group, Json, show, show_json
+from budgetc.cli.progress import Display
+from budgetc.cli.values import input_size_of, widths_of
+from budgetc.errors import UsageError
+
+if TYPE_CHECKING:
+    from budgetc.compiler.training import Trained
+    from budgetc.detectors.detector import Detector
+
+_EPOCHS = {"stfpm": 60, "vae": 100}
+_LEARNING_RATE = {"stfpm": 3e-3, "vae": 1e-3}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("train")(train)
+
+
+def train(
+    detector: Annotated[str, typer.Argument(help="stfpm or vae.")],
+    data: Annotated[Path, typer.Option(help="Data set; only its normal training pictures are used.")],
+    output: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write.")] = Path("model.pt"),
+    input_size: Annotated[str, typer.Option(help="SIDE or HEIGHTxWIDTH in pixels.")] = "64",
+    teacher: Annotated[
+        str | None, typer.Option(help="stfpm: resnet18, wide_resnet50_2, efficientnet_lite0 (default) or plain.")
+    ] = None,
+    teacher_weights: Annotated[
+        str | None, typer.Option(help="stfpm: state_dict or .safetensors of the teacher; none leaves it random.")
+    ] = None,
+    teacher_widths: Annotated[str | None, typer.Option(help="stfpm: channels of a plain teacher's stages.")] = None,
+    student_widths: Annotated[
+        str | None,
+        typer.Option(help="stfpm: channels of a plain student's stages [16,32,48,64]; same: as the teacher."),
+    ] = None,
+    widths: Annotated[str | None, typer.Option(help="vae: channels of its blocks [128,64,32,16].")] = None,
+    hidden: Annotated[
+        str | None, typer.Option(help="vae: sizes of its linear layers [2048,1000,250]; none: no such layer.")
+    ] = None,
+    latents: Annotated[int | None, typer.Option(min=1, help="vae: latent variables [30].")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="At most; training stops early. [stfpm 60, vae 100]")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=1e-8, help="[stfpm 0.003, vae 0.001]")] = None,
+    batch: Annotated[int, typer.Option(min=2, help="Pictures of one gradient step.")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and the held-out choice.")] = 0,
+    group: Group = None,
+    train_device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    json: Json = False,
+) -> None:
+    """Train a detector on normal pictures and fit its threshold."""
+    size = input_size_of(input_size)
+    for_stfpm = {"teacher": teacher, "teacher_weights": teacher_weights, "teacher_widths": teacher_widths,
+                 "student_widths": student_widths}  # fmt: skip
+    for_vae = {"widths": widths, "hidden": hidden, "latents": latents}
+    if detector not in _EPOCHS:
+        raise UsageError(f"unknown detector {detector!r}; budgetc trains {', '.join(_EPOCHS)}")
+    _refuse_foreign(detector, for_vae if detector == "stfpm" else for_stfpm)
+
+    from budgetc.compiler.training import train_bundle
+    from budgetc.training.loop import Effort
+
+    effort = Effort(
+        epochs or _EPOCHS[detector],
+        learning_rate or _LEARNING_RATE[detector],
+        seed,
+        batch,
+        label=f"training {detector}",
+    )
+    untrained = _stfpm(size, for_stfpm, seed) if detector == "stfpm" else _vae(size, for_vae, seed)
+    display = Display()
+    trained = train_bundle(
+        untrained, data=data, out=output, effort=effort, group=group, train_device=train_device,
+        progress=display.progress,
+    )  # fmt: skip
+    _print(trained, json=json)
+
+
+def _stfpm(size: tuple[int, int], given: dict[str, str | None], seed: int) -> "Detector":
+    from budgetc.compiler.untrained import STUDENT_WIDTHS, TEACHER_WIDTHS, new_stfpm
+
+    teacher = given["teacher"] or "efficientnet_lite0"
+    if given["teacher_widths"] is not None and teacher != "plain":
+        raise UsageError(f"--teacher-widths is for --teacher plain; the widths of {teacher} are published ones")
+    student: tuple[int, ...] | Literal["same"] = widths_of("--student-widths", given["student_widths"], STUDENT_WIDTHS)
+    if given["student_widths"] == "same":
+        student = "same"
+    return new_stfpm(
+        size, teacher=teacher, teacher_weights=given["teacher_weights"],
+        teacher_widths=widths_of("--teacher-widths", given["teacher_widths"], TEACHER_WIDTHS),
+        student_widths=student, seed=seed,
+    )  # fmt: skip
+
+
+def _vae(size: tuple[int, int], given: dict[str, str | int | None], seed: int) -> "Detector":
+    from budgetc.compiler.untrained import new_vae
+    from budgetc.detectors.vae import VaeConfig
+
+    defaults = VaeConfig()
+    widths, hidden, latents = given["widths"], given["hidden"], given["latents"]
+    return new_vae(
+        size,
+        widths=widths_of("--widths", widths, defaults.widths),
+        hidden=() if hidden == "none" else widths_of("--hidden", hidden, defaults.hidden),
+        latents=int(latents or defaults.latents),
+        seed=seed,
+    )
+
+
+def _refuse_foreign(detector: str, options: "dict[str, str | None] | dict[str, str | int | None]") -> None:
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if given:
+        raise UsageError(f"{', '.join(given)}: not for {detector}; see budgetc train --help")
+
+
+def _print(trained: "Trained", *, json: bool) -> None:
+    from budgetc.report.words import aligned, quantity
+
+    if json:
+        show_json({
+            "bundle": str(trained.path), "size_bytes": trained.size_bytes, "detector": trained.detector.family,
+            "parameters": trained.detector.parameters(), "epochs": trained.curve.epochs,
+            "training_loss": trained.curve.training_loss, "held_out_loss": trained.curve.held_out_loss,
+            "threshold": trained.threshold, "training_images": trained.images,
+            "calibration_images": trained.calibration,
+        })  # fmt: skip
+        return
+    loss = trained.curve.held_out_loss
+    rows = [
+        ("bundle", f"{trained.path}  ({quantity(trained.size_bytes, 'B')})"),
+        ("deployed parameters", f"{trained.detector.parameters():,}"),
+        ("trained on", f"{trained.images} normal pictures, {trained.curve.epochs} epochs"),
+        ("held-out loss", "-" if loss is None else f"{loss:.5g}"),
+        ("threshold", f"{trained.threshold:.6g}  (5 % of {trained.calibration} calibration normals exceed it)"),
+    ]
+    show(aligned(rows))

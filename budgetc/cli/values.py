@@ -1,0 +1,30 @@
+"""Values that the command line writes as text."""
+
+import re
+
+from budgetc.errors import UsageError
+
+
+def input_size_of(text: str) -> tuple[int, int]:
+    """`64` -> (64, 64), `64x96` -> (64, 96): (height, width).
+
+    Raises:
+        UsageError: anything else.
+    """
+    found = re.fullmatch(r"([1-9][0-9]{0,4})(?:x([1-9][0-9]{0,4}))?", text)
+    if found is None:
+        raise UsageError(f"--input-size {text}: expected SIDE or HEIGHTxWIDTH in pixels, such as 64 or 64x96")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def widths_of(option: str, text: "str | int | None", default: tuple[int, ...]) -> tuple[int, ...]:
+    """`16,32,48` -> (16, 32, 48); the default where nothing was given.
+
+    Raises:
+        UsageError: no list of positive numbers.
+    """
+    if text is None or text == "same":
+        return default
+    if re.fullmatch(r"[1-9][0-9]{0,5}(,[1-9][0-9]{0,5})*", str(text)) is None:
+        raise UsageError(f"{option} {text}: expected numbers of channels with commas, such as 16,32,48,64")
+    return tuple(int(part) for part in str(text).split(","))

@@ -1,0 +1,156 @@
+"""Distillation to smaller networks."""
+
+import pytest
+import torch
+
+from budgetc.core.plan import Distill, Prune, Quantize
+from budgetc.detectors.detector import Detector, weights_digest
+from budgetc.detectors.stfpm import Stfpm, StfpmConfig
+from budgetc.detectors.vae import VaeConfig
+from budgetc.errors import UsageError
+from budgetc.passes.distill import distill
+from budgetc.passes.prune import prune
+from budgetc.passes.quantize import quantize
+from tests.small import SIZE, at_effort, small, small_stfpm, small_vae, work_for
+
+QUICK = Distill(student=0.5, epochs=2)
+
+
+def _nets(detector: Detector) -> Stfpm:
+    assert isinstance(detector.module, Stfpm)
+    return detector.module
+
+
+@pytest.mark.parametrize("family", ["stfpm", "vae"])
+def test_the_result_has_fewer_parameters(family: str) -> None:
+    """Narrower layers are really built."""
+    detector = small(family)
+    assert distill(detector, QUICK, work_for(detector)).parameters() < 0.9 * detector.parameters()
+
+
+def test_without_a_teacher_ratio_the_teacher_is_the_same_object() -> None:
+    """It is frozen, so nothing is gained by a copy, and its cached outputs serve on."""
+    detector = small_stfpm()
+    assert _nets(distill(detector, QUICK, work_for(detector))).teacher is _nets(detector).teacher
+
+
+def test_a_student_of_another_width_gets_adapters_to_the_teachers_taps() -> None:
+    """Both networks return maps of the same channels."""
+    detector = small_stfpm()
+    result = distill(detector, QUICK, work_for(detector))
+    assert isinstance(result.config, StfpmConfig)
+    assert result.config.student.tap_channels == (16, 24)
+    result.deployed()(torch.rand(1, 3, *SIZE))
+
+
+def test_a_smaller_teacher_is_trained_once_for_all_students() -> None:
+    """It does not depend on the student, so candidates share it."""
+    detector = small_stfpm()
+    work = work_for(detector)
+    narrow, wide = (distill(detector, Distill(student=s, teacher=0.5, epochs=2), work) for s in (0.5, 1.0))
+    assert _nets(narrow).teacher is _nets(wide).teacher
+    assert _nets(narrow).teacher is not _nets(detector).teacher
+
+
+def test_an_untrained_teacher_is_never_taken_for_a_trained_one() -> None:
+    """Pricing at effort 0 shares the memory of trainings, under another key."""
+    detector = small_stfpm()
+    work = work_for(detector)
+    step = Distill(student=0.5, teacher=0.5, epochs=4)
+    bare = _nets(distill(detector, step, at_effort(work, 0))).teacher
+    trained = _nets(distill(detector, step, work)).teacher
+    assert weights_digest(bare) != weights_digest(trained)
+
+
+def test_the_order_of_candidates_does_not_change_their_weights() -> None:
+    """A student is the same whether its teacher was trained for it or found."""
+    detector = small_stfpm()
+    step = Distill(student=0.5, teacher=0.5, epochs=2)
+    alone = distill(detector, step, work_for(detector))
+    work = work_for(detector)
+    distill(detector, Distill(student=1.0, teacher=0.5, epochs=2), work)
+    assert weights_digest(distill(detector, step, work).module) == weights_digest(alone.module)
+
+
+@pytest.mark.parametrize("family", ["stfpm", "vae"])
+def test_training_brings_it_nearer_to_the_baseline(family: str) -> None:
+    """The held-out loss of many epochs is lower than that of one."""
+    detector = small(family)
+    short, long = work_for(detector), work_for(detector)
+    distill(detector, Distill(student=0.5, epochs=1), short)
+    distill(detector, Distill(student=0.5, epochs=12), long)
+    assert (long.curves[-1].held_out_loss or 9) < (short.curves[-1].held_out_loss or 0)
+
+
+def test_maps_on_damaged_pictures_can_teach_too() -> None:
+    """`map_weight` changes what the student learns."""
+    detector = small_stfpm()
+    plain = distill(detector, QUICK, work_for(detector))
+    mapped = distill(detector, Distill(student=0.5, epochs=2, map_weight=5.0), work_for(detector))
+    assert weights_digest(plain.module) != weights_digest(mapped.module)
+
+
+def test_the_latent_space_of_a_vae_stays_and_its_decoder_goes() -> None:
+    """The score is defined on the latents; only training needs a decoder."""
+    detector = small_vae()
+    result = distill(detector, QUICK, work_for(detector))
+    assert isinstance(result.config, VaeConfig)
+    assert (result.config.latents, result.config.decoder, result.module.decoder) == (4, False, None)
+
+
+def test_a_vae_has_no_teacher_to_shrink() -> None:
+    """The message names the setting."""
+    detector = small_vae()
+    with pytest.raises(UsageError, match=r"distill\.teacher: a VAE deploys no teacher"):
+        distill(detector, Distill(teacher=0.5), work_for(detector))
+
+
+@pytest.mark.parametrize("family", ["stfpm", "vae"])
+def test_a_quantized_detector_is_calibrated_again(family: str) -> None:
+    """Formats by the same settings as before, for the units and activations of the new network."""
+    detector = small(family)
+    work = work_for(detector)
+    integer = quantize(detector, Quantize(method="percentile"), work)
+    result = distill(integer, QUICK, work)
+    assert result.quantization == Quantize(method="percentile")
+    assert result.formats.keys() >= {n for n in integer.formats if n.startswith(("student", "encoder"))}
+    assert result.formats == quantize(result, Quantize(method="percentile"), work).formats
+
+
+@pytest.mark.parametrize("family", ["stfpm", "vae"])
+def test_training_under_rounding_changes_weights(family: str) -> None:
+    """Quantization-aware training is training, not only calibration."""
+    detector = small(family)
+    step = Distill(student=0.5, epochs=4)
+    after = distill(detector, step, work_for(detector))
+    work = work_for(detector)
+    aware = distill(quantize(detector, Quantize(), work), step, work)
+    assert [curve.epochs for curve in work.curves] == [4, 1]
+    assert weights_digest(after.module) != weights_digest(aware.module)
+
+
+@pytest.mark.parametrize("family", ["stfpm", "vae"])
+def test_zero_epochs_train_nothing(family: str) -> None:
+    """A step that asks for no epochs gets none, at full effort too."""
+    detector = small(family)
+    work = work_for(detector)
+    distill(quantize(detector, Quantize(), work), Distill(student=0.5, epochs=0), work)
+    assert sum(curve.epochs for curve in work.curves) == 0
+
+
+def test_effort_scales_the_epochs() -> None:
+    """A quick rung trains a share of them, and at least one."""
+    detector = small_vae()
+    for effort, expected in ((1.0, 4), (0.5, 2), (0.01, 1)):
+        work = work_for(detector, effort=effort)
+        distill(detector, Distill(student=0.5, epochs=4), work)
+        assert work.curves[-1].epochs == expected
+
+
+@pytest.mark.parametrize("family", ["stfpm", "vae"])
+def test_a_pruned_detector_gets_smaller_too(family: str) -> None:
+    """Ratios are of the channels there are, not of those there once were."""
+    detector = small(family)
+    work = work_for(detector, effort=0)
+    pruned = prune(detector, Prune(keep=0.5, round_to=4), work)
+    assert distill(pruned, Distill(student=0.5), work).parameters() < pruned.parameters()

@@ -1,0 +1,126 @@
+"""Real detectors, pictures and targets that are small enough to train and export within a second."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from budgetc.core.dataset import Dataset, Sample, SplitName
+from budgetc.core.target import Target
+from budgetc.detectors.backbones import BackboneConfig
+from budgetc.detectors.detector import Detector
+from budgetc.detectors.families import build
+from budgetc.detectors.stfpm import StfpmConfig
+from budgetc.detectors.vae import VaeConfig
+from budgetc.passes.work import OutputCache, Size, Work
+from budgetc.training.pictures import Pictures, make_pictures
+
+torch.set_num_threads(1)  # several workers share the cores of a test machine
+
+SIZE = (32, 32)
+Pixels = NDArray[np.uint8]
+
+
+def textures(count: int, *, seed: int = 0, size: Size = SIZE) -> Pixels:
+    """(count, 3, H, W) uint8: waves of random direction and color with a little noise."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: size[0], : size[1]]
+    made = []
+    for _ in range(count):
+        fy, fx = rng.uniform(0.2, 1.2, (2, 3, 1, 1))
+        wave = np.sin(fy * y + fx * x + rng.uniform(0, 6, (3, 1, 1)))
+        made.append(128 + 70 * wave + rng.normal(0, 8, (3, *size)))
+    return np.clip(np.stack(made), 0, 255).astype(np.uint8)
+
+
+def dataset(**counts: int) -> Dataset:
+    """Normals in every split, anomalies (darker squares) in the test splits; every image its own group."""
+    sizes: dict[SplitName, int] = {"train": 12, "calibration": 12, "selection": 8, "confirmation": 8}
+    for name, count in counts.items():
+        sizes[name] = count  # type: ignore[index]  # keywords are names of splits
+    images: dict[str, Pixels] = {}
+    samples: dict[SplitName, tuple[Sample, ...]] = {}
+    for seed, (split, count) in enumerate(sizes.items()):
+        pixels, rows = textures(count, seed=10 + seed), []
+        for number, picture in enumerate(pixels):
+            bad = split in ("selection", "confirmation") and number % 2 == 1
+            if bad:
+                picture[:, 8:20, 8:20] //= 4
+            name = f"{split}/{number}.png"
+            rows.append(Sample(name, name, "waves", "hole" if bad else "good"))
+            images[name] = picture
+        samples[split] = tuple(rows)
+    return Dataset("", "0" * 64, samples, lambda sample, size: images[sample.file])
+
+
+def target(**changes: object) -> Target:
+    """A CPU target; 7-bit weights, because full-range products saturate where the CPU has no VNNI."""
+    fields: dict[str, object] = {
+        "name": "test-cpu", "description": "", "compute_unit": "cpu", "measured_on": "host", "runtime": "onnxruntime",
+        "threads": 1, "max_opset": 17, "max_ir_version": 8, "dtypes": ("fp32", "int8", "fp16"), "weight_levels": 63,
+    }  # fmt: skip
+    return Target.model_validate({**fields, **changes})
+
+
+def plain(*widths: int, depth: int = 1) -> BackboneConfig:
+    """A plain backbone that returns all of its stages."""
+    return BackboneConfig(arch="plain", widths=widths, depth=depth, taps=tuple(range(len(widths))))
+
+
+def small_stfpm(seed: int = 0) -> Detector:
+    """Teacher and student of 16 and 24 channels at 32 px, with BatchNorm statistics that are not trivial."""
+    torch.manual_seed(seed)
+    config = StfpmConfig(input_size=SIZE, teacher=plain(16, 24), student=plain(16, 24))
+    return lively(build("stfpm", config))
+
+
+def small_vae(seed: int = 0) -> Detector:
+    """Flattens 8 channels of 8 x 8 into its linear layers."""
+    torch.manual_seed(seed)
+    return lively(build("vae", VaeConfig(input_size=SIZE, widths=(24, 16), hidden=(32, 16), latents=4)))
+
+
+def small(family: str) -> Detector:
+    """The small detector of a family."""
+    return small_stfpm() if family == "stfpm" else small_vae()
+
+
+def lively(detector: Detector) -> Detector:
+    """The detector with random statistics, gains and shifts in every BatchNorm, in evaluation mode."""
+    with torch.no_grad():
+        for norm in detector.module.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                assert norm.running_mean is not None and norm.running_var is not None
+                norm.running_mean.normal_(0, 0.2)
+                norm.running_var.uniform_(0.5, 1.5)
+                norm.weight.uniform_(0.5, 1.5)
+                norm.bias.normal_(0, 0.2)
+    detector.module.eval()
+    return detector
+
+
+def work_for(baseline: Detector, *, effort: float = 1.0, levels: int = 63, seed: int = 0) -> Work:
+    """What passes work with: 8 training pictures in four orientations, 12 calibration pictures."""
+    made: dict[Size, Pictures] = {}
+
+    def pictures(size: Size) -> Pictures:
+        if size not in made:
+            made[size] = make_pictures(textures(8, seed=1, size=size), [str(i) for i in range(8)], seed=seed)
+        return made[size]
+
+    return Work(
+        pictures=pictures,
+        calibration=lambda size: textures(12, seed=2, size=size),
+        baseline=baseline,
+        weight_levels=levels,
+        effort=effort,
+        seed=seed,
+        cache=OutputCache(),
+    )
+
+
+def at_effort(work: Work, effort: float) -> Work:
+    """The same work at another rung."""
+    return replace(work, effort=effort)
