@@ -32,7 +32,8 @@ def textures(count: int, *, seed: int = 0, size: Size = SIZE) -> Pixels:
         fy, fx = rng.uniform(0.2, 1.2, (2, 3, 1, 1))
         wave = np.sin(fy * y + fx * x + rng.uniform(0, 6, (3, 1, 1)))
         made.append(128 + 70 * wave + rng.normal(0, 8, (3, *size)))
-    return np.clip(np.stack(made), 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(np.stack(made), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def dataset(**counts: int) -> Dataset:
@@ -107,7 +108,8 @@ def work_for(baseline: Detector, *, effort: float = 1.0, levels: int = 63, seed:
 
     def pictures(size: Size) -> Pictures:
         if size not in made:
-            made[size] = make_pictures(textures(8, seed=1, size=size), [str(i) for i in range(8)], seed=seed)
+            normals = textures(8, seed=1, size=size)
+            made[size] = make_pictures(normals, [str(i) for i in range(8)], seed=seed, variants=4)
         return made[size]
 
     return Work(

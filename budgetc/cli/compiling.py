@@ -7,6 +7,7 @@ import typer
 
 from budgetc.cli.output import Json, leave, show, show_json, verdict_code
 from budgetc.cli.progress import Display
+from budgetc.cli.values import new_file
 
 if TYPE_CHECKING:
     from budgetc.compiler.planning import Feasibility
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def compile_(
     model: Model,
+    *,
     budget: BudgetName,
     data: Data = None,
     out: Annotated[
@@ -39,14 +41,19 @@ def compile_(
     # Before torch loads, so that a typo is answered at once.
     budget_path = load_budget(budget).path
     from budgetc.compiler.inputs import default_out
-    from budgetc.compiler.pipeline import compile_detector
+    from budgetc.compiler.pipeline import compile_detector, run_path
     from budgetc.report.refusal import refusal
 
     directory = out if out is not None else default_out(model, budget_path)
     display = Display()
-    report = compile_detector(
-        model, budget=budget, data=data, out=directory, say=display.say, progress=display.progress
-    )
+    try:
+        report = compile_detector(
+            model, budget=budget, data=data, out=directory, say=display.say, progress=display.progress
+        )
+    except KeyboardInterrupt:
+        if run_path(directory).exists():
+            display.say(f"stopped; {run_path(directory)} keeps what is done, and the same command continues from there")
+        raise
     display.clear()
     if json:
         show_json(report)
@@ -74,6 +81,7 @@ def _verdict(report: "Report", directory: Path) -> str:
 
 def plan(
     model: Model,
+    *,
     budget: BudgetName,
     data: Data = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the plan as JSON to this file.")] = None,
@@ -84,6 +92,8 @@ def plan(
     from budgetc.load.config import load_budget
 
     load_budget(budget)
+    if out is not None:
+        new_file("-o", out)
     from budgetc.compiler.planning import plan_detector
     from budgetc.store.durable import write_durably
 

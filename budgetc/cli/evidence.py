@@ -7,6 +7,7 @@ import typer
 
 from budgetc.cli.output import Group, Json, leave, show, show_json, verdict_code
 from budgetc.cli.progress import Display
+from budgetc.cli.values import new_file
 
 if TYPE_CHECKING:
     from budgetc.compiler.evaluating import Evaluation
@@ -27,12 +28,15 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     detector: Annotated[Path, typer.Argument(help="Directory of an artifact, or a bundle.")],
+    *,
     data: Annotated[Path, typer.Option(help="Data set whose test pictures are scored.")],
     scores: Annotated[Path | None, typer.Option(help="Write a CSV: file, group, label, score.")] = None,
     group: Group = None,
     json: Json = False,
 ) -> None:
     """AUROC and false alarms on data that the detector never saw."""
+    if scores is not None:
+        new_file("--scores", scores)
     from budgetc.compiler.evaluating import evaluate_detector
 
     display = Display()

@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def import_(
     file: Annotated[Path, typer.Argument(help="state_dict (.pt, .pth, .ckpt) or .safetensors.")],
+    *,
     detector: Annotated[str, typer.Option(help="stfpm or vae.")],
     output: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write.")] = Path("model.pt"),
     backbone: Annotated[str | None, typer.Option(help="stfpm: resnet18 or wide_resnet50_2; else by its keys.")] = None,

@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def train(
     detector: Annotated[str, typer.Argument(help="stfpm or vae.")],
+    *,
     data: Annotated[Path, typer.Option(help="Data set; only its normal training pictures are used.")],
     output: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write.")] = Path("model.pt"),
     input_size: Annotated[str, typer.Option(help="SIDE or HEIGHTxWIDTH in pixels.")] = "64",

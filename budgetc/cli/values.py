@@ -1,6 +1,8 @@
 """Values that the command line writes as text."""
 
+import os
 import re
+from pathlib import Path
 
 from budgetc.errors import UsageError
 
@@ -28,3 +30,18 @@ def widths_of(option: str, text: "str | int | None", default: tuple[int, ...]) -
     if re.fullmatch(r"[1-9][0-9]{0,5}(,[1-9][0-9]{0,5})*", str(text)) is None:
         raise UsageError(f"{option} {text}: expected numbers of channels with commas, such as 16,32,48,64")
     return tuple(int(part) for part in str(text).split(","))
+
+
+def new_file(option: str, path: Path) -> Path:
+    """A path that a file can be written to, known before work is spent on its content.
+
+    Raises:
+        UsageError: it is a folder, its folder does not exist, or may not be written.
+    """
+    if path.is_dir():
+        raise UsageError(f"{option} {path}: is a folder; expected the name of a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: the folder {path.parent} does not exist; create it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"{option} {path}: may not be written; choose another place")
+    return path

@@ -82,27 +82,31 @@ class Search:
         while True:
             rules = replace(self.limits, time_is_up=time.monotonic() > deadline)
             decision = decide(list(self.rows.values()), rules)
-            match decision:
-                case PriceStructure():
-                    self._attempt(decision.id, self._price)
-                case Screen():
-                    self._attempt(decision.id, self._screen)
-                case Train():
-                    self._attempt(decision.id, partial(self._train, rung=decision.rung))
-                case Stop():
-                    self.stopped_because = decision.reason
-                    self.shop.run.record("search stopped", {"reason": decision.reason})
-                    self._explain_the_rest()
-                    return
+            if isinstance(decision, Stop):
+                self.stopped_because = decision.reason
+                self.shop.run.record("search stopped", {"reason": decision.reason})
+                self._explain_the_rest()
+                return
+            self.act(decision)
+
+    def act(self, decision: PriceStructure | Screen | Train) -> None:
+        """Carry out one decision."""
+        match decision:
+            case PriceStructure():
+                self._attempt(decision.id, self._price)
+            case Screen():
+                self._attempt(decision.id, self._screen)
+            case Train():
+                self._attempt(decision.id, partial(self._train, rung=decision.rung))
 
     def price_all(self) -> None:
         """Price every structure, in table order."""
         for name in [row.id for row in self.rows.values() if row.size is None]:
-            self._attempt(name, self._price)
+            self.act(PriceStructure(name))
 
     def screen(self, name: str) -> bool:
         """Screen one structure; whether it fits."""
-        self._attempt(name, self._screen)
+        self.act(Screen(name))
         return self.rows[name].fits is True
 
     def _attempt(self, name: str, action: Callable[[str], None]) -> None:

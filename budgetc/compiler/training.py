@@ -20,9 +20,6 @@ from budgetc.training.baseline import train_detector
 from budgetc.training.loop import Curve, Effort, Progress, silent
 from budgetc.training.pictures import make_pictures
 
-_THREADS = 2
-"""Of torch while training: results depend on it, so it does not follow the machine."""
-
 
 @dataclass(frozen=True, slots=True)
 class Trained:
@@ -46,7 +43,7 @@ class Trained:
 
 def train_bundle(
     detector: Detector, *, data: str | Path, out: str | Path, effort: Effort, group: str | None = None,
-    train_device: str = "cpu", progress: Progress = silent,
+    train_device: str = "cpu", threads: int = 1, progress: Progress = silent,
 ) -> Trained:  # fmt: skip
     """Train a detector on the normals of a data set and write it as a bundle, with its threshold.
 
@@ -60,6 +57,7 @@ def train_bundle(
         effort: epochs, rate, batch and seed.
         group: regular expression that names the part or clip of a file, where no groups.csv does.
         train_device: `cpu`, or what torch calls an accelerator that it can see, such as `cuda`.
+        threads: of training on the CPU; results depend on it, so it does not follow the machine.
         progress: gets (what, done, of).
 
     Raises:
@@ -69,7 +67,7 @@ def train_bundle(
     """
     path = _checked_out(Path(out))
     device = _checked_device(train_device)
-    torch.set_num_threads(_THREADS)
+    torch.set_num_threads(threads)
     dataset = load_dataset(data, group=group, seed=effort.seed)
     groups = [sample.group for sample in dataset.samples["train"]]
     pictures = make_pictures(dataset.images("train", detector.config.input_size), groups, seed=effort.seed)

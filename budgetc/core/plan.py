@@ -40,7 +40,7 @@ class Distill(Frozen):
     """Same for the teacher of a student-teacher detector; None keeps the teacher."""
     map_weight: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Weight of the loss between the old and the new anomaly maps on synthetically damaged normals."""
-    epochs: Annotated[int, Field(ge=0, le=10_000)] = 30
+    epochs: Annotated[int, Field(ge=0, le=10_000)] = 10
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 3e-3
 
 
@@ -51,7 +51,7 @@ class Prune(Frozen):
     keep: Ratio = 0.5
     """Share of channels that stays in every prunable group."""
     round_to: Annotated[int, Field(ge=1, le=64)] = 8
-    epochs: Annotated[int, Field(ge=0, le=10_000)] = 10
+    epochs: Annotated[int, Field(ge=0, le=10_000)] = 4
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
 
 

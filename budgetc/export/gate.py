@@ -59,14 +59,25 @@ def check_integer_kernels(model_bytes: bytes, expected: int) -> None:
         raise BudgetcError(f"{expected} layers are quantized, but the runtime fuses only {integer} to integer kernels")
 
 
+def check_halves(stored: int, expected: int) -> None:
+    """Every weight that was to take two bytes does.
+
+    Raises:
+        BudgetcError: the exporter renamed or merged some of them, and they would ship in four.
+    """
+    if stored != expected:
+        raise BudgetcError(f"{expected} weights are to be stored as FP16, but the exported graph holds only {stored}")
+
+
 def check_parity(exported: NDArray[np.float32], reference: NDArray[np.float32], tolerance: float) -> float:
     """Largest difference between exported and PyTorch scores, over the spread of the scores.
 
     Raises:
         BudgetcError: it exceeds `tolerance`, or a score is not finite.
     """
-    if not np.isfinite(exported).all():
-        raise BudgetcError("the exported graph gives scores that are not finite numbers")
+    for scores, whose in ((exported, "the exported graph"), (reference, "the network in PyTorch")):
+        if not np.isfinite(scores).all():
+            raise BudgetcError(f"{whose} gives scores that are not finite numbers")
     spread = max(float(np.ptp(reference)), float(np.abs(reference).mean()) * 1e-3, 1e-12)
     difference = float(np.abs(exported - reference).max()) / spread
     if difference > tolerance:

@@ -9,7 +9,7 @@ from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.layers import units
 from budgetc.detectors.rounding import FakeQuantize
-from budgetc.export.gate import check_graph, check_integer_kernels
+from budgetc.export.gate import check_graph, check_halves, check_integer_kernels
 from budgetc.export.trace import deployed_for_export, trace
 from budgetc.export.weights import (
     drop_unused,
@@ -48,7 +48,7 @@ def export_detector(detector: Detector, target: Target) -> Exported:
     model = trace(part, detector.config.input_size, target)
     store_integers(model)
     own_activation_formats(model)
-    store_halves(model, halves)
+    check_halves(store_halves(model, halves), sum(known.stored_bits == 16 for known in formats.values()))
     drop_unused(model)
     shorten_names(model)
     check_graph(model, target)

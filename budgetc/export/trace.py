@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import onnx
@@ -13,7 +14,7 @@ from torch.jit._trace import TracerWarning
 from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.layers import ConvUnit, LinearUnit, fold_norms, units
-from budgetc.detectors.rounding import FakeQuantize
+from budgetc.detectors.rounding import FakeQuantize, NumberFormat
 from budgetc.errors import BudgetcError
 
 INPUT_NAME = "image"
@@ -39,8 +40,8 @@ def trace(part: nn.Module, size: tuple[int, int], target: Target) -> onnx.ModelP
     """
     for _, unit in units(part):
         rounding = unit.rounding
-        if isinstance(rounding, FakeQuantize) and _rounds_nothing(rounding):
-            unit.rounding = None
+        if isinstance(rounding, FakeQuantize):
+            unit.rounding = _arithmetic(rounding.number_format)
     buffer: Any = io.BytesIO()  # the annotation of `export` knows only paths
     names: tuple[str, ...] = part.output_names  # type: ignore[assignment]  # every deployed part has it
     with warnings.catch_warnings(), torch.no_grad():
@@ -60,6 +61,8 @@ def trace(part: nn.Module, size: tuple[int, int], target: Target) -> onnx.ModelP
     return model
 
 
-def _rounds_nothing(rounding: FakeQuantize) -> bool:
-    known = rounding.number_format
-    return known.compute == "fp32" and known.output is None and known.before_activation is None
+def _arithmetic(known: NumberFormat) -> FakeQuantize | None:
+    """The rounding that is part of the graph. Halves are not: they are written afterwards, by the weight's name."""
+    if known.compute == "fp32" and known.output is None and known.before_activation is None:
+        return None
+    return FakeQuantize(replace(known, stored_bits=32) if known.stored_bits == 16 else known)

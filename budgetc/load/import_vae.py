@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isqrt
 
 from torch import Tensor
@@ -103,7 +104,7 @@ def _check_chain(where: str, encoder: Mapping[str, Tensor], layers: _Layers) -> 
             raise InputRejected(f"{where}: {norm} normalizes another number of channels than {name} has")
     chain = [*layers.hidden]
     for head in (layers.mu, layers.logvar):
-        for a, b in zip([*chain], [*chain[1:], head], strict=True):
+        for a, b in pairwise([*chain, head]):
             if encoder[f"{a}.weight"].shape[0] != encoder[f"{b}.weight"].shape[1]:
                 raise InputRejected(f"{where}: {b} does not read what {a} yields; are decoder layers mixed in?")
 

@@ -31,8 +31,8 @@ def plain_backbone(old: BackboneConfig, ratio: float, tap_channels: tuple[int, .
         strides = tap_strides(old)
         if len(set(strides)) < len(strides):
             raise UsageError(
-                f"taps {old.taps} of {old.arch} have strides {strides}; distilling to a plain network needs a different "
-                "stride for each: import the detector with other taps"
+                f"taps {old.taps} of {old.arch} have strides {strides}; distilling to a plain network needs a "
+                "different stride for each: import the detector with other taps"
             )
         taps = tuple(stride.bit_length() - 2 for stride in strides)
         at_tap = dict(zip(taps, tap_widths(old), strict=True))

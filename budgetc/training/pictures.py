@@ -4,12 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from budgetc.training.loop import hold_out
 
 Pixels = NDArray[np.uint8]
+_PICTURES = 2500
+"""About how many pictures a training set is brought to: their teacher features stay in memory."""
+_MOST_VARIANTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +34,51 @@ class Pictures:
     damaged_held_out: Tensor
 
 
-def make_pictures(images: Pixels, groups: list[str], *, seed: int, variants: int = 4) -> Pictures:
+def make_pictures(images: Pixels, groups: list[str], *, seed: int, variants: int | None = None) -> Pictures:
     """All pictures of a training split.
 
     Args:
         images: (n, 3, H, W) normals.
         groups: their groups, (n,).
-        seed: of orientations, damage and the held-out choice.
-        variants: orientations per image; only flips where H != W.
+        seed: of variants, damage and the held-out choice.
+        variants: pictures per image: first its orientations, then those again, zoomed and toned.
+            None takes as many as a few thousand pictures allow: few normals need more.
     """
     rng = np.random.default_rng(seed)
     train, watch = hold_out(groups, 0.1, seed)
-    normal = np.concatenate([_turned(images, variant) for variant in range(variants)])
-    # Turned copies are for training; watching needs each picture once.
-    train_all = [i + variant * len(images) for variant in range(variants) for i in train]
-    damaged = np.stack([_damaged(image, images, rng) for image in images]) if len(images) else images
+    count = variants or max(1, min(_MOST_VARIANTS, _PICTURES // max(1, len(images))))
+    normal = np.concatenate([_variant(images, number, rng) for number in range(count)])
+    # Variants are for training; watching needs each picture once, as it is.
+    train_all = [i + number * len(images) for number in range(count) for i in train]
+    # Patches come from the same side, so that nothing of a watched picture is trained on.
+    sides = {i: images[side] for side in (train, watch) for i in side}
+    damaged = np.stack([_damaged(image, sides[i], rng) for i, image in enumerate(images)]) if len(images) else images
     return Pictures(
         normal, damaged, torch.tensor(train_all), torch.tensor(watch), torch.tensor(train), torch.tensor(watch)
     )
 
 
-def _turned(images: Pixels, variant: int) -> Pixels:
+def _variant(images: Pixels, number: int, rng: np.random.Generator) -> Pixels:
+    """The images turned or flipped; from the second round on zoomed and toned as well."""
     square = images.shape[-1] == images.shape[-2]
-    turns = variant // 2 * (1 if square else 2)
-    turned = np.rot90(images, turns % 4, axes=(-2, -1))
-    return np.ascontiguousarray(turned[..., ::-1] if variant % 2 else turned)
+    orientation = number % (8 if square else 4)
+    turns = orientation // 2 * (1 if square else 2)
+    turned = np.rot90(images, turns, axes=(-2, -1))
+    turned = np.ascontiguousarray(turned[..., ::-1] if orientation % 2 else turned)
+    return turned if number < (8 if square else 4) else np.stack([_zoomed(image, rng) for image in turned])
+
+
+def _zoomed(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """A crop of at least three quarters at full size, a little brighter or darker, harder or softer."""
+    height, width = image.shape[-2:]
+    share = rng.uniform(0.75, 1.0)
+    h, w = max(1, int(height * share)), max(1, int(width * share))
+    y, x = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
+    crop = torch.from_numpy(image[:, y : y + h, x : x + w].astype(np.float32))[None]
+    resized = F.interpolate(crop, size=(height, width), mode="bilinear", align_corners=False)[0].numpy()
+    toned = (resized - resized.mean()) * rng.uniform(0.85, 1.15) + resized.mean() + rng.uniform(-15, 15)
+    pixels: Pixels = np.clip(toned, 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _damaged(image: Pixels, others: Pixels, rng: np.random.Generator) -> Pixels:

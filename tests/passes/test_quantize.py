@@ -13,7 +13,8 @@ from budgetc.detectors.rounding import unit_weight
 from budgetc.passes.apply import apply_step
 from budgetc.passes.fp16 import fp16
 from budgetc.passes.quantize import quantize
-from tests.small import Pixels, Size, at_effort, small, small_stfpm, small_vae, textures, work_for
+from budgetc.training.pictures import Pictures
+from tests.small import Pixels, at_effort, small, small_stfpm, small_vae, textures, work_for
 
 
 @pytest.mark.parametrize("family", ["stfpm", "vae"])
@@ -96,13 +97,13 @@ def test_the_step_says_how_many_pictures_calibrate() -> None:
 def test_calibration_sees_calibration_pictures_only() -> None:
     """Training pictures, let alone test images, are not asked for."""
     detector = small_stfpm()
-    asked: list[Size] = []
+    asked: list[tuple[int, int]] = []
 
-    def calibration(size: Size) -> Pixels:
+    def calibration(size: tuple[int, int]) -> Pixels:
         asked.append(size)
         return textures(4, seed=3)
 
-    def never(size: Size) -> object:
+    def never(size: tuple[int, int]) -> Pictures:
         raise AssertionError("PTQ does not train")
 
     quantize(detector, Quantize(), replace(work_for(detector), calibration=calibration, pictures=never))

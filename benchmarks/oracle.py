@@ -1,0 +1,221 @@
+"""The search against an oracle that trained every structure, on two small real spaces.
+
+    python benchmarks/oracle.py [--quick] [-o DIR]
+
+Each space has at most 40 structures of networks that train in seconds, on pictures cut from the
+scikit-image textures. Ten budgets a space let size, latency, memory and AUROC bind in turn.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from line import Line
+
+from budgetc.candidate import Workshop
+from budgetc.compiler.confirming import sample_images
+from budgetc.compiler.inputs import Inputs, all_plans, load_inputs
+from budgetc.compiler.pipeline import make_workshop, measure_baseline
+from budgetc.compiler.screening import MARGIN, Screener
+from budgetc.compiler.searching import Search
+from budgetc.compiler.training import train_bundle
+from budgetc.compiler.untrained import new_stfpm, new_vae
+from budgetc.core.budget import AurocLimit, Budget, Limits
+from budgetc.demo.dataset import write_demo_data
+from budgetc.search.space import FULL, QUICK, Row, Train, compliant, incumbent, order
+from budgetc.store.run_directory import RunDirectory
+from budgetc.training.loop import Effort
+
+RECIPES = {
+    "stfpm": """
+name: space
+description: teacher and student widths, INT8, FP16
+steps:
+  - step: distill
+    optional: true
+    settings: {epochs: 12, learning_rate: 0.005}
+    choices: {teacher: [null, 0.5, 0.25], student: [1.0, 0.5, 0.25]}
+  - step: quantize
+    optional: true
+  - step: fp16
+    optional: true
+""",
+    "vae": """
+name: space
+description: encoder widths, pruning, INT8, FP16
+steps:
+  - step: distill
+    optional: true
+    settings: {epochs: 12, learning_rate: 0.003}
+    choices: {student: [0.75, 0.5, 0.25]}
+  - step: prune
+    optional: true
+    settings: {epochs: 4}
+    choices: {keep: [0.5]}
+  - step: quantize
+    optional: true
+  - step: fp16
+    optional: true
+""",
+}
+BUDGET = "target: host-cpu\ndata: data\nlimits:\n  auroc: {min: 0.5}\nsearch: {recipes: [space.yaml], trainings: 1000, time: 10 h}\n"
+
+
+@dataclass(frozen=True)
+class Space:
+    """One small search space with everything that training can tell about it."""
+
+    name: str
+    inputs: Inputs
+    shop: Workshop
+    baseline_auroc: float
+    images: list[Path]
+    rows: list[Row]
+    """Every structure, fully trained."""
+    latency: dict[str, float]
+    """Id -> screened median, ms."""
+    memory: dict[str, float]
+
+
+def prepare(name: str, folder: Path) -> Inputs:
+    """Data, a trained detector, a recipe and a budget."""
+    folder.mkdir(parents=True)
+    write_demo_data(folder / "data", contrast=2.0)
+    (folder / "space.yaml").write_text(RECIPES[name])
+    (folder / "budget.yaml").write_text(BUDGET)
+    if name == "stfpm":
+        detector = new_stfpm((32, 32), teacher="plain", teacher_widths=(16, 32, 48, 64), student_widths=(16, 32, 32, 32))
+        effort = Effort(20, 3e-3, 0)
+    else:
+        detector = new_vae((32, 32), widths=(32, 32, 16), hidden=(64,), latents=12, beta=4.0)
+        effort = Effort(20, 1e-3, 0)
+    train_bundle(detector, data=folder / "data", out=folder / "model.pt", effort=effort)
+    return load_inputs(folder / "model.pt", folder / "budget.yaml")
+
+
+def exhaust(name: str, inputs: Inputs, run: RunDirectory, *, quick: bool) -> Space:
+    """Train every structure at both rungs."""
+    shop = make_workshop(inputs, run)
+    reference = measure_baseline(inputs, shop, lambda sentence: None)
+    images = sample_images(inputs.dataset, run.path / "pictures")
+    generous = Limits(latency_p50=1e6, peak_memory=2**40, auroc=AurocLimit(min=0.5))
+    budget = inputs.budget.model_copy(update={"limits": generous})
+    search = Search(shop, budget, reference.auroc.value, Screener(generous, images), lambda sentence: None)
+    plans, dropped = all_plans(inputs)
+    search.add(plans[::3] if quick else plans, dropped)
+    search.price_all()
+    for row_id in list(search.rows):
+        search.screen(row_id)
+        for rung in (QUICK, FULL) if search.rows[row_id].trains else (FULL,):
+            search.act(Train(row_id, rung, "exhaustive"))
+    found = {one: {m.metric: m.value for m in record.screened} for one, record in search.records.items()}
+    return Space(
+        name, inputs, shop, reference.auroc.value, images, list(search.rows.values()),
+        {one: values["latency_p50"] for one, values in found.items() if values},
+        {one: values["peak_memory"] for one, values in found.items() if values},
+    )  # fmt: skip
+
+
+def budgets(space: Space) -> Iterator[tuple[str, Limits]]:
+    """Ten budgets; the name says what binds."""
+    aurocs = np.array([row.auroc[FULL] for row in space.rows])
+    sizes = np.array([row.size for row in space.rows])
+    latencies, memories = (np.array(list(table.values())) for table in (space.latency, space.memory))
+    floors = {share: float(np.quantile(aurocs, share)) for share in (0.25, 0.5, 0.6, 0.7, 0.8, 0.9)}
+    for share, floor in floors.items():
+        yield f"auroc at the {share:.0%} quantile", Limits(auroc=AurocLimit(min=floor))
+    low = AurocLimit(min=floors[0.5])
+    yield "latency", Limits(latency_p50=float(np.quantile(latencies, 0.4)), auroc=low)
+    yield "memory", Limits(peak_memory=int(np.quantile(memories, 0.4)), auroc=low)
+    yield "size", Limits(artifact_size=int(np.quantile(sizes, 0.3)), auroc=AurocLimit(min=floors[0.25]))
+    yield "all", Limits(
+        latency_p50=float(np.quantile(latencies, 0.6)), peak_memory=int(np.quantile(memories, 0.6)),
+        artifact_size=int(np.quantile(sizes, 0.5)), auroc=low,
+    )  # fmt: skip
+
+
+class Recorded(Screener):
+    """Answers with what was measured once, so that search and oracle judge the same numbers."""
+
+    def __init__(self, space: Space, limits: Limits) -> None:
+        super().__init__(limits, space.images)
+        self.space = space
+
+    def fits(self, one: str) -> bool:
+        """Whether a structure keeps latency and memory, with the screening's margin."""
+        limits = self.limits
+        fast = limits.latency_p50 is None or self.space.latency[one] <= limits.latency_p50 * (1 + MARGIN)
+        small = limits.peak_memory is None or self.space.memory[one] <= limits.peak_memory * (1 + MARGIN)
+        return fast and small
+
+
+def solve(space: Space, limits: Limits) -> tuple[str | None, int]:
+    """The search's winner and its trainings, every training answered from the store."""
+    budget: Budget = space.inputs.budget.model_copy(update={"limits": limits})
+    recorded = Recorded(space, limits)
+    search = Search(space.shop, budget, space.baseline_auroc, recorded, lambda sentence: None)
+    kept = {row.id for row in space.rows}
+    search.add([plan for plan in all_plans(space.inputs)[0] if plan.id in kept], [])
+    for row in space.rows:
+        search.rows[row.id] = replace(row, auroc={}, fits=recorded.fits(row.id))
+        search.written[row.id] = search.untrained(row.id)
+    search.run(time.monotonic() + 1e6)
+    winner = incumbent(list(search.rows.values()), search.limits)
+    return (winner.id if winner else None), search.trainings
+
+
+def oracle(space: Space, limits: Limits) -> str | None:
+    """The smallest compliant structure of the exhaustive table."""
+    recorded = Recorded(space, limits)
+    budget: Budget = space.inputs.budget.model_copy(update={"limits": limits})
+    rules = Search(space.shop, budget, space.baseline_auroc, recorded, lambda sentence: None).limits
+    known = [replace(row, fits=recorded.fits(row.id)) for row in space.rows]
+    best = min((row for row in known if compliant(row, rules)), key=order, default=None)
+    return best.id if best else None
+
+
+def judge(space: Space) -> None:
+    """Print the space's lines."""
+    structures = len(space.rows)
+    hits, shares, by_floor = [], [], []
+    for name, limits in budgets(space):
+        found, trainings = solve(space, limits)
+        best = oracle(space, limits)
+        hits.append(found == best)
+        shares.append(trainings / sum(row.trains for row in space.rows))
+        if name.startswith("auroc"):
+            by_floor.append(next((row.size or 0 for row in space.rows if row.id == found), 2**62))
+        print(f"# {space.name} {name}: search {found}, oracle {best}, trainings {trainings} of {structures}", flush=True)
+    count = sum(hits)
+    Line(f"oracle {space.name}: same winner", count, ">= 9 of 10", count >= 9, "budgets", 10, "").show()
+    most = f"{min(shares):.2f} to {max(shares):.2f}"
+    median = float(np.median(shares))
+    Line(f"oracle {space.name}: trainings over structures that train", round(median, 3), "<= 0.5", median <= 0.5, "1", 10, most).show()
+    grows = by_floor == sorted(by_floor)
+    Line(f"oracle {space.name}: loosening AUROC never enlarges", float(grows), "= 1", grows, "1", len(by_floor), "").show()
+
+
+def main() -> None:
+    """Both spaces."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a third of the structures")
+    parser.add_argument("-o", type=Path, help="folder that keeps the trainings for another run")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        root = options.o or Path(scratch)
+        for name in RECIPES:
+            folder = root / name
+            inputs = load_inputs(folder / "model.pt", folder / "budget.yaml") if folder.exists() else prepare(name, folder)
+            with RunDirectory.open(folder / "run") as run:
+                started = time.monotonic()
+                space = exhaust(name, inputs, run, quick=options.quick)
+                print(f"# {name}: {len(space.rows)} structures in {time.monotonic() - started:.0f} s", flush=True)
+                judge(space)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""`python -m budgetc`."""
+
+from budgetc.cli.main import main
+
+main()

@@ -1,0 +1,160 @@
+"""`run`, `verify`, `check`, `inspect` on an artifact, also where the compiler's libraries are missing."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from budgetc.runtime import load_artifact
+from tests.cli.command import Command, run_without
+from tests.runtime.pictures import color, encoded
+from tests.runtime.tiny import write_artifact
+
+COMPILERS = ("torch", "torch_pruning", "onnx", "onnxsim", "scipy", "safetensors")
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    """An artifact that scores."""
+    return write_artifact(tmp_path / "artifact")
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """An image file."""
+    path = tmp_path / "picture.png"
+    path.write_bytes(encoded(color()))
+    return path
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> Path:
+    """A budget that the example artifact does not keep."""
+    path = tmp_path / "strict.yaml"
+    path.write_text("target: host-cpu\nlimits:\n  latency_p95: 1 ms\n")
+    return path
+
+
+@pytest.fixture
+def loose(tmp_path: Path) -> Path:
+    """A budget that the example artifact keeps."""
+    path = tmp_path / "loose.yaml"
+    path.write_text("target: host-cpu\nlimits:\n  latency_p95: 90 ms\n")
+    return path
+
+
+def test_run_prints_a_line_an_image(budgetc: Command, artifact: Path, picture: Path) -> None:
+    """`run` prints score, judgement and file, separated by tabs."""
+    found = load_artifact(artifact).score(picture)
+    ended = budgetc("run", artifact, picture, picture)
+    line = f"{found.score:.6g}\t{'anomalous' if found.anomalous else 'normal'}\t{picture}\n"
+    assert (ended.code, ended.out, ended.err) == (0, line * 2, "")
+
+
+def test_run_goes_on_after_a_bad_image(budgetc: Command, artifact: Path, picture: Path, tmp_path: Path) -> None:
+    """Unreadable images are named at the end with exit 4, and the others are scored."""
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(picture.read_bytes()[:40])
+    ended = budgetc("run", artifact, broken, tmp_path / "absent.png", picture)
+    assert ended.code == 4
+    assert ended.out.count("\n") == 1
+    assert "2 of 3 images could not be scored" in ended.err
+    assert "broken.png" in ended.err and "absent.png" in ended.err
+
+
+def test_run_as_json(budgetc: Command, artifact: Path, picture: Path) -> None:
+    """`run --json` prints one object, also when images are unreadable."""
+    ended = budgetc("run", artifact, picture, "absent.png", "--json")
+    found = json.loads(ended.out)
+    assert ended.code == 4
+    assert found["schema_version"] == 1
+    assert found["images"][0]["score"] == load_artifact(artifact).score(picture).score
+    assert [one["file"] for one in found["unreadable"]] == ["absent.png"]
+
+
+def test_run_without_the_compilers_libraries(artifact: Path, picture: Path) -> None:
+    """`run` scores where nothing can be compiled."""
+    ended = run_without((*COMPILERS, "ruamel"), "run", artifact, picture, "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["images"][0]["score"] == load_artifact(artifact).score(picture).score
+
+
+def test_verify_without_the_compilers_libraries(out: Path) -> None:
+    """`verify` re-checks an artifact where nothing can be compiled."""
+    ended = run_without((*COMPILERS, "onnxruntime", "numpy", "PIL"), "verify", out)
+    assert ended.code == 0, ended.err
+    assert "It holds." in ended.out
+
+
+def test_check_without_the_compilers_libraries(out: Path, strict: Path) -> None:
+    """`check` judges an artifact where nothing can be compiled."""
+    ended = run_without((*COMPILERS, "onnxruntime", "numpy", "PIL"), "check", out, "--budget", strict)
+    assert ended.code == 3, ended.err
+    assert "strict: not compliant" in ended.out
+
+
+def test_verify_of_a_changed_artifact(budgetc: Command, out: Path) -> None:
+    """One changed byte exits 3 and names the file."""
+    (out / "model.onnx").write_bytes(b"?" + (out / "model.onnx").read_bytes()[1:])
+    ended = budgetc("verify", out)
+    assert ended.code == 3
+    assert "FAILS  every digest matches" in ended.out
+    assert "model.onnx was changed" in ended.out
+
+
+def test_verify_as_json(budgetc: Command, out: Path) -> None:
+    """`verify --json` is one object with every check."""
+    found = json.loads(budgetc("verify", out, "--json").out)
+    assert (found["schema_version"], found["holds"]) == (1, True)
+    assert all(check["holds"] for check in found["checks"])
+    assert found["verdict"]["overall"] == "compliant"
+
+
+@pytest.mark.parametrize("command", ["verify", "run"])
+def test_no_artifact(budgetc: Command, tmp_path: Path, command: str) -> None:
+    """A folder of something else, or no folder, exits 4."""
+    rest = () if command == "verify" else ("picture.png",)
+    for path in (tmp_path, tmp_path / "absent"):
+        ended = budgetc(command, path, *rest)
+        assert ended.code == 4
+        assert "artifact" in ended.err
+
+
+def test_check_of_a_kept_budget(budgetc: Command, out: Path, loose: Path) -> None:
+    """A budget that is kept exits 0; a table on stdout shows value and bound."""
+    ended = budgetc("check", out, "--budget", loose)
+    assert (ended.code, ended.err) == (0, "")
+    assert "latency_p95" in ended.out and "90 ms" in ended.out
+
+
+def test_check_as_json(budgetc: Command, out: Path, strict: Path) -> None:
+    """`check --json` is one object with the verdict, and exit 3 when it is broken."""
+    ended = budgetc("check", out, "--budget", strict, "--json")
+    assert ended.code == 3
+    found = json.loads(ended.out)
+    assert (found["schema_version"], found["overall"]) == (1, "not compliant")
+
+
+def test_check_that_cannot_be_decided(budgetc: Command, out: Path, tmp_path: Path) -> None:
+    """A limit that nothing was measured for exits 5."""
+    path = tmp_path / "energy.yaml"
+    path.write_text("target: host-cpu\nlimits:\n  energy_per_image: 50 mJ\n")
+    ended = budgetc("check", out, "--budget", path)
+    assert ended.code == 5
+    assert "not measured" in ended.out
+
+
+def test_inspect_of_an_artifact(budgetc: Command, artifact: Path) -> None:
+    """`inspect` of an artifact lists its specification, bytes, opset and operators."""
+    found = json.loads(budgetc("inspect", artifact, "--json").out)
+    assert found["files"]["model.onnx"] == (artifact / "model.onnx").stat().st_size
+    assert found["graph"]["opset"] == {"ai.onnx": 17}
+    assert found["graph"]["operators"]["Conv"] == 1
+
+
+def test_inspect_without_onnx(artifact: Path) -> None:
+    """Where onnx is missing, `inspect` says everything but what stands in the graph."""
+    ended = run_without(COMPILERS, "inspect", artifact)
+    assert ended.code == 0, ended.err
+    assert "threshold: 0.5" in ended.out
+    assert "graph: -" in ended.out

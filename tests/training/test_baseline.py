@@ -1,0 +1,61 @@
+"""`train_detector`: what `budgetc train` does."""
+
+import pytest
+import torch
+
+from budgetc.detectors.detector import Detector, weights_digest
+from budgetc.detectors.stfpm import Stfpm
+from budgetc.errors import UsageError
+from budgetc.training.baseline import train_detector
+from budgetc.training.features import outputs_of
+from budgetc.training.loop import Effort
+from budgetc.training.pictures import Pictures, make_pictures
+from tests.small import small, small_stfpm, textures
+
+EFFORT = Effort(3, 3e-3, seed=0)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Pictures:
+    """8 normals in four orientations."""
+    return make_pictures(textures(8, seed=1), [str(i) for i in range(8)], seed=0, variants=4)
+
+
+@pytest.mark.parametrize("family", ["stfpm", "vae"])
+def test_more_epochs_give_a_lower_held_out_loss(family: str, pictures: Pictures) -> None:
+    """Both families learn normals."""
+    short, long = (train_detector(small(family), pictures, Effort(n, 3e-3, seed=0))[1] for n in (1, 8))
+    assert (long.held_out_loss or 1e9) < (short.held_out_loss or 0)
+
+
+@pytest.mark.parametrize("family", ["stfpm", "vae"])
+def test_training_repeats(family: str, pictures: Pictures) -> None:
+    """The same seed gives the same weights."""
+    digests = {weights_digest(train_detector(small(family), pictures, EFFORT)[0].module) for _ in range(2)}
+    assert len(digests) == 1
+
+
+def test_the_teacher_learns_nothing(pictures: Pictures) -> None:
+    """Neither weights nor BatchNorm statistics."""
+    detector = small_stfpm()
+    assert isinstance(detector.module, Stfpm)
+    before, student = weights_digest(detector.module.teacher), weights_digest(detector.module.student)
+    trained = train_detector(detector, pictures, EFFORT)[0].module
+    assert isinstance(trained, Stfpm)
+    assert weights_digest(trained.teacher) == before
+    assert weights_digest(trained.student) != student
+
+
+def test_a_family_without_training_is_refused(pictures: Pictures) -> None:
+    """The message names it."""
+    with pytest.raises(UsageError, match="training of mystery is not known"):
+        train_detector(Detector("mystery", small_stfpm().config, torch.nn.Linear(1, 1)), pictures, EFFORT)
+
+
+def test_cached_outputs_are_those_of_the_network() -> None:
+    """In order, whatever the batch, one tensor an output."""
+    images = textures(5)
+    whole = outputs_of(lambda x: [x.mean((1, 2, 3)), x], images)
+    parts = outputs_of(lambda x: [x.mean((1, 2, 3)), x], images, batch=2)
+    assert [tuple(t.shape) for t in whole] == [(5,), (5, 3, 32, 32)]
+    assert all(torch.allclose(a, b) for a, b in zip(whole, parts, strict=True))

@@ -1,0 +1,78 @@
+"""Pictures to learn from."""
+
+import numpy as np
+import pytest
+
+from budgetc.training.pictures import make_pictures
+from tests.small import textures
+
+
+def _group_of(pixels: np.ndarray, images: np.ndarray) -> int:
+    """Which original a picture is an orientation of: sorted pixel values are the same."""
+    key = np.sort(pixels.ravel())
+    return next(i for i, image in enumerate(images) if np.array_equal(np.sort(image.ravel()), key))
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 24)])
+def test_variants_stay_on_the_side_of_their_group(size: tuple[int, int]) -> None:
+    """No orientation of a watched picture, or of another one of its group, is trained on."""
+    images = textures(8, seed=4, size=size)
+    groups = ["a", "a", "b", "b", "c", "c", "d", "d"]
+    pictures = make_pictures(images, groups, seed=0, variants=4)
+    trained = {groups[_group_of(pictures.normal[i], images)] for i in pictures.train}
+    watched = {groups[_group_of(pictures.normal[i], images)] for i in pictures.held_out}
+    assert trained and watched and not trained & watched
+    assert {groups[int(i)] for i in pictures.damaged_held_out} == watched
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 24)])
+def test_every_orientation_is_another_picture(size: tuple[int, int]) -> None:
+    """Variants of one image, zoomed ones included, are all different and all of its size."""
+    images = textures(2, seed=5, size=size)
+    pictures = make_pictures(images, ["a", "b"], seed=0, variants=10)
+    assert pictures.normal.shape == (20, 3, *size)
+    assert len({picture.tobytes() for picture in pictures.normal}) == 20
+    assert (pictures.normal[:2] == images).all()
+
+
+def test_watched_pictures_are_watched_once() -> None:
+    """Variants are for training."""
+    pictures = make_pictures(textures(10), [str(i) for i in range(10)], seed=0, variants=4)
+    assert (len(pictures.train), len(pictures.held_out)) == (36, 1)
+    assert int(pictures.held_out[0]) < 10
+
+
+def test_damaged_pictures_differ_from_their_normals() -> None:
+    """Every one of them, visibly, and in its own place of the list."""
+    images = textures(12, seed=6)
+    pictures = make_pictures(images, [str(i) for i in range(12)], seed=0)
+    assert pictures.damaged.shape == images.shape and pictures.damaged.dtype == np.uint8
+    difference = np.abs(pictures.damaged.astype(int) - images).max((1, 2, 3))
+    assert (difference > 10).all()
+
+
+def test_damage_never_brings_watched_pixels_to_the_training_side() -> None:
+    """Patches are taken from pictures of the same side: a watched picture stays unseen."""
+    groups = [str(i) for i in range(20)]
+    for seed in range(8):
+        watched = make_pictures(np.zeros((20, 3, 16, 16), np.uint8), groups, seed=seed, variants=1).held_out
+        images = np.zeros((20, 3, 16, 16), np.uint8)
+        images[watched] = 250
+        pictures = make_pictures(images, groups, seed=seed, variants=1)
+        assert not (pictures.damaged[pictures.damaged_train] > 200).any(), seed
+
+
+def test_pictures_follow_from_their_seed() -> None:
+    """The same seed gives the same damage, another one other damage."""
+    images, groups = textures(4), list("abcd")
+    first, again, other = (make_pictures(images, groups, seed=seed) for seed in (0, 0, 1))
+    assert np.array_equal(first.damaged, again.damaged)
+    assert not np.array_equal(first.damaged, other.damaged)
+
+
+def test_the_images_stay_as_they_were() -> None:
+    """Damage is done to copies."""
+    images = textures(4)
+    before = images.copy()
+    make_pictures(images, list("abcd"), seed=0)
+    assert np.array_equal(images, before)
