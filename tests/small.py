@@ -94,6 +94,8 @@ def lively(detector: Detector) -> Detector:
         for norm in detector.module.modules():
             if isinstance(norm, nn.BatchNorm2d):
                 assert norm.running_mean is not None and norm.running_var is not None
+                assert norm.num_batches_tracked is not None
+                norm.num_batches_tracked.fill_(100)  # as after training
                 norm.running_mean.normal_(0, 0.2)
                 norm.running_var.uniform_(0.5, 1.5)
                 norm.weight.uniform_(0.5, 1.5)

@@ -74,6 +74,8 @@ def certification(floor: float | None, truth: float, labels: list[int]) -> str:
     if floor is None:
         return "the budget limits no AUROC"
     have = min(labels.count(0), labels.count(1))
+    if floor <= 0.5:
+        return f"a floor of {floor:.3f} is what guessing reaches: it needs no certificate"
     if truth <= floor:
         return f"an AUROC of {truth:.3f} does not lie above the floor of {floor:.3f}: no number of images certifies it"
     needed = images_needed(floor, truth)

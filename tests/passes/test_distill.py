@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from budgetc.core.plan import Distill, Prune, Quantize
-from budgetc.detectors.detector import Detector, weights_digest
+from budgetc.detectors.detector import Detector, as_input, weights_digest
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
 from budgetc.detectors.vae import VaeConfig
 from budgetc.errors import UsageError
 from budgetc.passes.distill import distill
 from budgetc.passes.prune import prune
 from budgetc.passes.quantize import quantize
-from tests.small import SIZE, at_effort, small, small_stfpm, small_vae, work_for
+from tests.small import SIZE, at_effort, small, small_stfpm, small_vae, textures, work_for
 
 QUICK = Distill(student=0.5, epochs=2)
 
@@ -80,6 +80,22 @@ def test_training_brings_it_nearer_to_the_baseline(family: str) -> None:
     distill(detector, Distill(student=0.5, epochs=1), short)
     distill(detector, Distill(student=0.5, epochs=12), long)
     assert (long.curves[-1].held_out_loss or 9) < (short.curves[-1].held_out_loss or 0)
+
+
+def test_the_new_latents_are_those_of_the_baseline() -> None:
+    """On pictures nobody trained on, the posterior comes nearer to the baseline's than it was before training."""
+    detector = small_vae()
+    with torch.no_grad():
+        detector.module.encoder.mu.linear.bias.fill_(3.0)  # type: ignore[union-attr]  # far from every first guess
+    step, image = Distill(student=0.5, epochs=12, learning_rate=0.01), as_input(textures(6, seed=7))
+
+    def means(of: Detector) -> torch.Tensor:
+        with torch.no_grad():
+            found: torch.Tensor = of.module.encoder.encode(image).mu  # type: ignore[union-attr,operator]
+        return found
+
+    bare, trained = (distill(detector, step, work_for(detector, effort=effort)) for effort in (0, 1))
+    assert (means(trained) - means(detector)).abs().mean() < (means(bare) - means(detector)).abs().mean()
 
 
 def test_maps_on_damaged_pictures_can_teach_too() -> None:
