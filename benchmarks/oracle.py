@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from line import Line
+from line import Line  # beside this script
 
-from budgetc.candidate import Workshop
+from budgetc.candidate import Workshop, Written
 from budgetc.compiler.confirming import sample_images
 from budgetc.compiler.inputs import Inputs, all_plans, load_inputs
 from budgetc.compiler.pipeline import make_workshop, measure_baseline
@@ -62,7 +62,13 @@ steps:
     optional: true
 """,
 }
-BUDGET = "target: host-cpu\ndata: data\nlimits:\n  auroc: {min: 0.5}\nsearch: {recipes: [space.yaml], trainings: 1000, time: 10 h}\n"
+BUDGET = """
+target: host-cpu
+data: data
+limits:
+  auroc: {min: 0.5}
+search: {recipes: [space.yaml], trainings: 1000, time: 10 h}
+"""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ class Space:
     images: list[Path]
     rows: list[Row]
     """Every structure, fully trained."""
+    written: dict[str, Written]
     latency: dict[str, float]
     """Id -> screened median, ms."""
     memory: dict[str, float]
@@ -88,7 +95,9 @@ def prepare(name: str, folder: Path) -> Inputs:
     (folder / "space.yaml").write_text(RECIPES[name])
     (folder / "budget.yaml").write_text(BUDGET)
     if name == "stfpm":
-        detector = new_stfpm((32, 32), teacher="plain", teacher_widths=(16, 32, 48, 64), student_widths=(16, 32, 32, 32))
+        detector = new_stfpm(
+            (32, 32), teacher="plain", teacher_widths=(16, 32, 48, 64), student_widths=(16, 32, 32, 32)
+        )
         effort = Effort(20, 3e-3, 0)
     else:
         detector = new_vae((32, 32), widths=(32, 32, 16), hidden=(64,), latents=12, beta=4.0)
@@ -114,7 +123,7 @@ def exhaust(name: str, inputs: Inputs, run: RunDirectory, *, quick: bool) -> Spa
             search.act(Train(row_id, rung, "exhaustive"))
     found = {one: {m.metric: m.value for m in record.screened} for one, record in search.records.items()}
     return Space(
-        name, inputs, shop, reference.auroc.value, images, list(search.rows.values()),
+        name, inputs, shop, reference.auroc.value, images, list(search.rows.values()), dict(search.written),
         {one: values["latency_p50"] for one, values in found.items() if values},
         {one: values["peak_memory"] for one, values in found.items() if values},
     )  # fmt: skip
@@ -162,7 +171,7 @@ def solve(space: Space, limits: Limits) -> tuple[str | None, int]:
     search.add([plan for plan in all_plans(space.inputs)[0] if plan.id in kept], [])
     for row in space.rows:
         search.rows[row.id] = replace(row, auroc={}, fits=recorded.fits(row.id))
-        search.written[row.id] = search.untrained(row.id)
+    search.written |= space.written
     search.run(time.monotonic() + 1e6)
     winner = incumbent(list(search.rows.values()), search.limits)
     return (winner.id if winner else None), search.trainings
@@ -189,14 +198,17 @@ def judge(space: Space) -> None:
         shares.append(trainings / sum(row.trains for row in space.rows))
         if name.startswith("auroc"):
             by_floor.append(next((row.size or 0 for row in space.rows if row.id == found), 2**62))
-        print(f"# {space.name} {name}: search {found}, oracle {best}, trainings {trainings} of {structures}", flush=True)
+        print(
+            f"# {space.name} {name}: search {found}, oracle {best}, trainings {trainings} of {structures}", flush=True
+        )
     count = sum(hits)
     Line(f"oracle {space.name}: same winner", count, ">= 9 of 10", count >= 9, "budgets", 10, "").show()
     most = f"{min(shares):.2f} to {max(shares):.2f}"
-    median = float(np.median(shares))
-    Line(f"oracle {space.name}: trainings over structures that train", round(median, 3), "<= 0.5", median <= 0.5, "1", 10, most).show()
+    name = f"oracle {space.name}: trainings over structures that train, worst budget"
+    Line(name, round(max(shares), 3), "<= 0.5", max(shares) <= 0.5, "1", 10, most).show()
     grows = by_floor == sorted(by_floor)
-    Line(f"oracle {space.name}: loosening AUROC never enlarges", float(grows), "= 1", grows, "1", len(by_floor), "").show()
+    name = f"oracle {space.name}: loosening AUROC never enlarges"
+    Line(name, float(grows), "= 1", grows, "1", len(by_floor), "").show()
 
 
 def main() -> None:
@@ -209,7 +221,9 @@ def main() -> None:
         root = options.o or Path(scratch)
         for name in RECIPES:
             folder = root / name
-            inputs = load_inputs(folder / "model.pt", folder / "budget.yaml") if folder.exists() else prepare(name, folder)
+            inputs = (
+                load_inputs(folder / "model.pt", folder / "budget.yaml") if folder.exists() else prepare(name, folder)
+            )
             with RunDirectory.open(folder / "run") as run:
                 started = time.monotonic()
                 space = exhaust(name, inputs, run, quick=options.quick)

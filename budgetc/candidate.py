@@ -32,7 +32,7 @@ from budgetc.store.run_directory import RunDirectory
 from budgetc.training.loop import Progress, silent
 from budgetc.training.pictures import Pictures, make_pictures
 
-QUICK_SHARE = 0.25
+QUICK_SHARE = 0.3
 """Epochs of the quick rung over those of the full one."""
 _GOLDEN = 32
 """Calibration images on which the exported file and PyTorch must agree."""
@@ -57,7 +57,7 @@ class Workshop:
     outputs: OutputCache = field(default_factory=OutputCache)
     pictures: dict[tuple[int, int], Pictures] = field(default_factory=dict)
 
-    def work(self, effort: float) -> Work:
+    def work(self, effort: float, seed: int) -> Work:
         """Data and memory of the passes, at a share of the epochs."""
         return Work(
             pictures=self.pictures_at,
@@ -65,7 +65,7 @@ class Workshop:
             baseline=self.baseline,
             weight_levels=127 if self.target.weight_levels == "detect" else self.target.weight_levels,
             effort=effort,
-            seed=self.seed,
+            seed=seed,
             cache=self.outputs,
             trained=self.trained,
             progress=self.progress,
@@ -121,7 +121,7 @@ def build(plan: Plan, shop: Workshop, effort: float) -> Built:
 def _built(plan: Plan, shop: Workshop, effort: float) -> Built:
     detector, trail = shop.baseline, list[StepRecord]()
     for step in plan.steps:
-        detector, record = _one_step(detector, step, shop.work(effort))
+        detector, record = _one_step(detector, step, shop.work(effort, plan.seed))
         trail.append(record)
     return Built(detector, tuple(trail))
 
@@ -146,13 +146,15 @@ def price(plan: Plan, shop: Workshop, directory: Path) -> Written:
     built = build(plan, shop, 0.0).detector
     # Passes hand on networks that they leave as they are, the baseline's too: only a copy may be written to.
     detector = replace(built, module=copy.deepcopy(built.module))
-    generator = torch.Generator().manual_seed(shop.seed)
+    generator = torch.Generator().manual_seed(plan.seed)
     with torch.no_grad():
         for weight in detector.module.parameters():
             # Exporters merge equal tensors, and untrained biases are all zero: tell them apart.
             if not weight.any():
                 weight.copy_(torch.randn(weight.shape, generator=generator) * 1e-3)
-    return write(export_detector(detector, shop.target), detector, 0.0, shop.target, directory)
+    return write(
+        export_detector(detector, shop.target), detector, directory, threshold=0.0, threads=shop.target.threads
+    )
 
 
 def finish(built: Built, shop: Workshop, directory: Path) -> Written:
@@ -163,16 +165,16 @@ def finish(built: Built, shop: Workshop, directory: Path) -> Written:
     """
     detector = built.detector
     exported = export_detector(detector, shop.target)
-    write(exported, detector, 0.0, shop.target, directory)
+    write(exported, detector, directory, threshold=0.0, threads=shop.target.threads)
     images = shop.dataset.images("calibration", detector.config.input_size)
     scores = score_pixels(load_artifact(directory), images)
     integer = any(known.compute == "int8" for known in detector.formats.values())
     reference = score_images(detector.deployed(), images[:_GOLDEN])
     check_parity(scores[:_GOLDEN].astype(np.float32), reference, _TOLERANCE["int8" if integer else "fp32"])
-    return write(exported, detector, fit_threshold(scores), shop.target, directory)
+    return write(exported, detector, directory, threshold=fit_threshold(scores), threads=shop.target.threads)
 
 
-def write(exported: Exported, detector: Detector, threshold: float, target: Target, directory: Path) -> Written:
+def write(exported: Exported, detector: Detector, directory: Path, *, threshold: float, threads: int) -> Written:
     """`model.onnx` and `artifact.json` in a directory."""
     height, width = detector.config.input_size
     spec = ArtifactSpec(
@@ -181,7 +183,7 @@ def write(exported: Exported, detector: Detector, threshold: float, target: Targ
         map="map" if "map" in exported.outputs else None,
         preprocessing=Preprocessing(height=height, width=width),
         threshold=threshold,
-        threads=target.threads,
+        threads=threads,
     )
     text = json.dumps(spec.model_dump(), separators=(",", ":"))
     # Padded to the longest way to write a float, so that the size does not depend on the threshold.

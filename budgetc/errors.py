@@ -1,6 +1,6 @@
 """Everything budgetc raises on purpose, and the exit code each one becomes.
 
-BudgetcError            1  anything below; never raised itself
+BudgetcError            1  anything below; itself: one candidate cannot be built or trained
 |- UsageError           2  a command line or library call that cannot be meant
 |  `- ConfigError       2  a YAML file (budget, target, recipe) that is not valid
 |- NotCompliant         3  searched, and no candidate keeps the budget
@@ -15,7 +15,10 @@ from typing import ClassVar
 
 
 class BudgetcError(Exception):
-    """An error whose message says what was found, where, what was expected and what to do."""
+    """An error whose message says what was found, where, what was expected and what to do.
+
+    Raised itself where a candidate cannot be built: the search records it and goes on.
+    """
 
     exit_code: ClassVar[int] = 1
 

@@ -89,7 +89,9 @@ def _subject(path: Path, scratch: Path) -> _Subject:
     detector = load_model(path).detector
     target = load_target("host-cpu").target
     threshold = detector.threshold
-    written = write(export_detector(detector, target), detector, threshold or 0.0, target, scratch)
+    written = write(
+        export_detector(detector, target), detector, scratch, threshold=threshold or 0.0, threads=target.threads
+    )
     return _Subject(load_artifact(written.directory), threshold, None)
 
 

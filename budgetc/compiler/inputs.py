@@ -84,7 +84,7 @@ def default_out(model: Path, budget_path: Path) -> Path:
 
 
 def all_plans(inputs: Inputs) -> tuple[list[Plan], list[tuple[Plan, str]]]:
-    """Every plan of the budget's recipes once, the unchanged detector first; and the impossible ones, with the reason."""
+    """Every plan of the budget's recipes once, the unchanged detector first; and the impossible, with the reason."""
     seed = inputs.budget.search.seed
     plans = {(unchanged := Plan(recipe="none", steps=(), seed=seed)).id: unchanged}
     dropped: dict[str, tuple[Plan, str]] = {}

@@ -43,8 +43,9 @@ def measure_file(file: str | Path, *, target: str | Path = "host-cpu", calls: in
         directory = path
         if not path.is_dir():
             detector = load_model(path).detector
+            exported = export_detector(detector, settled)
             directory = write(
-                export_detector(detector, settled), detector, detector.threshold or 0.0, settled, Path(scratch) / "file"
+                exported, detector, Path(scratch) / "file", threshold=detector.threshold or 0.0, threads=settled.threads
             ).directory
         pictures = _noise(directory, Path(scratch))
         found = [measure_size(directory), *screen_latency(directory, pictures, calls=calls).values()]

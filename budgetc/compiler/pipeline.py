@@ -82,7 +82,7 @@ def compile_detector(
             reference = measure_baseline(inputs, shop, say)
             search = _search(inputs, shop, reference, say)
             search.run(started + inputs.budget.search.time)
-            confirmed = _confirm(inputs, shop, search, reference, say)
+            confirmed = _confirm(inputs, search, reference, say)
             seconds = time.monotonic() - started
             return emit(inputs, search, reference.written, confirmed, out=target_directory, seconds=seconds)
         except KeyboardInterrupt:
@@ -103,8 +103,8 @@ def make_workshop(inputs: Inputs, run: RunDirectory, progress: Progress = silent
     """What building any candidate of these inputs needs."""
     key = fingerprint(
         [weights_digest(inputs.detector.module), inputs.detector.config.model_dump(mode="json"), inputs.dataset.digest,
-         [[s.file, s.group] for s in inputs.dataset.samples["train"]], training_versions(), inputs.budget.search.threads,
-         inputs.target.weight_levels]
+         [[sample.file, sample.group] for sample in inputs.dataset.samples["train"]], training_versions(),
+         inputs.budget.search.threads, inputs.target.weight_levels]
     )  # fmt: skip
     seed = inputs.budget.search.seed
     return Workshop(inputs.detector, inputs.dataset, inputs.target, run, seed, key, progress)
@@ -130,8 +130,9 @@ def _search(inputs: Inputs, shop: Workshop, reference: Reference, say: Say) -> S
     return search
 
 
-def _confirm(inputs: Inputs, shop: Workshop, search: Search, reference: Reference, say: Say) -> Confirmed | None:
+def _confirm(inputs: Inputs, search: Search, reference: Reference, say: Say) -> Confirmed | None:
     """The first finalist that complies; else the first of all, as the best effort; None when nothing was built."""
+    shop = search.shop
     rows, error = list(search.rows.values()), standard_error(reference.auroc)
     names = finalists(rows, search.limits, error) or search.best_effort()
     confirmation = Confirmation(

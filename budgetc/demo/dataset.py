@@ -15,7 +15,7 @@ from budgetc.errors import UsageError
 def write_demo_data(root: Path, *, seed: int = 0, contrast: float = 1.0) -> None:
     """Write three categories of surface photographs, good and defective, with masks and groups.csv.
 
-    Images are gray, 42 x 42 pixels, unchanged crops of the photograph but for the defect. `contrast` scales
+    Images are gray, 32 x 32 pixels, unchanged crops of the photograph but for the defect. `contrast` scales
     how visible the defects are; their shapes and places follow from `seed` alone. `root` appears whole or not at all.
 
     Raises:
@@ -24,7 +24,7 @@ def write_demo_data(root: Path, *, seed: int = 0, contrast: float = 1.0) -> None
     if root.exists():
         raise UsageError(f"{root} exists. Remove it or name another folder for the demo's data.")
     if not 0 < contrast <= 10:
-        raise UsageError(f"contrast is {contrast}; expected a number above 0, at most 10 (1 is the demo's own).")
+        raise UsageError(f"contrast is {contrast}; expected a number above 0, at most 10.")
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent) as scratch:
         whole = Path(scratch, "data")
@@ -47,7 +47,7 @@ def _write(root: Path, seed: int, contrast: float) -> None:
 def render(
     cell: Cell, photograph: NDArray[np.uint8], *, seed: int, contrast: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """The image of a cell and the mask of its defect, both (42, 42); the mask of a normal is empty."""
+    """The image of a cell and the mask of its defect, both (32, 32); the mask of a normal is empty."""
     top, left, bottom, right = cell.box
     surface = photograph[top:bottom, left:right]
     for defect in DEFECTS:

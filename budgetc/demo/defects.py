@@ -65,7 +65,7 @@ def _stain(before: Gray, rng: np.random.Generator, depth: float) -> tuple[Gray, 
     feather = rng.uniform(1.0, 2.5)
     opacity = np.clip(0.5 - edge / (2 * feather), 0, 1)
     rim = np.exp(-(((edge + feather) / feather) ** 2))
-    cover = np.clip(depth * (0.4 + 0.06 * _busyness(before)), 0, 0.8)
+    cover = np.clip(depth * (0.6 + 0.09 * _busyness(before)), 0, 0.8)
     film = before + cover * (ndimage.gaussian_filter(before, 1.3) - before)
     sign = -1 if rng.random() < 0.7 else 1
     tone = sign * depth * 0.5 * _reach(before) * (0.8 + 0.35 * rim)
@@ -82,7 +82,7 @@ def _hole(before: Gray, rng: np.random.Generator, depth: float) -> tuple[Gray, G
     slope_y, slope_x = np.gradient(edge)
     towards = np.clip(slope_y * np.sin(light) + slope_x * np.cos(light), -1, 1)
     floor = before.min() + 0.1 * (np.median(before) - before.min()) - 12 * towards
-    share = min(1.2 * depth, 1.0)
+    share = min(1.6 * depth, 1.0)
     lit = 0.3 * depth * _reach(before) * lip * np.clip(-towards, 0, 1)
     return _toned(before + share * inside * np.minimum(floor - before, 0), lit), np.maximum(inside, 0.6 * lip)
 
@@ -109,7 +109,7 @@ def _cut(before: Gray, rng: np.random.Generator, depth: float) -> tuple[Gray, Gr
 
 
 def _toned(surface: Gray, change: Gray) -> Gray:
-    """`surface` made lighter or darker by about `change` gray levels, short of white and black as a lens shows them."""
+    """`surface` moved towards light gray (`change` > 0) or dark gray; a change of 100 goes 63 % of the way."""
     goal = np.where(change > 0, 240.0, 15.0)
     return np.asarray(surface + (1 - np.exp(-np.abs(change) / 100)) * (goal - surface))
 
@@ -120,13 +120,13 @@ def _busyness(surface: Gray) -> float:
 
 
 def _reach(surface: Gray) -> float:
-    """Gray levels that one unit of contrast means: what can just be seen on a busy surface shouts on a plain one."""
-    return 45.0 + 14.0 * _busyness(surface)
+    """The change in `_toned` of one unit of contrast: what is just seen on a busy surface shouts on a plain one."""
+    return 45.0 + 17.0 * _busyness(surface)
 
 
 def _size(surface: Gray) -> float:
     """How much larger a defect has to be to stand out from a busy surface."""
-    return 1.3 + 0.045 * min(_busyness(surface), 20.0)
+    return 1.15 + 0.03 * min(_busyness(surface), 20.0)
 
 
 def _place(rng: np.random.Generator, side: int, border: float) -> NDArray[np.float64]:

@@ -47,6 +47,8 @@ def trace(part: nn.Module, size: tuple[int, int], target: Target) -> onnx.ModelP
     with warnings.catch_warnings(), torch.no_grad():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=TracerWarning)
+        # Shape arithmetic that the exporter leaves to onnxsim, which folds it.
+        warnings.filterwarnings("ignore", message="Constant folding")
         torch.onnx.export(
             part, (torch.zeros(1, 3, *size),), buffer, dynamo=False, opset_version=target.max_opset,
             input_names=[INPUT_NAME], output_names=list(names),

@@ -37,15 +37,15 @@ def list_frames(root: Path, *, needs_train: bool) -> tuple[Entry, ...]:
         raise InputRejected(f"{root}: only one class: no other/<scene>/ with out-of-distribution frames")
     entries: list[Entry] = []
     for scene in scenes["train"]:
-        entries += _scene(root, "train", scene, "train", GOOD)
+        entries += _scene(root, "train", scene, part="train", defect=GOOD)
     for scene in scenes["test"]:
-        entries += _scene(root, "test", scene, "test", GOOD if scene in scenes["train"] else scene)
+        entries += _scene(root, "test", scene, part="test", defect=GOOD if scene in scenes["train"] else scene)
     for scene in scenes["other"]:
-        entries += _scene(root, "other", scene, "test", scene)
+        entries += _scene(root, "other", scene, part="test", defect=scene)
     return tuple(entries)
 
 
-def _scene(root: Path, folder: str, scene: str, part: Part, defect: str) -> list[Entry]:
+def _scene(root: Path, folder: str, scene: str, *, part: Part, defect: str) -> list[Entry]:
     if folder == "other" and scene == GOOD:
         raise InputRejected(f"{root}: other/good contradicts itself; other/ is for out-of-distribution scenes")
     files = sorted(picture_files(root, root / folder / scene), key=natural)

@@ -31,10 +31,10 @@ HOPELESS = 0.05
 """Probability of complying below which a structure is not worth a training."""
 _NOISE = 0.004
 """Deviation of an AUROC between two trainings of the same structure that differ in their seed."""
-_QUICK_NOISE = 0.02
-"""Deviation between the AUROC of a quick training and of a full one, beside their mean shift."""
-_UNKNOWN_SHIFT = (0.01, 2)
-"""Shift between rungs before any structure was trained at both, and how many pairs it counts for."""
+_SHIFT, _SHIFT_WEIGHT = 0.05, 0.5
+"""AUROC(full) - AUROC(quick) before any structure was trained at both, and how many pairs that counts for."""
+_SHIFT_NOISE = 0.08
+"""Deviation of that difference between structures, before it was seen; counts for one pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _settled(row: Row) -> bool:
 def _chances(rows: Sequence[Row], queries: Sequence[Row], rules: Rules) -> list[float]:
     if rules.floor is None:
         return [1.0] * len(queries)
-    shift = _shift(rows)
+    shift, shift_noise = _shift(rows)
     known, values, noise = [], [], []
     for row in rows:
         if FULL in row.auroc:
@@ -114,7 +114,7 @@ def _chances(rows: Sequence[Row], queries: Sequence[Row], rules: Rules) -> list[
         elif QUICK in row.auroc:
             known.append(row.settings)
             values.append(min(row.auroc[QUICK] + shift, 1.0))
-            noise.append(_QUICK_NOISE)
+            noise.append(shift_noise)
     dimensions = len(queries[0].settings)
     found = posterior(
         np.array(known, dtype=np.float64).reshape(-1, dimensions),
@@ -126,11 +126,12 @@ def _chances(rows: Sequence[Row], queries: Sequence[Row], rules: Rules) -> list[
     return [float(chance) for chance in found.above(rules.floor)]
 
 
-def _shift(rows: Sequence[Row]) -> float:
-    """Mean of AUROC(full) - AUROC(quick), shrunk to what is usual."""
-    usual, weight = _UNKNOWN_SHIFT
+def _shift(rows: Sequence[Row]) -> tuple[float, float]:
+    """Mean and deviation of AUROC(full) - AUROC(quick), both shrunk to what is usual."""
     pairs = [row.auroc[FULL] - row.auroc[QUICK] for row in rows if FULL in row.auroc and QUICK in row.auroc]
-    return (usual * weight + sum(pairs)) / (weight + len(pairs))
+    mean = (_SHIFT * _SHIFT_WEIGHT + sum(pairs)) / (_SHIFT_WEIGHT + len(pairs))
+    squares = sum((pair - mean) ** 2 for pair in pairs)
+    return mean, math.sqrt((_SHIFT_NOISE**2 + squares) / (1 + len(pairs)))
 
 
 def _nothing_open(rows: Sequence[Row], rules: Rules, best: Row | None) -> str:

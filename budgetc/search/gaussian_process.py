@@ -47,7 +47,7 @@ def posterior(known: Floats, values: Floats, noise: Floats, queries: Floats, *, 
     """
     results = []
     for slope, spread, length in itertools.product(_SLOPES, _SPREADS, _LENGTHS):
-        results.append(_exact(known, values - prior_mean, noise, queries, (slope, spread, length)))
+        results.append(_exact(known, values - prior_mean, noise, queries, hyper=(slope, spread, length)))
     likelihoods = np.array([result[0] for result in results])
     weights = np.exp(likelihoods - likelihoods.max())
     weights /= weights.sum()
@@ -66,7 +66,7 @@ def _kernel(a: Floats, b: Floats, hyper: tuple[float, float, float]) -> Floats:
 
 
 def _exact(
-    known: Floats, values: Floats, noise: Floats, queries: Floats, hyper: tuple[float, float, float]
+    known: Floats, values: Floats, noise: Floats, queries: Floats, *, hyper: tuple[float, float, float]
 ) -> tuple[float, Floats, Floats]:
     """Log marginal likelihood, mean (m,) and variance (m,)."""
     prior = np.array([_kernel(row[None], row[None], hyper)[0, 0] for row in queries])

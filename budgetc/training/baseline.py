@@ -33,11 +33,11 @@ def train_detector(
         UsageError: the family has no training here.
     """
     detector.module.to(device)
-    match detector.module:
-        case Stfpm():
-            curve = _train_student(detector.module, pictures, effort, progress)
-        case Vae():
-            curve = _train_vae(detector.module, detector.config, pictures, effort, progress)
+    match detector.module, detector.config:
+        case Stfpm() as module, _:
+            curve = _train_student(module, pictures, effort, progress)
+        case Vae() as module, VaeConfig() as config:
+            curve = _train_vae(module, config.beta, pictures, effort, progress=progress)
         case _:
             raise UsageError(f"training of {detector.family} is not known")
     detector.module.to(CPU)
@@ -56,13 +56,12 @@ def _train_student(module: Stfpm, pictures: Pictures, effort: Effort, progress: 
     return fit(student, Examples(pictures.train, pictures.held_out, loss), effort, progress)
 
 
-def _train_vae(module: Vae, config: object, pictures: Pictures, effort: Effort, progress: Progress) -> Curve:
-    assert isinstance(config, VaeConfig)
+def _train_vae(module: Vae, beta: float, pictures: Pictures, effort: Effort, *, progress: Progress) -> Curve:
     device = _device_of(module)
 
     def loss(indices: Tensor) -> Tensor:
         image = as_input(pictures.normal[indices.numpy()]).to(device)
-        return vae_loss(module(image), image, config.beta)
+        return vae_loss(module(image), image, beta)
 
     return fit(module, Examples(pictures.train, pictures.held_out, loss), effort, progress)
 

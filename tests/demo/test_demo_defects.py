@@ -31,10 +31,10 @@ def test_only_the_mask_changes_and_most_of_it_does(defect: Defect) -> None:
 
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_a_defect_is_small_and_there(defect: Defect) -> None:
-    """A mask covers between 0.3 % and 40 % of the image."""
+    """A mask covers between 0.3 % and half of the image."""
     for number, surface in enumerate(surfaces() * 10):
         _, mask = draw(defect, surface, np.random.default_rng(number), contrast=1.0)
-        assert 0.003 < mask.mean() < 0.4
+        assert 0.003 < mask.mean() < 0.5
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
@@ -47,14 +47,15 @@ def test_contrast_changes_strength_and_not_shape(defect: Defect) -> None:
             image, mask = draw(defect, surface, np.random.default_rng(number), contrast=contrast)
             changes[contrast] += float(np.abs(image.astype(int) - surface)[mask].mean())
             masks.append(mask)
-        assert np.array_equal(*masks)
+        first, second = masks
+        assert np.array_equal(first, second)
     assert changes[2.0] > 1.2 * changes[0.5]
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_edges_are_anti_aliased(defect: Defect) -> None:
     """On a plain surface a defect has several shades, not one."""
-    plain = np.full((42, 42), 128, np.uint8)
+    plain = np.full((32, 32), 128, np.uint8)
     plain[:, ::7] = 140
     image, mask = draw(defect, plain, np.random.default_rng(1), contrast=1.0)
     assert len(np.unique(image[mask])) >= 5

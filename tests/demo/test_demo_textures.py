@@ -21,8 +21,9 @@ def test_no_pixel_is_in_two_images(seed: int) -> None:
         uses = np.zeros(texture(category).shape, int)
         for cell in (cell for cell in layout(seed) if cell.category == category):
             top, left, bottom, right = cell.box
-            assert 0 <= top < bottom <= uses.shape[0]
-            assert 0 <= left < right <= uses.shape[1]
+            height, width = texture(category).shape
+            assert 0 <= top < bottom <= height
+            assert 0 <= left < right <= width
             assert (bottom - top, right - left) == (CELL_PX, CELL_PX)
             uses[top:bottom, left:right] += 1
         assert uses.max() == 1
@@ -44,10 +45,10 @@ def test_a_region_is_one_block_of_one_kind(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_category_has_the_same_numbers(seed: int) -> None:
-    """64 normals to train on, 40 to test, 10 anomalies of each defect type."""
+    """176 normals to train on, 40 to test, 10 anomalies of each defect type."""
     counts = Counter((cell.category, cell.part, cell.defect) for cell in layout(seed))
     for category in CATEGORIES:
-        assert counts[category, "train", GOOD] == 64
+        assert counts[category, "train", GOOD] == 176
         assert counts[category, "test", GOOD] == 40
         assert [counts[category, "test", defect] for defect in DEFECTS] == [10] * len(DEFECTS)
 

@@ -22,6 +22,7 @@ from budgetc.detectors.backbones import (
     tap_widths,
     torchvision_keys,
 )
+from budgetc.detectors.backbones.config import Architecture
 from budgetc.detectors.layers import ConvUnit, InputUnit, conform, fold_norms, units
 from budgetc.errors import InputRejected
 from tests.detectors.torchvision_reference import reference_features, reference_state
@@ -30,7 +31,7 @@ RESNETS = ("resnet18", "wide_resnet50_2")
 
 
 @pytest.mark.parametrize("arch", RESNETS)
-def test_resnet_computes_what_torchvision_weights_mean(arch: str) -> None:
+def test_resnet_computes_what_torchvision_weights_mean(arch: Architecture) -> None:
     """With weights in torchvision's format all three taps equal a hand-written functional reference."""
     config = BackboneConfig(arch=arch, taps=(1, 2, 3))
     theirs = reference_state(arch, seed=1, layers=3)
@@ -44,7 +45,7 @@ def test_resnet_computes_what_torchvision_weights_mean(arch: str) -> None:
 
 
 @pytest.mark.parametrize("arch", RESNETS)
-def test_every_torchvision_key_is_mapped_or_dead(arch: str) -> None:
+def test_every_torchvision_key_is_mapped_or_dead(arch: Architecture) -> None:
     """No key of a full torchvision checkpoint is forgotten, and none is both needed and dead."""
     config = BackboneConfig(arch=arch, taps=(1, 2))
     mapped = torchvision_keys(config)
@@ -56,7 +57,7 @@ def test_every_torchvision_key_is_mapped_or_dead(arch: str) -> None:
     ("arch", "taps", "parameters"),
     [("resnet18", (1, 2, 3), 2_782_784), ("resnet18", (1,), 157_504), ("wide_resnet50_2", (1, 2, 3), 24_862_528)],
 )
-def test_parameters_up_to_the_last_tap(arch: str, taps: tuple[int, ...], parameters: int) -> None:
+def test_parameters_up_to_the_last_tap(arch: Architecture, taps: tuple[int, ...], parameters: int) -> None:
     """Nothing after the last tap exists: the parameter counts are those of the published layers alone."""
     # wide_resnet50_2: the published 68,883,240 without fc (2,049,000) and layer4 (41,971,712).
     with torch.device("meta"):
@@ -202,8 +203,10 @@ def _lite0_classifier(state: dict[str, Tensor]) -> Callable[[np.ndarray], Tensor
         with torch.no_grad():
             (x,) = backbone(F.interpolate(((x - mean) / std)[None], (224, 224), mode="bilinear", antialias=True))
         x = F.conv2d(x, state["_conv_head.weight"])
-        norm = [state[f"_bn1.{field}"] for field in ("running_mean", "running_var", "weight", "bias")]
-        x = F.relu6(F.batch_norm(x, *norm, eps=1e-3)).mean((2, 3))
+        center, variance, gain, shift = (
+            state[f"_bn1.{field}"] for field in ("running_mean", "running_var", "weight", "bias")
+        )
+        x = F.relu6(F.batch_norm(x, center, variance, gain, shift, eps=1e-3)).mean((2, 3))
         return F.linear(x, state["_fc.weight"], state["_fc.bias"])[0]
 
     return logits

@@ -12,7 +12,7 @@ def reference_state(arch: str, *, seed: int, layers: int = 4) -> dict[str, Tenso
     generator = torch.Generator().manual_seed(seed)
     state: dict[str, Tensor] = {}
 
-    def conv(name: str, norm: str, outputs: int, inputs: int, kernel: int) -> None:
+    def conv(name: str, norm: str, outputs: int, inputs: int, *, kernel: int) -> None:
         fan = inputs * kernel * kernel
         state[f"{name}.weight"] = torch.randn(outputs, inputs, kernel, kernel, generator=generator) * (2 / fan) ** 0.5
         state[f"{norm}.weight"] = torch.rand(outputs, generator=generator) + 0.5
@@ -21,7 +21,7 @@ def reference_state(arch: str, *, seed: int, layers: int = 4) -> dict[str, Tenso
         state[f"{norm}.running_var"] = torch.rand(outputs, generator=generator) + 0.5
         state[f"{norm}.num_batches_tracked"] = torch.tensor(7)
 
-    conv("conv1", "bn1", 64, 3, 7)
+    conv("conv1", "bn1", 64, 3, kernel=7)
     inputs = 64
     for layer, blocks in enumerate(_BLOCKS[arch][:layers], 1):
         planes = 64 * 2 ** (layer - 1)
@@ -33,9 +33,9 @@ def reference_state(arch: str, *, seed: int, layers: int = 4) -> dict[str, Tenso
             else:
                 shapes = [(2 * planes, inputs, 1), (2 * planes, 2 * planes, 3), (outputs, 2 * planes, 1)]
             for number, (out, into, kernel) in enumerate(shapes, 1):
-                conv(f"{name}.conv{number}", f"{name}.bn{number}", out, into, kernel)
+                conv(f"{name}.conv{number}", f"{name}.bn{number}", out, into, kernel=kernel)
             if block == 0 and inputs != outputs:
-                conv(f"{name}.downsample.0", f"{name}.downsample.1", outputs, inputs, 1)
+                conv(f"{name}.downsample.0", f"{name}.downsample.1", outputs, inputs, kernel=1)
             inputs = outputs
     if layers == 4:
         state["fc.weight"], state["fc.bias"] = torch.zeros(1000, inputs), torch.zeros(1000)
@@ -48,8 +48,10 @@ def reference_features(arch: str, state: dict[str, Tensor], image: Tensor) -> li
     def conv(name: str, norm: str, x: Tensor, stride: int = 1) -> Tensor:
         weight = state[f"{name}.weight"]
         x = F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
-        statistics = [state[f"{norm}.{field}"] for field in ("running_mean", "running_var", "weight", "bias")]
-        return F.batch_norm(x, *statistics, eps=1e-5)
+        mean, variance, gain, shift = (
+            state[f"{norm}.{field}"] for field in ("running_mean", "running_var", "weight", "bias")
+        )
+        return F.batch_norm(x, mean, variance, gain, shift, eps=1e-5)
 
     x = F.max_pool2d(F.relu(conv("conv1", "bn1", image, 2)), 3, stride=2, padding=1)
     features = []

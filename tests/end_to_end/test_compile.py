@@ -143,7 +143,7 @@ def test_one_class_is_exit_4(case: Path, tmp_path: Path) -> None:
     folder = changed(case, tmp_path)
     arrays = dict(np.load(folder / "data.npz"))
     arrays["test_label"] = np.zeros(80, np.int64)
-    np.savez(folder / "data.npz", **arrays)  # type: ignore[arg-type]  # numpy's stub knows no **arrays
+    np.savez(folder / "data.npz", **arrays)
     done = budgetc("compile", "stfpm.pt", "--budget", "budget.yaml", "-o", "out", cwd=folder)
     assert done.returncode == 4, done.stderr
     assert not (folder / "out").exists()
@@ -155,7 +155,7 @@ def test_a_group_in_two_splits_is_exit_4(case: Path, tmp_path: Path) -> None:
     folder = changed(case, tmp_path)
     arrays = dict(np.load(folder / "data.npz"))
     arrays["test_group"][0] = arrays["train_group"][0]
-    np.savez(folder / "data.npz", **arrays)  # type: ignore[arg-type]  # numpy's stub knows no **arrays
+    np.savez(folder / "data.npz", **arrays)
     done = budgetc("compile", "stfpm.pt", "--budget", "budget.yaml", "-o", "out", cwd=folder)
     assert done.returncode == 4, done.stderr
     assert "n0" in done.stderr

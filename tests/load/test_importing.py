@@ -217,7 +217,7 @@ def test_our_vae_names_even_sorted(tmp_path: Path) -> None:
     result = import_weights(path, detector="vae").detector
     image = torch.rand(1, 3, 16, 16)
     with torch.no_grad():
-        torch.testing.assert_close(result.deployed()(image), original.encoder(image))
+        torch.testing.assert_close(result.deployed()(image), original.get_submodule("encoder")(image))
 
 
 def test_the_size_of_a_rectangle_is_asked_for(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_the_new_latents_are_those_of_the_baseline() -> None:
     """On pictures nobody trained on, the posterior comes nearer to the baseline's than it was before training."""
     detector = small_vae()
     with torch.no_grad():
-        detector.module.encoder.mu.linear.bias.fill_(3.0)  # type: ignore[union-attr]  # far from every first guess
+        detector.module.encoder.mu.linear.bias.fill_(3.0)  # type: ignore[union-attr,operator]  # far from every first guess
     step, image = Distill(student=0.5, epochs=12, learning_rate=0.01), as_input(textures(6, seed=7))
 
     def means(of: Detector) -> torch.Tensor:

@@ -32,7 +32,7 @@ def surface(seed: int) -> list[tuple[Row, float]]:
     """Forty-eight structures and the AUROC that full training would give each: smooth, saturating, a little rough."""
     rng = np.random.default_rng(seed)
     slope_student, slope_teacher, drop = rng.uniform(0.01, 0.06, 3)
-    table = []
+    table = list[tuple[Row, float]]()
     for student, teacher, rounded, half in itertools.product(WIDTHS, WIDTHS, (0.0, 1.0), (0.0, 0.1)):
         if rounded and half:
             continue
