@@ -69,7 +69,7 @@ def oracle(table: list[tuple[Row, float]], rules: Rules) -> Row | None:
 
 
 def test_finds_what_the_oracle_finds_with_half_the_trainings() -> None:
-    """Over twenty surfaces and floors the winner is the oracle's in nine of ten, at most half the structures trained."""
+    """Over twenty surfaces and floors: the oracle's winner in nine of ten, at most half the structures trained."""
     hits, shares = [], []
     for seed, floor in itertools.product(range(10), (0.86, 0.92)):
         table, rules = surface(seed), Rules(None, floor, trainings_left=1000)
@@ -125,7 +125,7 @@ def test_what_needs_no_training_has_one_rung() -> None:
         (Row("a", (0.0,), True, size=5, fits=True), Rules(10, 0.9, 0), "all trainings are spent"),
         (Row("a", (0.0,), True, size=5, fits=True), Rules(10, 0.9, 9, time_is_up=True), "the time is up"),
         (Row("a", (0.0,), True, size=5, fits=True, auroc={FULL: 0.95}), Rules(10, 0.9, 9), "every smaller structure"),
-        (Row("a", (0.0,), True, size=5, fits=True, auroc={FULL: 0.85}), Rules(10, 0.9, 9), "every structure that keeps"),
+        (Row("a", (0.0,), True, size=5, fits=True, auroc={FULL: 0.85}), Rules(10, 0.9, 9), "every structure that"),
     ],
 )  # fmt: skip
 def test_stops_and_says_why(row: Row, rules: Rules, reason: str) -> None:
