@@ -100,28 +100,56 @@ class Written:
     threshold: float
 
 
+def training_key(plan: Plan, shop: Workshop, effort: float) -> str | None:
+    """What a plan's training depends on: plans that differ only after their last training step share it.
+
+    None where nothing is trained.
+    """
+    steps = _up_to_training(plan)
+    if effort == 0 or not steps:
+        return None
+    return fingerprint(["training", shop.key, [step.model_dump() for step in steps], plan.seed, effort])
+
+
 def build(plan: Plan, shop: Workshop, effort: float) -> Built:
-    """The detector of a plan at a share of its epochs; trained ones come from the store when they are there."""
-    trains = any(isinstance(step, (Distill, Prune)) for step in plan.steps)
-    if effort == 0 or not trains:
-        return _built(plan, shop, effort)
-    key = fingerprint(["training", shop.key, [step.model_dump() for step in plan.steps], plan.seed, effort])
-    blob, record = shop.run.get_blob(key), shop.run.get_json(key)
-    if blob is not None and isinstance(record, list):
-        data: Mapping[str, Any] = torch.load(io.BytesIO(blob), weights_only=True)
-        return Built(from_bundle(data), tuple(StepRecord.model_validate(step) for step in record))
-    built = _built(plan, shop, effort)
+    """The detector of a plan at a share of its epochs; trained networks come from the store when they are there."""
+    key = training_key(plan, shop, effort)
+    if key is None:
+        return _carry_out(plan.steps, Built(shop.baseline, ()), shop.work(effort, plan.seed))
+    steps = _up_to_training(plan)
+    trained = _stored(key, shop.run)
+    if trained is None:
+        trained = _carry_out(steps, Built(shop.baseline, ()), shop.work(effort, plan.seed))
+        _store(key, trained, shop.run)
+    return _carry_out(plan.steps[len(steps) :], trained, shop.work(effort, plan.seed))
+
+
+def _up_to_training(plan: Plan) -> tuple[Step, ...]:
+    """The steps up to and with the last one that trains."""
+    at = [number for number, step in enumerate(plan.steps, 1) if isinstance(step, (Distill, Prune))]
+    return plan.steps[: at[-1]] if at else ()
+
+
+def _stored(key: str, run: RunDirectory) -> Built | None:
+    blob, record = run.get_blob(key), run.get_json(key)
+    if blob is None or not isinstance(record, list):
+        return None
+    data: Mapping[str, Any] = torch.load(io.BytesIO(blob), weights_only=True)
+    return Built(from_bundle(data), tuple(StepRecord.model_validate(step) for step in record))
+
+
+def _store(key: str, built: Built, run: RunDirectory) -> None:
     buffer = io.BytesIO()
     torch.save(bundle(built.detector), buffer)
-    shop.run.put_blob(key, buffer.getvalue())
-    shop.run.put_json(key, [step.model_dump() for step in built.trail])
-    return built
+    run.put_blob(key, buffer.getvalue())
+    run.put_json(key, [step.model_dump() for step in built.trail])
 
 
-def _built(plan: Plan, shop: Workshop, effort: float) -> Built:
-    detector, trail = shop.baseline, list[StepRecord]()
-    for step in plan.steps:
-        detector, record = _one_step(detector, step, shop.work(effort, plan.seed))
+def _carry_out(steps: tuple[Step, ...], start: Built, work: Work) -> Built:
+    detector, trail = start.detector, list(start.trail)
+    for step in steps:
+        work.curves.clear()
+        detector, record = _one_step(detector, step, work)
         trail.append(record)
     return Built(detector, tuple(trail))
 
@@ -218,7 +246,7 @@ def applicable(plan: Plan, family: str, target: Target) -> str | None:
                 return f"target {target.name} does not take FP16 weights"
             case Quantize() if family == "vae" and step.scope == "student":
                 return "a VAE has one network: the scope makes no difference"
-            case Distill() if family == "vae" and step.teacher is not None:
+            case Distill() | Prune() if family == "vae" and step.teacher is not None:
                 return "a VAE deploys no teacher"
             case _:
                 pass

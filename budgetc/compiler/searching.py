@@ -6,7 +6,17 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from budgetc.candidate import QUICK_SHARE, Built, Workshop, Written, build, finish, price, score_split
+from budgetc.candidate import (
+    QUICK_SHARE,
+    Built,
+    Workshop,
+    Written,
+    build,
+    finish,
+    price,
+    score_split,
+    training_key,
+)
 from budgetc.compiler.screening import Screener
 from budgetc.core.budget import Budget, Over
 from budgetc.core.plan import Plan
@@ -49,7 +59,8 @@ class Search:
     records: dict[str, CandidateRecord] = field(default_factory=dict)
     written: dict[str, Written] = field(default_factory=dict)
     scored: dict[str, Scored] = field(default_factory=dict)
-    trainings: int = 0
+    trained: set[str] = field(default_factory=set)
+    """Keys of the trainings so far: plans that differ only in what follows share one."""
     stopped_because: str = "interrupted"
 
     def add(self, plans: list[Plan], dropped: list[tuple[Plan, str]]) -> None:
@@ -75,7 +86,7 @@ class Search:
         """The limits alone, for questions after the search."""
         auroc = self.budget.limits.auroc
         floor = None if auroc is None else auroc_floor(auroc, self.baseline_auroc)
-        return Rules(self.budget.limits.artifact_size, floor, self.budget.search.trainings - self.trainings)
+        return Rules(self.budget.limits.artifact_size, floor, self.budget.search.trainings - len(self.trained))
 
     def run(self, deadline: float) -> None:
         """Decide and act until a decision to stop. `deadline` is in seconds of `time.monotonic`."""
@@ -142,8 +153,10 @@ class Search:
 
     def _train(self, name: str, rung: int) -> None:
         row = self.rows[name]
-        self.trainings += int(row.trains)
-        built = build(self.plans[name], self.shop, QUICK_SHARE if rung == QUICK else 1.0)
+        effort = QUICK_SHARE if rung == QUICK else 1.0
+        key = training_key(self.plans[name], self.shop, effort)
+        self.trained |= set() if key is None else {key}
+        built = build(self.plans[name], self.shop, effort)
         auroc = self._judge(name, built)
         self.rows[name] = replace(row, auroc={**row.auroc, rung: auroc})
         known = {_RUNG_NAMES[r]: value for r, value in self.rows[name].auroc.items()}
@@ -192,7 +205,7 @@ class Search:
             enumerated=len(records),
             discarded_untrained=sum(record.fate == "discarded" for record in records),
             trained=sum(bool(record.auroc) and trains(record.plan) for record in records),
-            trainings=self.trainings,
+            trainings=len(self.trained),
             stopped_because=self.stopped_because,
             near_ties=near,
         )

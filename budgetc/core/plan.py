@@ -49,7 +49,9 @@ class Prune(Frozen):
 
     step: Literal["prune"] = "prune"
     keep: Ratio = 0.5
-    """Share of channels that stays in every prunable group."""
+    """Share of channels that stays in every prunable group of the student (of a VAE: its encoder)."""
+    teacher: Ratio | None = None
+    """Same for the teacher of a student-teacher detector; None leaves the teacher whole."""
     round_to: Annotated[int, Field(ge=1, le=64)] = 8
     epochs: Annotated[int, Field(ge=0, le=10_000)] = 4
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
@@ -91,4 +93,5 @@ def _step_title(step: Step) -> str:
             teacher = "" if step.teacher is None else f"teacher {step.teacher:g}, "
             return f"distill({teacher}student {step.student:g})"
         case Prune():
-            return f"prune({step.keep:g})"
+            teacher = "" if step.teacher is None else f"teacher {step.teacher:g}, "
+            return f"prune({teacher}keep {step.keep:g})"

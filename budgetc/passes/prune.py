@@ -7,9 +7,9 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from budgetc.core.plan import Distill, Prune
+from budgetc.core.plan import Distill, Prune, fingerprint
 from budgetc.detectors.backbones import Backbone
-from budgetc.detectors.detector import Detector, as_input
+from budgetc.detectors.detector import Detector, as_input, weights_digest
 from budgetc.detectors.layers import ConvUnit, LinearUnit, units
 from budgetc.detectors.rounding import unit_weight
 from budgetc.detectors.stfpm import Stfpm
@@ -40,12 +40,16 @@ def prune(detector: Detector, step: Prune, work: Work) -> Detector:
     match module, detector.config:
         case Vae(), VaeConfig():
             module.decoder = None
-            _narrow(module.encoder, step, detector.config.input_size)
+            _narrow(module.encoder, step.keep, step.round_to, detector.config.input_size)
             result = detector.with_module(module, _narrowed_config(module, detector.config))
             _settle_norms(module.encoder, result, work)
             imitate_latents(result, imitation, work)
         case Stfpm(), _:
-            _prune_stfpm(module, detector, step, work)
+            if step.teacher is not None:
+                module.teacher = _narrower_teacher(detector, step, work)
+            if step.keep < 1:
+                _narrow(module.student, step.keep, step.round_to, detector.config.input_size)
+                _settle_norms(module.student, detector, work)
             learn_student(result, tuning, work)
         case _:
             raise UsageError(f"prune does not know detectors of family {detector.family}")
@@ -62,30 +66,31 @@ def _narrowed_config(module: Vae, old: VaeConfig) -> VaeConfig:
     return old.model_copy(update={"decoder": False, "widths": widths, "hidden": hidden})
 
 
-def _prune_stfpm(module: Stfpm, detector: Detector, step: Prune, work: Work) -> None:
-    _narrow(module.student, step, detector.config.input_size)
-    _settle_norms(module.student, detector, work)
-    teacher = module.teacher
-    if _is_plain(teacher):
-        _narrow(teacher, step, detector.config.input_size)
+def _narrower_teacher(detector: Detector, step: Prune, work: Work) -> Backbone:
+    """Shared by all candidates with the same teacher: it does not depend on the student, and stays frozen."""
+    assert isinstance(detector.module, Stfpm) and step.teacher is not None
+    effort = work.effort_of(step.epochs, step.learning_rate, "fine-tuning the pruned teacher")
+    key = fingerprint(["pruned", step.teacher, step.round_to, list(detector.config.input_size), effort.epochs,
+                       effort.learning_rate, work.seed, weights_digest(detector.module.teacher)])  # fmt: skip
+    if key not in work.trained:
+        teacher = copy.deepcopy(detector.module.teacher)
+        _narrow(teacher, step.teacher, step.round_to, detector.config.input_size)
         _settle_norms(teacher, detector, work)
-        effort = work.effort_of(step.epochs, step.learning_rate, "fine-tuning the pruned teacher")
         imitate_taps(teacher, detector, effort, work)
+        work.trained[key] = teacher
+    found = work.trained[key]
+    assert isinstance(found, Backbone)
+    return found
 
 
-def _is_plain(network: Backbone) -> bool:
-    """Published ImageNet teachers keep their channels: distillation, not a few epochs, makes them smaller."""
-    return isinstance(network.stem, nn.Identity)
-
-
-def _narrow(network: nn.Module, step: Prune, size: tuple[int, int]) -> None:
-    """Remove channels in place, group by group."""
+def _narrow(network: nn.Module, share: float, round_to: int, size: tuple[int, int]) -> None:
+    """Keep `share` of the channels in place, group by group, at multiples of `round_to`."""
     network.eval()
     example = torch.zeros(1, 3, *size)
     for name in [name for name, _ in _prunable(network)]:
         layer = network.get_submodule(name)
         channels = _outputs(layer)
-        keep = max(step.round_to, round(channels * step.keep / step.round_to) * step.round_to)
+        keep = max(round_to, round(channels * share / round_to) * round_to)
         if keep >= channels or _feeds_output(network, name, example):
             continue
         group = _group(network, layer, list(range(channels)), example)

@@ -65,12 +65,20 @@ def decide(rows: Sequence[Row], rules: Rules) -> Decision:
         return Stop(_nothing_open(rows, rules, best))
     if rules.time_is_up:
         return Stop(f"the time is up; {len(open_rows)} smaller structures were not judged")
-    return _spend(prospects(rows, open_rows, best, rules), rules)
+    ranked = prospects(rows, open_rows, best, rules)
+    if best is not None and ranked[0].chance < HOPELESS:
+        return Stop(f"each of the {len(ranked)} smaller structures has less than {HOPELESS:.0%} chance to comply")
+    if best is None and _any_of(ranked) < HOPELESS:
+        return Stop(f"together, the {len(ranked)} structures left have less than {HOPELESS:.0%} chance to comply")
+    return _spend(ranked, rules)
+
+
+def _any_of(ranked: list[Prospect]) -> float:
+    """Chance that at least one complies, were they independent: to give up needs more than to stop improving."""
+    return 1 - math.prod(1 - prospect.chance for prospect in ranked)
 
 
 def _spend(ranked: list[Prospect], rules: Rules) -> Decision:
-    if ranked[0].chance < HOPELESS:
-        return Stop(f"each of the {len(ranked)} smaller structures has less than {HOPELESS:.0%} chance to comply")
     free = [prospect for prospect in ranked if not prospect.row.trains or rules.trainings_left > 0]
     if not free:
         return Stop(f"all trainings are spent; {len(ranked)} smaller structures were not judged")
@@ -82,7 +90,7 @@ def _spend(ranked: list[Prospect], rules: Rules) -> Decision:
 
 
 def prospects(rows: Sequence[Row], open_rows: Sequence[Row], best: Row | None, rules: Rules) -> list[Prospect]:
-    """Open structures, best expected gain first; hopeless ones last."""
+    """Open structures, best expected gain first; hopeless ones last, the likeliest of them first."""
     reference = best if best is not None else max(open_rows, key=order)
     assert reference.size is not None
     # One percent more than the largest keeps a gain for the largest itself.
@@ -94,7 +102,12 @@ def prospects(rows: Sequence[Row], open_rows: Sequence[Row], best: Row | None, r
         # What needs no training tells at once, and PTQ is where a user would start.
         gain = math.inf if not row.trains else chance * math.log(ceiling / row.size)
         found.append(Prospect(row, chance, gain))
-    return sorted(found, key=lambda p: (p.chance < HOPELESS, -p.gain, order(p.row)))
+    return sorted(found, key=_rank)
+
+
+def _rank(prospect: Prospect) -> tuple[bool, float, tuple[int, str]]:
+    hopeless = prospect.chance < HOPELESS
+    return hopeless, -prospect.chance if hopeless else -prospect.gain, order(prospect.row)
 
 
 def _settled(row: Row) -> bool:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_SLOPES = (0.005, 0.02, 0.05)
-_SPREADS = (0.01, 0.03, 0.08)
-_LENGTHS = (1.0, 2.5)
+_SLOPES = (0.01, 0.03, 0.06)
+_SPREADS = (0.02, 0.05)
+_LENGTHS = (0.7, 1.5)
 _PRIOR_SPREAD = 0.1
 """Of the constant: how far AUROCs may lie from the prior mean as a whole."""
 

@@ -70,6 +70,8 @@ class Stop:
 
 
 Decision = PriceStructure | Screen | Train | Stop
+_ROUNDED = 0.5
+"""How far INT8 lies from FP32, in halvings of width: what is known of one says much of the other."""
 
 
 def settings_of(plan: Plan) -> tuple[float, ...]:
@@ -77,7 +79,7 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
 
     Successive steps multiply widths; what quantization precedes is trained under its rounding.
     """
-    student = teacher = keep = 0.0
+    student = teacher = keep = kept_teacher = 0.0
     replaced = rounded_student = rounded_teacher = under_rounding = half = 0.0
     for step in plan.steps:
         match step:
@@ -88,13 +90,14 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
                 under_rounding = max(under_rounding, rounded_student)
             case Prune():
                 keep += math.log2(step.keep)
+                kept_teacher += math.log2(step.teacher) if step.teacher else 0.0
                 under_rounding = max(under_rounding, rounded_student)
             case Quantize():
-                rounded_student = 1.0
-                rounded_teacher = max(rounded_teacher, float(step.scope == "all"))
+                rounded_student = _ROUNDED
+                rounded_teacher = max(rounded_teacher, _ROUNDED * (step.scope == "all"))
             case Fp16():
                 half = 0.1  # it hardly moves a score
-    return student, teacher, keep, replaced, rounded_student, rounded_teacher, under_rounding, half
+    return student, teacher, keep, kept_teacher, replaced, rounded_student, rounded_teacher, under_rounding, half
 
 
 def trains(plan: Plan) -> bool:

@@ -14,7 +14,7 @@ from budgetc.detectors.vae import Vae, VaeEncoder
 from budgetc.passes.fp16 import fp16
 from budgetc.passes.prune import prune
 from budgetc.passes.quantize import quantize
-from tests.small import SIZE, Pixels, lively, plain, small, small_stfpm, small_vae, textures, work_for
+from tests.small import SIZE, Pixels, lively, small, small_stfpm, small_vae, textures, work_for
 
 
 def _widths(network: nn.Module) -> dict[str, int]:
@@ -55,7 +55,7 @@ def test_widths_are_multiples_of_round_to(keep: float, round_to: int, width: int
 def test_taps_keep_their_channels() -> None:
     """Student and teacher are compared on them, so only channels inside a stage go, in both plain networks."""
     detector = small_stfpm()
-    result = _stfpm(prune(detector, Prune(keep=0.5), work_for(detector, effort=0)))
+    result = _stfpm(prune(detector, Prune(keep=0.5, teacher=0.5), work_for(detector, effort=0)))
     for network in (result.teacher, result.student):
         assert [tap.shape[1] for tap in network(torch.zeros(1, 3, *SIZE))] == [16, 24]
         assert _widths(network) == {"stages.0.0": 8, "stages.0.1": 16, "stages.1.0": 16, "stages.1.1": 24}
@@ -153,17 +153,27 @@ def test_formats_are_fitted_again(family: str) -> None:
 
 
 def test_fine_tuning_trains_student_and_teacher() -> None:
-    """A plain teacher lost channels too and is trained again first."""
+    """A teacher that lost channels is trained again first."""
     detector = small_stfpm()
     work = work_for(detector)
-    prune(detector, Prune(keep=0.5, epochs=3), work)
+    prune(detector, Prune(keep=0.5, teacher=0.5, epochs=3), work)
     assert [curve.epochs for curve in work.curves] == [3, 3]
 
 
-def test_a_published_teacher_keeps_its_channels() -> None:
-    """Its weights come from ImageNet; a few epochs on normals would not bring them back."""
-    torch.manual_seed(0)
-    teacher = BackboneConfig(arch="efficientnet_lite0", taps=(1,))
-    detector = lively(build("stfpm", StfpmConfig(input_size=SIZE, teacher=teacher, student=plain(16))))
+def test_the_teacher_stays_whole_unless_named() -> None:
+    """What is compared against changes only where the step says so."""
+    detector = small_stfpm()
     result = _stfpm(prune(detector, Prune(keep=0.5), work_for(detector, effort=0)))
     assert weights_digest(result.teacher) == weights_digest(_stfpm(detector).teacher)
+
+
+def test_a_published_teacher_loses_inner_channels() -> None:
+    """Its taps keep their channels, the expansions inside its blocks shrink, depthwise layers with them."""
+    torch.manual_seed(0)
+    teacher = BackboneConfig(arch="efficientnet_lite0", taps=(2,))
+    student = BackboneConfig(arch="plain", widths=(16, 24), taps=(1,))
+    detector = lively(build("stfpm", StfpmConfig(input_size=SIZE, teacher=teacher, student=student)))
+    result = _stfpm(prune(detector, Prune(keep=1.0, teacher=0.5), work_for(detector, effort=0)))
+    before, after = (sum(w.numel() for w in one.teacher.parameters()) for one in (_stfpm(detector), result))
+    assert after < 0.7 * before
+    assert result.teacher(torch.zeros(1, 3, *SIZE))[0].shape[1] == 24
