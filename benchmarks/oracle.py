@@ -33,33 +33,25 @@ from budgetc.training.loop import Effort
 RECIPES = {
     "stfpm": """
 name: space
-description: teacher and student widths, INT8, FP16
+description: teacher and student widths, INT8
 steps:
   - step: distill
-    optional: true
-    settings: {epochs: 12, learning_rate: 0.005}
-    choices: {teacher: [null, 0.5, 0.25], student: [1.0, 0.5, 0.25]}
+    settings: {epochs: 10, learning_rate: 0.005}
+    choices: {teacher: [null, 0.75, 0.5, 0.25, 0.125], student: [1.0, 0.75, 0.5, 0.25, 0.125]}
   - step: quantize
-    optional: true
-  - step: fp16
-    optional: true
 """,
     "vae": """
 name: space
-description: encoder widths, pruning, INT8, FP16
+description: encoder widths, pruning, INT8
 steps:
   - step: distill
-    optional: true
-    settings: {epochs: 12, learning_rate: 0.003}
-    choices: {student: [0.75, 0.5, 0.25]}
+    settings: {epochs: 10, learning_rate: 0.003}
+    choices: {student: [1.0, 0.75, 0.5, 0.25, 0.125]}
   - step: prune
     optional: true
     settings: {epochs: 4}
-    choices: {keep: [0.5]}
+    choices: {keep: [0.75, 0.5, 0.25]}
   - step: quantize
-    optional: true
-  - step: fp16
-    optional: true
 """,
 }
 BUDGET = """
@@ -223,7 +215,7 @@ def judge(space: Space) -> None:
     Line(f"oracle {space.name}: same winner", count, ">= 9 of 10", count >= 9, "budgets", 10, "").show()
     most = f"{min(shares):.2f} to {max(shares):.2f}"
     middle = float(np.median(shares))
-    name = f"oracle {space.name}: training effort over the oracle's {whole} full trainings, median"
+    name = f"oracle {space.name}: training effort over the oracle's {whole} full trainings, median of budgets"
     Line(name, round(middle, 3), "<= 0.5", middle <= 0.5, "1", 10, most).show()
     grows = by_floor == sorted(by_floor)
     name = f"oracle {space.name}: loosening AUROC never enlarges"

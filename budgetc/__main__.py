@@ -2,4 +2,4 @@
 
 from budgetc.cli.main import main
 
-main()
+raise SystemExit(main())

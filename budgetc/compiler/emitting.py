@@ -85,11 +85,11 @@ def _why(search: Search, confirmed: Confirmed | None) -> str:
 
 
 def _near(search: Search, chosen: str | None) -> tuple[str, ...]:
-    if chosen is None or not compliant(search.rows[chosen], search.limits):
+    if chosen is None or not compliant(search.rows[chosen], search.aims):
         return ()
     found = by_category(search.scored[chosen]).over(search.over)
     error = max(found.value - found.lower, 1e-4) / Z95
-    return near_ties(list(search.rows.values()), search.limits, chosen, error)
+    return near_ties(list(search.rows.values()), search.aims, chosen, error)
 
 
 def _candidates(search: Search, confirmed: Confirmed | None) -> tuple[CandidateRecord, ...]:

@@ -29,6 +29,10 @@ from budgetc.training.loop import Progress, silent
 Say = Callable[[str], None]
 
 
+SELECTION_MARGIN = 0.5
+"""Standard errors above the AUROC floor that the search aims at."""
+
+
 def quiet(sentence: str) -> None:
     """A log that goes nowhere."""
 
@@ -124,7 +128,8 @@ def measure_baseline(inputs: Inputs, shop: Workshop, say: Say) -> Reference:
 def _search(inputs: Inputs, shop: Workshop, reference: Reference, say: Say) -> Search:
     images = sample_images(inputs.dataset, shop.run.path / "pictures")
     screener = Screener(inputs.budget.limits, images)
-    search = Search(shop, inputs.budget, reference.auroc.value, screener, say)
+    margin = SELECTION_MARGIN * standard_error(reference.auroc)
+    search = Search(shop, inputs.budget, reference.auroc.value, screener, say, margin)
     search.add(*all_plans(inputs))
     say(f"{len(search.rows)} structures from {len(inputs.recipes)} recipes")
     return search
@@ -134,7 +139,8 @@ def _confirm(inputs: Inputs, search: Search, reference: Reference, say: Say) -> 
     """The first finalist that complies; else the first of all, as the best effort; None when nothing was built."""
     shop = search.shop
     rows, error = list(search.rows.values()), standard_error(reference.auroc)
-    names = finalists(rows, search.limits, error) or search.best_effort()
+    safe, passed = finalists(rows, search.aims, error), finalists(rows, search.limits, error)
+    names = safe or passed or search.best_effort()
     confirmation = Confirmation(
         shop, inputs.budget, reference.written, sample_images(inputs.dataset, shop.run.path / "pictures")
     )

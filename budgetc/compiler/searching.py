@@ -54,6 +54,9 @@ class Search:
     """On the selection split, of the kind that the budget limits."""
     screener: Screener
     say: Say
+    margin: float = 0.0
+    """AUROC above the floor that a structure should reach on the selection split: some of what passes there passes
+    by luck, and the confirmation split would show it."""
     rows: dict[str, Row] = field(default_factory=dict)
     plans: dict[str, Plan] = field(default_factory=dict)
     records: dict[str, CandidateRecord] = field(default_factory=dict)
@@ -83,15 +86,24 @@ class Search:
 
     @property
     def limits(self) -> Rules:
-        """The limits alone, for questions after the search."""
+        """The budget's own limits."""
         auroc = self.budget.limits.auroc
         floor = None if auroc is None else auroc_floor(auroc, self.baseline_auroc)
+        return self._rules(floor)
+
+    @property
+    def aims(self) -> Rules:
+        """What the search tries to reach: the limits, with the margin above the AUROC floor."""
+        floor = self.limits.floor
+        return self._rules(None if floor is None else min(floor + self.margin, 1.0))
+
+    def _rules(self, floor: float | None) -> Rules:
         return Rules(self.budget.limits.artifact_size, floor, self.budget.search.trainings - len(self.trained))
 
     def run(self, deadline: float) -> None:
         """Decide and act until a decision to stop. `deadline` is in seconds of `time.monotonic`."""
         while True:
-            rules = replace(self.limits, time_is_up=time.monotonic() > deadline)
+            rules = replace(self.aims, time_is_up=time.monotonic() > deadline)
             decision = decide(list(self.rows.values()), rules)
             if isinstance(decision, Stop):
                 self.stopped_because = decision.reason
@@ -171,11 +183,11 @@ class Search:
         return by_category(self.scored[name]).over(self.over).value
 
     def _train_reason(self, auroc: float, rung: int) -> str:
-        floor = self.limits.floor
+        floor = self.aims.floor
         found = f"AUROC {auroc:.4f} on selection ({_RUNG_NAMES[rung]} training)"
         if floor is None:
             return found
-        return f"{found}, {'reaches' if auroc >= floor else 'below'} the floor of {floor:.4f}"
+        return f"{found}, {'reaches' if auroc >= floor else 'below'} the {floor:.4f} that are aimed at"
 
     def _explain_the_rest(self) -> None:
         for name, row in self.rows.items():

@@ -79,6 +79,7 @@ def test_an_artifact_scores_like_torch(case: Path, compiled: subprocess.Complete
     assert np.abs(exported - reference).max() <= 1e-4 * np.ptp(reference)
 
 
+@pytest.mark.slow
 def test_a_second_run_takes_its_trainings_from_the_store(
     case: Path, compiled: subprocess.CompletedProcess[str]
 ) -> None:
