@@ -8,6 +8,7 @@ import typer
 from budgetc.cli.output import Group, Json, leave, show, show_json, verdict_code
 from budgetc.cli.progress import Display
 from budgetc.cli.values import new_file
+from budgetc.errors import UsageError
 
 if TYPE_CHECKING:
     from budgetc.compiler.evaluating import Evaluation
@@ -73,11 +74,18 @@ def check(
     json: Json = False,
 ) -> None:
     """Hold an artifact's stored measurements against a budget; measures nothing."""
-    from budgetc.load.config import load_budget
-    from budgetc.report.verify import check_artifact
+    from budgetc.load.config import load_budget, load_target
+    from budgetc.report.verify import check_artifact, read_report
 
     loaded = load_budget(budget)
+    target = load_target(loaded.budget.target, loaded.path.parent).target
     verdict = check_artifact(out, loaded.budget)
+    judged = read_report(out).target.name
+    if target.name != judged:
+        raise UsageError(
+            f"{loaded.path}: target is {target.name}, but the numbers of {out} are for {judged}; "
+            f"compile for {target.name}, or check against a budget of {judged}"
+        )
     if json:
         show_json(verdict)
     else:

@@ -62,6 +62,9 @@ def inspect(
     if json:
         show_json(found)
         return
+    layers = found.pop("layers", None)
+    if layers is not None:
+        found["tensors"] = f"{len(layers)} (--json lists their shapes)"
     show("\n".join(_lines(found)))
 
 

@@ -36,10 +36,12 @@ def new_file(option: str, path: Path) -> Path:
     """A path that a file can be written to, known before work is spent on its content.
 
     Raises:
-        UsageError: it is a folder, its folder does not exist, or may not be written.
+        UsageError: it is a folder or a device, its folder does not exist, or may not be written.
     """
     if path.is_dir():
         raise UsageError(f"{option} {path}: is a folder; expected the name of a file")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{option} {path}: is a device, FIFO or socket; expected the name of a file")
     if not path.parent.is_dir():
         raise UsageError(f"{option} {path}: the folder {path.parent} does not exist; create it first")
     if not os.access(path if path.exists() else path.parent, os.W_OK):

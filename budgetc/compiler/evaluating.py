@@ -1,6 +1,7 @@
 """Score data the detector never saw: what `budgetc evaluate` does."""
 
 import csv
+import io
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +13,16 @@ from budgetc.core.dataset import Dataset
 from budgetc.core.frozen import Frozen
 from budgetc.core.layout import REPORT_JSON
 from budgetc.core.quality import Quality
-from budgetc.errors import UsageError
+from budgetc.errors import BudgetcError, UsageError
 from budgetc.export.onnx_file import export_detector
 from budgetc.load.config import load_target
-from budgetc.load.datasets import load_dataset, load_test_part
+from budgetc.load.datasets import content_digest, load_dataset, load_test_part
 from budgetc.load.model import load_model
 from budgetc.measurement.host import device
 from budgetc.measurement.quality import Scored, fit_threshold, quality_of, score_pixels
 from budgetc.report.verify import read_report
 from budgetc.runtime.artifact import Artifact, load_artifact
+from budgetc.store.durable import write_durably
 from budgetc.training.loop import Progress, silent
 
 
@@ -70,7 +72,7 @@ def evaluate_detector(
         found = _score(subject.artifact, dataset, progress)
     if scores is not None:
         _write_scores(found, Path(scores))
-    seen = subject.compiled_on == dataset.digest
+    seen = subject.compiled_on is not None and subject.compiled_on in (dataset.digest, _whole_digest(data))
     warning = "this is the data it was compiled with, selection included: the figures are optimistic"
     return Evaluation(
         detector=str(detector),
@@ -79,6 +81,14 @@ def evaluate_detector(
         quality=quality_of(found, threshold),
         warnings=(warning,) if seen else (),
     )
+
+
+def _whole_digest(data: str | Path) -> str | None:
+    """Digest of the data with its training part, as `compile` reads it; None where it has none."""
+    try:
+        return content_digest(data)
+    except BudgetcError:
+        return None
 
 
 def _subject(path: Path, scratch: Path) -> _Subject:
@@ -115,8 +125,9 @@ def _score(artifact: Artifact, dataset: Dataset, progress: Progress) -> Scored:
 
 
 def _write_scores(found: Scored, path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["file", "group", "label", "score"])
-        for sample, score in zip(found.samples, found.scores, strict=True):
-            table.writerow([sample.file, sample.group, sample.label, repr(float(score))])
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(["file", "group", "label", "score"])
+    for sample, score in zip(found.samples, found.scores, strict=True):
+        table.writerow([sample.file, sample.group, sample.label, repr(float(score))])
+    write_durably(path, text.getvalue().encode())

@@ -16,6 +16,7 @@ from budgetc.compiler.inputs import Inputs, all_plans, default_out, load_inputs
 from budgetc.compiler.screening import Screener
 from budgetc.compiler.searching import Search
 from budgetc.core.plan import Plan, fingerprint
+from budgetc.core.quantities import format_bytes
 from budgetc.core.statistics import Interval
 from budgetc.detectors.detector import weights_digest
 from budgetc.measurement.quality import Scored, by_category
@@ -120,7 +121,7 @@ def measure_baseline(inputs: Inputs, shop: Workshop, say: Say) -> Reference:
     written = finish(build(unchanged, shop, 1.0), shop, shop.run.path / "candidates" / unchanged.id / "trained")
     scored = score_split(written, shop, "selection")
     found = by_category(scored).over(auroc_kind(inputs.budget))
-    say(f"baseline: {written.size} B, AUROC {found.value:.4f} on selection")
+    say(f"baseline: {format_bytes(written.size)}, AUROC {found.value:.4f} on selection")
     shop.run.record("baseline", {"size": written.size, "auroc": found.value})
     return Reference(written, scored, found)
 

@@ -20,6 +20,7 @@ from budgetc.candidate import (
 from budgetc.compiler.screening import Screener
 from budgetc.core.budget import Budget, Over
 from budgetc.core.plan import Plan
+from budgetc.core.quantities import format_bytes
 from budgetc.core.verdict import auroc_floor
 from budgetc.errors import BudgetcError
 from budgetc.measurement.quality import Scored, by_category
@@ -35,6 +36,7 @@ from budgetc.search.space import (
     Screen,
     Stop,
     Train,
+    incumbent,
     order,
     settings_of,
     trains,
@@ -150,8 +152,8 @@ class Search:
         self.rows[name] = replace(self.rows[name], size=priced.size)
         limit = self.budget.limits.artifact_size
         if limit is not None and priced.size > limit:
-            self.note(name, artifact_size=priced.size, fate="discarded",
-                       reason=f"{priced.size} B is over the limit of {limit} B; not trained")  # fmt: skip
+            reason = f"{format_bytes(priced.size)} is over the limit of {format_bytes(limit)}; not trained"
+            self.note(name, artifact_size=priced.size, fate="discarded", reason=reason)
         else:
             self.note(name, artifact_size=priced.size, reason="keeps the size; not needed so far")
 
@@ -175,7 +177,7 @@ class Search:
         reason = self._train_reason(auroc, rung)
         self.note(name, fate="trained", auroc=known, trail=built.trail, reason=reason,
                    artifact_size=self.written[name].size)  # fmt: skip
-        self.say(f"{name} {self.plans[name].title()}: {self.written[name].size} B, {reason}")
+        self.say(f"{name} {self.plans[name].title()}: {format_bytes(self.written[name].size)}, {reason}")
 
     def _judge(self, name: str, built: Built) -> float:
         self.written[name] = finish(built, self.shop, self._directory(name, "trained"))
@@ -190,10 +192,14 @@ class Search:
         return f"{found}, {'reaches' if auroc >= floor else 'below'} the {floor:.4f} that are aimed at"
 
     def _explain_the_rest(self) -> None:
+        best = incumbent(list(self.rows.values()), self.aims)
         for name, row in self.rows.items():
-            if self.records[name].fate == "not needed":
-                why = "screened, but never trained" if row.fits else "never trained"
-                self.note(name, reason=f"{why}: {self.stopped_because}")
+            if self.records[name].fate != "not needed" or row.size is None:
+                continue
+            if best is not None and order(row) > order(best):
+                self.note(name, reason=f"not trained: {best.id} is smaller and complies")
+            else:
+                self.note(name, reason=f"not trained: {self.stopped_because}")
 
     def note(self, name: str, **changes: object) -> None:
         """Change a structure's record, and log what became of it."""

@@ -69,6 +69,15 @@ def load_test_part(path: str | Path, *, group: str | None = None) -> Dataset:
     return _dataset(source, _only_confirmation(samples), video=video)
 
 
+def content_digest(path: str | Path) -> str:
+    """The digest that `load_dataset` gives to what is at the path, without splitting it.
+
+    Raises:
+        UsageError, InputRejected: as `load_dataset`.
+    """
+    return _open(Path(path), needs_train=True).digest
+
+
 def describe(dataset: Dataset) -> dict[str, dict[str, int]]:
     """Split -> numbers of good and bad pictures and of groups, for the report."""
     return {

@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,7 +41,10 @@ def load_plain(file: FileContent) -> Any:
     try:
         if file.kind == "safetensors":
             return safetensors.torch.load(file.data)
-        return torch.load(io.BytesIO(file.data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of an unusual pickle torch says the same as the error that follows, at greater length.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(io.BytesIO(file.data), map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile or damaged file can raise anything; all of it means "rejected"
         raise InputRejected(f"{file.path}: {_reason(error)}") from error
 
@@ -89,5 +93,7 @@ def _reason(error: Exception) -> str:
             return f"contains Python objects or code ({found}), not only tensors; {_SAVE_AGAIN}"
         if "legacy .tar" in text:
             return f"is in the tar format of torch before 0.4; {_SAVE_AGAIN}"
+        # Never torch's own words: they advise to load with weights_only=False, which runs what is in the file.
+        return f"is a pickle that does not hold tensors alone, or is truncated; {_SAVE_AGAIN}"
     first = text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
     return f"truncated or damaged, or not saved by torch.save ({first})"

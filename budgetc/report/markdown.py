@@ -1,6 +1,6 @@
 """`report.md`: for the engineer at the machine first, then for those who check and repeat."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from budgetc.core.layout import REPORT_MARKDOWN
 from budgetc.core.measurement import Measurement
@@ -158,6 +158,7 @@ def _by_category(quality: Quality, before: Quality | None) -> list[str]:
         (one.category, str(one.good), str(one.bad), _auroc_cell(one.auroc), _auroc_cell(then.get(one.category)))
         for one in quality.categories
     ]
+    # The notes on the method are those of the table above.
     return [markdown_table(["Category", "Good", "Bad", "AUROC", "Baseline's AUROC"], rows)] if rows else []
 
 
@@ -183,10 +184,22 @@ def _subject(name: str, subject: Subject) -> Iterable[str]:
     files = [(file, quantity(size, "B"), f"{size:,}") for file, size in subject.files.items()]
     yield markdown_table(["Deployed file", "Size", "Bytes"], files)
     rows = [
-        (one.metric, described(one), one.device, one.runtime or ABSENT) for one in subject.measurements
+        (one.metric, described(one.model_copy(update={"note": None})), one.device, one.runtime or ABSENT)
+        for one in subject.measurements
     ]  # fmt: skip
     yield markdown_table(["Measurement", "Value", "Device", "Runtime"], rows)
+    yield from _notes(subject)
     yield f"{subject.parameters:,} parameters."
+
+
+def _notes(subject: Subject) -> Iterable[str]:
+    """Each note on how numbers were found once, with the names it is about."""
+    about: dict[str, list[str]] = {}
+    for one in subject.measurements:
+        if one.note:
+            about.setdefault(one.note, []).append(one.metric)
+    if about:
+        yield "\n".join(f"- {', '.join(map(text, names))}: {text(note)}" for note, names in about.items())
 
 
 def _search(report: Report) -> str:
@@ -205,17 +218,24 @@ def _search(report: Report) -> str:
 
 def _candidates(report: Report) -> str:
     order = sorted(report.candidates, key=lambda one: (_FATES.index(one.fate), one.artifact_size or 0, one.id))
+    limits = frozenset(type(report.budget.limits).model_fields)
     header = ["Candidate", "Plan", "Fate", "Size", "Screened", "AUROC (selection)", "Reason"]
     rows = [
         (one.id, one.plan.title(), one.fate, ABSENT if one.artifact_size is None else quantity(one.artifact_size, "B"),
-         _screened(one), ", ".join(f"{rung} {value:.3f}" for rung, value in one.auroc.items()) or ABSENT, one.reason)
+         _screened(one, limits), _by_rung(one), one.reason)
         for one in order
     ]  # fmt: skip
     return f"## All {len(rows)} candidates\n\n" + markdown_table(header, rows) if rows else ""
 
 
-def _screened(candidate: CandidateRecord) -> str:
-    return ", ".join(f"{one.metric} {quantity(one.value, one.unit)}" for one in candidate.screened) or ABSENT
+def _screened(candidate: CandidateRecord, limits: Collection[str]) -> str:
+    """What a budget can limit; the parts of it stand in report.json."""
+    seen = (one for one in candidate.screened if one.metric in limits)
+    return ", ".join(f"{one.metric} {quantity(one.value, one.unit)}" for one in seen) or ABSENT
+
+
+def _by_rung(candidate: CandidateRecord) -> str:
+    return ", ".join(f"{rung} {value:.3f}" for rung, value in candidate.auroc.items()) or ABSENT
 
 
 def _provenance(report: Report) -> str:
@@ -239,7 +259,7 @@ def _described(measurement: Measurement | None) -> str:
 
 
 def _auroc_cell(measurement: Measurement | None) -> str:
-    return "too few images to tell" if measurement is None else described(measurement)
+    return "too few images to tell" if measurement is None else described(measurement.model_copy(update={"note": None}))
 
 
 def _counted(rate: Measurement) -> str:

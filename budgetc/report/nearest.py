@@ -42,10 +42,8 @@ class Relaxation:
 
 
 def judged_candidates(report: Report) -> list[Judged]:
-    """Every candidate that could be built, against the report's budget, in the order of the report."""
-    return [
-        Judged(candidate, _verdict(report, candidate)) for candidate in report.candidates if candidate.fate != "failed"
-    ]
+    """Every candidate that can be built, against the report's budget, in the order of the report."""
+    return [Judged(candidate, _verdict(report, candidate)) for candidate in report.candidates if _buildable(candidate)]
 
 
 def nearest(judged: Sequence[Judged]) -> Judged | None:
@@ -87,6 +85,11 @@ def _relaxing_one(report: Report, name: str, judged: Sequence[Judged]) -> Relaxa
         return None
     uncertain, _, one, limit = min(options, key=lambda option: (option[0], option[1], option[2].candidate.id))
     return Relaxation(limits=(_relaxed(report, limit),), by=one.candidate, certain=not uncertain)
+
+
+def _buildable(candidate: CandidateRecord) -> bool:
+    """False where building failed, and where the plan does not apply: discarded before it was even priced."""
+    return candidate.fate != "failed" and not (candidate.fate == "discarded" and candidate.artifact_size is None)
 
 
 def _unknown(one: Judged) -> int:

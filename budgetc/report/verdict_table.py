@@ -10,9 +10,16 @@ _FLOORS = frozenset({"auroc", "aupro"})
 
 
 def verdict_table(report: Report) -> str:
-    """Limits as aligned columns with the baseline beside them, then the choice and what it gained."""
+    """Limits as aligned columns with the baseline beside them, then the choice and what it gained.
+
+    Without the notes on how each number was found: they would make lines that no terminal holds.
+    """
     overall = overall_words(report)
-    parts = [f"{clean(report.budget_name)}: {overall}", aligned([HEADER, *limit_rows(report)]), _summary(report)]
+    parts = [
+        f"{clean(report.budget_name)}: {overall}",
+        aligned([HEADER, *limit_rows(report, with_notes=False)]),
+        _summary(report),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -23,14 +30,14 @@ def overall_words(report: Report) -> str:
     return "not compliant (nothing was trained to the end)" if report.verdict is None else report.verdict.overall
 
 
-def limit_rows(report: Report) -> list[tuple[str, ...]]:
-    """A row a limit, in the columns of `HEADER`."""
+def limit_rows(report: Report, *, with_notes: bool = True) -> list[tuple[str, ...]]:
+    """A row a limit, in the columns of `HEADER`; `with_notes`: also how each number was found."""
     verdict = judge_report(report) if report.verdict is None else report.verdict
     baseline = _judged_baseline(report)
     if verdict is None:
         return [_baseline_row(limit) for limit in baseline.limits] if baseline else []
     beside = {limit.limit: limit for limit in baseline.limits} if baseline else {}
-    return [_row(limit, beside.get(limit.limit)) for limit in verdict.limits]
+    return [_row(limit, beside.get(limit.limit), with_notes) for limit in verdict.limits]
 
 
 def plan_of(report: Report) -> CandidateRecord | None:
@@ -38,16 +45,16 @@ def plan_of(report: Report) -> CandidateRecord | None:
     return next((candidate for candidate in report.candidates if candidate.id == report.chosen), None)
 
 
-def gains(report: Report) -> list[tuple[str, str]]:
-    """What the artifact costs and loses against the baseline: (name, words)."""
+def gains(report: Report, *, with_notes: bool = True) -> list[tuple[str, str]]:
+    """What the artifact costs and loses against the baseline: (name, words); `with_notes` as in `limit_rows`."""
     comparison, baseline, artifact = report.comparison, report.baseline, report.artifact
     if comparison is None or baseline is None or artifact is None:
         return []
     return [
         ("size", _size(comparison, baseline, artifact)),
-        ("latency (p50)", ratio(comparison.latency_p50_ratio)),
-        ("memory above runtime", ratio(comparison.model_memory_ratio)),
-        ("AUROC", _auroc(report, baseline, artifact)),
+        ("latency (p50)", ratio(comparison.latency_p50_ratio, with_note=with_notes)),
+        ("memory above runtime", ratio(comparison.model_memory_ratio, with_note=with_notes)),
+        ("AUROC", _auroc(report, baseline, artifact, with_notes)),
     ]
 
 
@@ -57,19 +64,19 @@ def _judged_baseline(report: Report) -> Verdict | None:
     return judge_subject(report.budget, report.baseline, baseline=report.baseline)
 
 
-def _row(limit: LimitVerdict, baseline: LimitVerdict | None) -> tuple[str, ...]:
+def _row(limit: LimitVerdict, baseline: LimitVerdict | None, with_notes: bool) -> tuple[str, ...]:
     sign = ">=" if limit.limit in _FLOORS else "<="
     bound = limit_words(limit.bound, limit.unit)
     value, support = ABSENT, limit.reason
     if limit.measurement is not None:
         value, bound = apart(limit.measurement.value, limit.bound, limit.unit)
-        support = backing(limit.measurement)
+        support = backing(limit.measurement, with_note=with_notes)
     margin = ABSENT if limit.margin is None else percent(limit.margin, sign=True)
     return limit.limit, _baseline_cell(baseline), value, f"{sign} {bound}", margin, outcome_words(limit), support
 
 
 def _baseline_row(limit: LimitVerdict) -> tuple[str, ...]:
-    name, before, _, bound, *_ = _row(limit, limit)
+    name, before, _, bound, *_ = _row(limit, limit, False)
     return name, before, ABSENT, bound, ABSENT, "not measured", "nothing was trained to the end"
 
 
@@ -91,7 +98,7 @@ def _summary(report: Report) -> str:
         best = "chosen" if report.verdict is not None and report.verdict.overall.startswith("compl") else "best effort"
         rows.append((best, f"{candidate.plan.title()}  [{candidate.id}]"))
         rows.append(("why", clean(report.why)))
-    rows += gains(report)
+    rows += gains(report, with_notes=False)
     rows += [("near tie", f"{_titled(report, other)}: a slightly other measurement would have chosen it")
              for other in report.search.near_ties]  # fmt: skip
     rows += [("warning", clean(warning)) for warning in report.warnings]
@@ -108,10 +115,10 @@ def _size(comparison: Comparison, baseline: Subject, artifact: Subject) -> str:
     return f"{comparison.size_ratio.value:.2g} x baseline ({after} instead of {before}, exact)"
 
 
-def _auroc(report: Report, baseline: Subject, artifact: Subject) -> str:
+def _auroc(report: Report, baseline: Subject, artifact: Subject, with_notes: bool) -> str:
     over = auroc_kind(report.budget)
     before, after = (auroc_over(subject.quality, over).value for subject in (baseline, artifact))
     loss = evidence(artifact, over, report.comparison)["auroc_loss"]
     change = "loses" if loss.value >= 0 else "gains"
     words = f"{after:.3f} instead of {before:.3f}: {change} {abs(loss.value):.3f}"
-    return f"{words} (loss: {backing(loss, with_confidence=True)})"
+    return f"{words} (loss: {backing(loss, with_confidence=True, with_note=with_notes)})"

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from math import isclose
+from math import floor, isclose, log10
 
 from budgetc.core.measurement import Measurement
 from budgetc.core.quantities import format_bytes
@@ -61,18 +61,20 @@ def described(measurement: Measurement) -> str:
     return f"{quantity(measurement.value, measurement.unit)} ({backing(measurement, with_confidence=True)})"
 
 
-def backing(measurement: Measurement, *, with_confidence: bool = False) -> str:
-    """What stands behind a value: `17.9 to 18.6 ms; measured, n = 300`."""
+def backing(measurement: Measurement, *, with_confidence: bool = False, with_note: bool = True) -> str:
+    """What stands behind a value: `17.9 to 18.6 ms; measured, n = 300`, then how it was found."""
     span = interval(measurement)
     if span and with_confidence and measurement.confidence is not None:
-        span = f"{percent(measurement.confidence)} interval {span}"
+        span = f"{_sure(measurement.confidence)} interval {span}"
     source = measurement.kind if measurement.n == 1 else f"{measurement.kind}, n = {measurement.n}"
-    return "; ".join(part for part in (span, source, clean(measurement.note or "")) if part)
+    note = clean(measurement.note or "") if with_note else ""
+    return "; ".join(part for part in (span, source, note) if part)
 
 
-def ratio(measurement: Measurement) -> str:
+def ratio(measurement: Measurement, *, with_note: bool = True) -> str:
     """`0.44 x baseline (95 % interval 0.42 to 0.46; measured, n = 10)`."""
-    return f"{_significant(measurement.value, 2)} x baseline ({backing(measurement, with_confidence=True)})"
+    support = backing(measurement, with_confidence=True, with_note=with_note)
+    return f"{_significant(measurement.value, 2)} x baseline ({support})"
 
 
 def clean(text: str) -> str:
@@ -103,11 +105,17 @@ def code(text: str) -> str:
     return f"`{clean(text).replace('`', chr(39))}`"
 
 
+def _sure(confidence: float) -> str:
+    """A confidence in percent; never rounded up to certainty."""
+    return ">99 %" if confidence > 0.99 else percent(confidence)
+
+
 def _significant(value: float, digits: int) -> str:
     text = f"{value:.{digits}g}"
     if "e" in text:
         return f"{float(text):.0f}" if abs(value) >= 1 else text
-    # `%g` drops the zeros that say how exact the number is: 18 -> 18.0.
-    whole = len(text.partition(".")[0].lstrip("-0"))
-    decimals = max(0, digits - whole) if abs(value) >= 1 else len(text.partition(".")[2])
-    return f"{value:.{decimals}f}"
+    rounded = abs(float(text))
+    if not rounded:
+        return text
+    # `%g` drops the zeros that say how exact the number is: 18 -> 18.0, 0.26 -> 0.260.
+    return f"{value:.{max(0, digits - 1 - floor(log10(rounded)))}f}"

@@ -126,8 +126,14 @@ def read_encoded(path: str | os.PathLike[str]) -> bytes:
     Raises:
         InputRejected: it cannot be read.
     """
+    file = Path(path)
     try:
-        return Path(path).read_bytes()
+        if not (file.is_file() or file.is_dir()) and file.exists():
+            # Reading a FIFO waits for a writer, maybe forever.
+            raise errors.InputRejected(
+                f"{path}: is not a regular file (FIFO, socket or device); expected an image file"
+            )
+        return file.read_bytes()
     except OSError as error:
         raise errors.InputRejected(f"{path}: cannot be read ({error.strerror}); expected an image file") from error
 

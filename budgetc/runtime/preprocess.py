@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from budgetc import errors
 
@@ -39,8 +39,9 @@ def decode(data: bytes) -> Image.Image:
         raise errors.InputRejected(f"image of too many pixels: {error}; scale it below 64 megapixels") from error
     except Exception as error:  # decoders meet damaged bytes with a dozen exception types
         formats = ", ".join(FORMATS)
+        found = "of no known format" if isinstance(error, UnidentifiedImageError) else error
         raise errors.InputRejected(
-            f"not a readable image ({len(data)} bytes): {error}; expected a complete file, one of {formats}"
+            f"not a readable image ({len(data)} bytes): {found}; expected a complete file, one of {formats}"
         ) from error
 
 

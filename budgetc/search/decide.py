@@ -29,6 +29,8 @@ from budgetc.search.space import (
 
 HOPELESS = 0.05
 """Probability of complying below which a structure is not worth a training."""
+_PATIENCE = 12
+"""Trainings, of any rung, before a search that found nothing compliant may give up: a model of fewer is a guess."""
 _NOISE = 0.004
 """Deviation of an AUROC between two trainings of the same structure that differ in their seed."""
 _SHIFT, _SHIFT_WEIGHT = 0.05, 0.5
@@ -68,9 +70,13 @@ def decide(rows: Sequence[Row], rules: Rules) -> Decision:
     ranked = prospects(rows, open_rows, best, rules)
     if best is not None and ranked[0].chance < HOPELESS:
         return Stop(f"each of the {len(ranked)} smaller structures has less than {HOPELESS:.0%} chance to comply")
-    if best is None and _any_of(ranked) < HOPELESS:
+    if best is None and _any_of(ranked) < HOPELESS and _trainings(rows) >= _PATIENCE:
         return Stop(f"together, the {len(ranked)} structures left have less than {HOPELESS:.0%} chance to comply")
     return _spend(ranked, rules)
+
+
+def _trainings(rows: Sequence[Row]) -> int:
+    return sum(len(row.auroc) for row in rows if row.trains)
 
 
 def _any_of(ranked: list[Prospect]) -> float:

@@ -1,12 +1,14 @@
 """`run`, `verify`, `check`, `inspect` on an artifact, also where the compiler's libraries are missing."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from budgetc.runtime import load_artifact
 from tests.cli.command import Command, run_without
+from tests.report.example import make_report
 from tests.runtime.pictures import color, encoded
 from tests.runtime.tiny import write_artifact
 
@@ -158,3 +160,48 @@ def test_inspect_without_onnx(artifact: Path) -> None:
     assert ended.code == 0, ended.err
     assert "threshold: 0.5" in ended.out
     assert "graph: -" in ended.out
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_run_does_not_wait_for_a_fifo(budgetc: Command, artifact: Path, picture: Path, tmp_path: Path) -> None:
+    """What is no regular file is named like any unreadable image; the others are scored."""
+    os.mkfifo(tmp_path / "fifo.png")
+    ended = budgetc("run", artifact, tmp_path / "fifo.png", picture)
+    assert (ended.code, ended.out.count("\n")) == (4, 1)
+    assert "fifo.png: is not a regular file" in ended.err
+
+
+def test_run_on_what_is_no_image(budgetc: Command, artifact: Path) -> None:
+    """The sentence is about the file, not about an object in memory."""
+    ended = budgetc("run", artifact, artifact / "artifact.json")
+    assert ended.code == 4
+    assert "of no known format; expected a complete file" in ended.err
+    assert "BytesIO" not in ended.err
+
+
+def test_check_for_another_target(budgetc: Command, out: Path, tmp_path: Path) -> None:
+    """Numbers of one device say nothing about another: `check` exits 2, also where the target is unknown."""
+    from budgetc.load.config import load_target
+
+    path, other = tmp_path / "other.yaml", tmp_path / "line-pc.yaml"
+    other.write_text(load_target("host-cpu").path.read_text().replace("name: host-cpu", "name: line-pc"))
+    path.write_text("target: line-pc.yaml\nlimits:\n  latency_p95: 90 ms\n")
+    ended = budgetc("check", out, "--budget", path)
+    assert (ended.code, ended.out) == (2, "")
+    assert "target is line-pc, but the numbers of" in ended.err and "are for host-cpu" in ended.err
+    path.write_text("target: jetson\nlimits:\n  latency_p95: 90 ms\n")
+    ended = budgetc("check", out, "--budget", path)
+    assert (ended.code, "unknown target 'jetson'" in ended.err) == (2, True)
+
+
+def test_evaluate_on_the_data_of_the_search(budgetc: Command, artifact: Path, data: Path) -> None:
+    """`evaluate` warns that its figures are optimistic where the artifact was compiled with this very data."""
+    from budgetc.load.datasets import load_dataset
+
+    line = ("evaluate", artifact, "--data", data)
+    (artifact / "report.json").write_text(make_report().model_dump_json())
+    assert "optimistic" not in budgetc(*line).err
+    (artifact / "report.json").write_text(make_report(inputs={"data": load_dataset(data).digest}).model_dump_json())
+    ended = budgetc(*line)
+    assert ended.code == 0, ended.err
+    assert "the data it was compiled with" in ended.err

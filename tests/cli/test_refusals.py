@@ -172,6 +172,17 @@ def test_output_without_a_folder(budgetc: Command, line: tuple[str, ...]) -> Non
     assert "the folder no/folder does not exist" in ended.err
 
 
+@pytest.mark.parametrize("line", [
+    ("evaluate", "out", "--data", "nowhere", "--scores", "/dev/null"),
+    ("plan", "model.pt", "--budget", "host-cpu", "-o", "/dev/null"),
+])  # fmt: skip
+def test_output_that_is_a_device(budgetc: Command, line: tuple[str, ...]) -> None:
+    """Results replace the file of that name: a device must not be replaced."""
+    ended = budgetc(*line)
+    assert ended.code == 2
+    assert "/dev/null: is a device, FIFO or socket" in ended.err
+
+
 def test_import_with_foreign_options(budgetc: Command, model: Path) -> None:
     """`import` refuses options that do not belong to the detector."""
     ended = budgetc("import", model, "--detector", "vae", "--backbone", "resnet18")

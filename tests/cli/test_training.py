@@ -57,7 +57,9 @@ def test_inspect_of_a_bundle(budgetc: Command, model: Path) -> None:
     assert (found["detector"], found["config"]["input_size"]) == ("vae", [32, 48])
     assert found["layers"]["encoder.mu.linear.weight"] == [2, 4 * 8 * 12]
     assert "family" not in found and found["threshold"] is not None
-    assert "input_size: 32, 48" in budgetc("inspect", model).out
+    text = budgetc("inspect", model).out
+    assert "input_size: 32, 48" in text
+    assert f"tensors: {len(found['layers'])} (--json lists their shapes)" in text
 
 
 def test_evaluate_writes_scores(budgetc: Command, model: Path, data: Path, tmp_path: Path) -> None:

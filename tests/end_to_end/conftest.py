@@ -31,7 +31,7 @@ limits:
   latency_p95: 1 s
   peak_memory: 1 GiB
   artifact_size: 64 KiB
-  auroc: {min: 0.7}
+  auroc: {min: 0.6}
 search: {recipes: [tiny.yaml], trainings: 12, time: 5 min}
 """
 
@@ -48,8 +48,8 @@ def write_arrays(path: Path, *, seed: int = 0) -> None:
     rng = np.random.default_rng(seed)
     good, bad = surface(rng, 40), surface(rng, 40)
     for image in bad:
-        y, x = rng.integers(4, SIDE - 10, 2)
-        image[y : y + 7, x : x + 7] = rng.integers(0, 60)
+        y, x = rng.integers(0, SIDE - 14, 2)
+        image[y : y + 14, x : x + 14] = rng.choice([0, 255], (14, 14))
     np.savez(
         path,
         train=surface(rng, 60), test=np.concatenate([good, bad]), test_label=np.array([0] * 40 + [1] * 40),

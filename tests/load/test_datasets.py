@@ -9,7 +9,7 @@ from PIL import Image
 
 from budgetc.core.dataset import SPLITS, Dataset, Sample
 from budgetc.errors import InputRejected
-from budgetc.load.datasets import describe, load_dataset, load_test_part
+from budgetc.load.datasets import content_digest, describe, load_dataset, load_test_part
 from tests.load.drawing import draw, draw_category, draw_frames, texture
 
 DATA = os.environ.get("BUDGETC_TEST_DATA")
@@ -186,6 +186,12 @@ def test_the_test_part_alone_is_enough_to_evaluate(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "train")
     assert describe(load_test_part(tmp_path))["confirmation"] == {"good": 5, "bad": 5, "groups": 10}
     assert load_test_part(tmp_path).samples == whole.samples
+
+
+def test_content_has_one_digest(tmp_path: Path) -> None:
+    """The digest of the whole is the same with and without splitting, and another than that of the test part."""
+    draw_category(tmp_path)
+    assert content_digest(tmp_path) == load_dataset(tmp_path).digest != load_test_part(tmp_path).digest
 
 
 def test_an_evaluation_needs_both_classes(tmp_path: Path) -> None:

@@ -168,8 +168,9 @@ def test_pickle_payloads_do_not_run(tmp_path: Path) -> None:
     with pytest.raises(InputRejected, match="never runs code"):
         load_model(path)
     path.write_bytes(pickle.dumps(hostile))
-    with pytest.raises(InputRejected):
+    with pytest.raises(InputRejected, match="never runs code") as refused:
         load_model(path)
+    assert "weights_only" not in str(refused.value), "nobody is told to switch the protection off"
     assert not mark.exists()
 
 

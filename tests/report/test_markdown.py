@@ -97,3 +97,14 @@ def test_the_steps_of_the_choice_are_shown(report: Report) -> None:
     """What was trained, how long, what it left."""
     assert "| distill(student 0.25) | 412,345 | 41.2 s | 30 | 0.0123 | 0.0151 |  |" in render_markdown(report)
     assert PLANS["chosen"].title() in render_markdown(report)
+
+
+def test_a_note_of_many_numbers_is_said_once(report: Report) -> None:
+    """Below the table, with the names it is about; in no row."""
+    assert report.artifact is not None
+    noted = tuple(one.model_copy(update={"note": "a neighbor was busy"}) if one.unit == "ms" else one
+                  for one in report.artifact.measurements)  # fmt: skip
+    details = render_markdown(make_report(artifact=report.artifact.model_copy(update={"measurements": noted})))
+    part = details.partition("## Measurements")[2]
+    assert part.count("a neighbor was busy") == 1
+    assert "- latency_p50, latency_p95, latency_p50.preprocess: a neighbor was busy" in part

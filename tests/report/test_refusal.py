@@ -25,7 +25,7 @@ def test_the_whole_error() -> None:
     chosen, nearby = PLANS["chosen"].id, PLANS["trained"].id
     assert refusal(refused(latency_p95="10 ms")) == (
         f"No candidate keeps host-cpu (5 tried, 1 could not be built). "
-        f"Nearest: distill(student 0.25) > prune(0.4) [{nearby}]\n"
+        f"Nearest: distill(student 0.25) > prune(keep 0.4) [{nearby}]\n"
         "  latency_p95    16.0 ms    limit 10 ms    over by 60 %    (measured, n = 60)\n"
         "  peak_memory    118.0 MiB  limit 256 MiB  kept            (measured)\n"
         "  artifact_size  388.7 KiB  limit 1 MiB    kept            (measured)\n"
@@ -82,6 +82,18 @@ def test_candidates_that_nobody_trained_are_mentioned() -> None:
     report = refused(latency_p95="35 ms", artifact_size="2 MiB", auroc={"min": 0.99})
     text = refusal(report)
     assert "search: more trainings or time (1 that may comply were not trained)" in text
+
+
+def test_plans_that_do_not_apply_are_no_advice() -> None:
+    """They were discarded before they were priced: no training and no limit makes them comply."""
+    report = refused(latency_p95="35 ms", artifact_size="2 MiB", auroc={"min": 0.99})
+    never = tuple(
+        one.model_copy(update={"artifact_size": None, "screened": (), "reason": "a VAE deploys no teacher"})
+        if one.fate == "discarded" else one for one in report.candidates
+    )  # fmt: skip
+    text = refusal(report.model_copy(update={"candidates": never}))
+    assert "may comply" not in text
+    assert len(judged_candidates(report.model_copy(update={"candidates": never}))) == 3
 
 
 def test_where_no_single_limit_is_enough_the_nearest_needs_several() -> None:

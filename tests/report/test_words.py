@@ -10,7 +10,9 @@ from tests.report.example import measured
 
 @pytest.mark.parametrize(
     ("value", "unit", "words"),
-    [(18.23, "ms", "18.2 ms"), (18.0, "ms", "18.0 ms"), (0.4123, "ms", "0.412 ms"), (1234.5, "ms", "1230 ms"),
+    [(18.23, "ms", "18.2 ms"), (18.0, "ms", "18.0 ms"), (0.4123, "ms", "0.412 ms"),
+     (0.26, "ms", "0.260 ms"), (0.9996, "ms", "1.00 ms"),
+     (1234.5, "ms", "1230 ms"),
      (0.00001234, "ms", "1.23e-05 ms"), (0.0, "ms", "0 ms"), (99.96, "ms", "100 ms"), (12345.6, "mJ", "12300 mJ"),
      (1536, "B", "1.5 KiB"), (0.95678, "1", "0.957")],
 )  # fmt: skip
@@ -65,6 +67,12 @@ def test_backing_says_how_sure_and_from_where() -> None:
     assert ratio(measured("r", 0.442, "1", 0.02, n=10)) == (
         "0.44 x baseline (95 % interval 0.422 to 0.462; measured, n = 10)"
     )
+
+
+def test_no_confidence_reads_as_certainty() -> None:
+    """0.998 is not 100 %."""
+    value = measured("r", 0.442, "1", 0.02, n=10).model_copy(update={"confidence": 0.998})
+    assert ratio(value) == "0.44 x baseline (>99 % interval 0.422 to 0.462; measured, n = 10)"
 
 
 def test_columns_are_aligned() -> None:
