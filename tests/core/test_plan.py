@@ -47,7 +47,7 @@ def test_a_plan_survives_writing_and_reading() -> None:
 def test_titles_are_for_people() -> None:
     """A title names the steps in order with the setting that matters."""
     found = plan(Distill(student=0.25, teacher=0.5), Prune(keep=0.7), Quantize(), Fp16())
-    assert found.title() == "distill(teacher 0.5, student 0.25) > prune(0.7) > quantize > fp16"
+    assert found.title() == "distill(teacher 0.5, student 0.25) > prune(keep 0.7) > quantize > fp16"
     assert plan(Distill(student=0.5), Quantize(scope="student")).title() == "distill(student 0.5) > quantize(student)"
 
 
