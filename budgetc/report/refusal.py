@@ -8,6 +8,10 @@ from budgetc.report.schema import CandidateRecord, Report
 from budgetc.report.words import aligned, apart, backing, clean, limit_words, percent
 
 _FLOORS = frozenset({"auroc", "aupro"})
+_MEASURE_AGAIN = (
+    "Try: the same command while the machine is quiet (trainings are taken from the run directory, measurements are not), "
+    "or more room in the limit"
+)
 
 
 def refusal(report: Report) -> str:
@@ -35,7 +39,8 @@ def _undecided(report: Report, limits: Sequence[LimitVerdict]) -> str:
         for limit in limits
         if limit.outcome != "pass"
     ]
-    return "\n".join([head, _indented(aligned(rows)), *_advice([], report)])
+    again = [_MEASURE_AGAIN] if any(one.outcome == "inconclusive" and one.unit == "ms" for one in limits) else []
+    return "\n".join([head, _indented(aligned(rows)), *again, *_advice([], report)])
 
 
 def _nothing_built(report: Report) -> str:
