@@ -9,8 +9,8 @@ from budgetc.report.words import aligned, apart, backing, clean, limit_words, pe
 
 _FLOORS = frozenset({"auroc", "aupro"})
 _MEASURE_AGAIN = (
-    "Try: the same command while the machine is quiet (trainings are taken from the run directory, measurements are not), "
-    "or more room in the limit"
+    "Try: the same command while the machine is quiet (trainings are taken from the run directory, "
+    "measurements are not), or more room in the limit"
 )
 
 
