@@ -78,10 +78,14 @@ def _report(
 def _why(search: Search, confirmed: Confirmed | None) -> str:
     if confirmed is None:
         return f"nothing was built to the end: {search.stopped_because}"
-    title = search.plans[confirmed.id].title()
-    if confirmed.verdict.overall.startswith("compliant"):
-        return f"{title} is the smallest that keeps every limit; the search ended because {search.stopped_because}"
-    return f"{title} came nearest; the search ended because {search.stopped_because}"
+    match confirmed.verdict.overall:
+        case "compliant" | "compliant (predicted)":
+            found = "the smallest that keeps every limit"
+        case "inconclusive":
+            found = "breaks no limit, but whether it keeps all cannot be told for sure"
+        case "not compliant":
+            found = "came nearest"
+    return f"{found}; the search ended because {search.stopped_because}"
 
 
 def _near(search: Search, chosen: str | None) -> tuple[str, ...]:
