@@ -1,0 +1,56 @@
+"""Plans as numbers for the model of AUROC, and what counts as compliant."""
+
+import pytest
+
+from budgetc.core.plan import Distill, Fp16, Plan, Prune, Quantize, Step
+from budgetc.search.space import FULL, QUICK, Row, Rules, compliant, eligible, settings_of, trains
+
+
+def plan(*steps: Step) -> Plan:
+    """A plan with seed 0."""
+    return Plan(recipe="r", steps=steps, seed=0)
+
+
+def test_successive_widths_multiply() -> None:
+    """Half of a half is a quarter, in powers of two."""
+    twice = plan(Distill(student=0.5, teacher=0.5), Distill(student=0.5, teacher=0.25))
+    assert settings_of(twice)[:2] == (-2.0, -3.0)
+
+
+def test_order_of_quantizing_shows() -> None:
+    """Training under INT8 rounding is not the same plan as rounding afterwards."""
+    before, after = plan(Quantize(), Distill()), plan(Distill(), Quantize())
+    assert settings_of(before) != settings_of(after)
+
+
+def test_every_kind_of_plan_has_equally_many_settings() -> None:
+    """The table is a matrix."""
+    plans = [plan(), plan(Quantize(scope="student")), plan(Fp16()), plan(Prune(teacher=0.5), Distill(), Quantize())]
+    assert len({len(settings_of(one)) for one in plans}) == 1
+
+
+@pytest.mark.parametrize(("steps", "expected"), [((), False), ((Quantize(), Fp16()), False), ((Prune(),), True)])
+def test_only_distilling_and_pruning_train(steps: tuple[Step, ...], expected: bool) -> None:
+    """PTQ and storage are free."""
+    assert trains(plan(*steps)) is expected
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (Row("a", (), True, 10, True, {FULL: 0.9}), True),
+        (Row("a", (), True, 10, True, {FULL: 0.89}), False),
+        (Row("a", (), True, 10, True, {QUICK: 0.95}), False),
+        (Row("a", (), True, 10, None, {FULL: 0.95}), False),
+        (Row("a", (), True, 11, True, {FULL: 0.95}), False),
+        (Row("a", (), True, 10, True, {FULL: 0.95}, failed=True), False),
+    ],
+)
+def test_compliant_needs_size_fit_and_full_training(row: Row, expected: bool) -> None:
+    """A structure counts only when nothing is open."""
+    assert compliant(row, Rules(10, 0.9, 0)) is expected
+
+
+def test_unscreened_structures_stay_eligible() -> None:
+    """What was not measured speaks neither for nor against."""
+    assert eligible(Row("a", (), True, 10, None), Rules(10, 0.9, 0))
