@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from budgetc.core.dataset import Dataset, SplitName
+from budgetc.core.dataset import Dataset, SplitName, evenly
 from budgetc.core.layout import ARTIFACT, MODEL
 from budgetc.core.plan import Distill, Fp16, Plan, Prune, Quantize, Step, fingerprint
 from budgetc.core.target import Target
@@ -51,7 +51,7 @@ class Workshop:
     run: RunDirectory
     seed: int
     key: str
-    """Digest of the inputs that a training depends on: model, data, versions, seed."""
+    """Digest of the inputs that a training depends on: model, data, versions, threads, weight levels."""
     progress: Progress = silent
     trained: dict[str, torch.nn.Module] = field(default_factory=dict)
     outputs: OutputCache = field(default_factory=OutputCache)
@@ -197,8 +197,9 @@ def finish(built: Built, shop: Workshop, directory: Path) -> Written:
     images = shop.dataset.images("calibration", detector.config.input_size)
     scores = score_pixels(load_artifact(directory), images)
     integer = any(known.compute == "int8" for known in detector.formats.values())
-    reference = score_images(detector.deployed(), images[:_GOLDEN])
-    check_parity(scores[:_GOLDEN].astype(np.float32), reference, _TOLERANCE["int8" if integer else "fp32"])
+    golden = evenly(len(images), _GOLDEN)
+    reference = score_images(detector.deployed(), images[golden])
+    check_parity(scores[golden].astype(np.float32), reference, _TOLERANCE["int8" if integer else "fp32"])
     return write(exported, detector, directory, threshold=fit_threshold(scores), threads=shop.target.threads)
 
 

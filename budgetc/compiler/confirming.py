@@ -11,7 +11,7 @@ from PIL import Image
 from budgetc.candidate import Workshop, Written, score_split
 from budgetc.compiler.screening import LATENCIES
 from budgetc.core.budget import Budget
-from budgetc.core.dataset import Dataset
+from budgetc.core.dataset import Dataset, Sample, evenly
 from budgetc.core.measurement import Measurement
 from budgetc.core.plan import fingerprint
 from budgetc.core.verdict import Verdict
@@ -105,16 +105,21 @@ def _ratio(metric: str, artifact: Subject, baseline: Subject) -> Measurement:
 
 def sample_images(dataset: Dataset, scratch: Path) -> list[Path]:
     """Encoded image files to measure on: the data set's own, or PNGs of its arrays."""
-    samples = dataset.samples["calibration"][:_PICTURES]
+    samples = _timed(dataset)
     own = [Path(dataset.root) / sample.file for sample in samples]
     if all(path.is_file() for path in own):
         return own
     return list(_as_png(dataset, scratch))
 
 
+def _timed(dataset: Dataset) -> list[Sample]:
+    normals = dataset.samples["calibration"]
+    return [normals[index] for index in evenly(len(normals), _PICTURES)]
+
+
 def _as_png(dataset: Dataset, scratch: Path) -> Iterator[Path]:
     scratch.mkdir(parents=True, exist_ok=True)
-    for number, sample in enumerate(dataset.samples["calibration"][:_PICTURES]):
+    for number, sample in enumerate(_timed(dataset)):
         path = scratch / f"{number}.png"
         Image.fromarray(dataset.read(sample, (224, 224)).transpose(1, 2, 0)).save(path)
         yield path

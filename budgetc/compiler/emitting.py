@@ -67,7 +67,7 @@ def _report(
         artifact=confirmed.artifact if confirmed else None,
         comparison=confirmed.comparison if confirmed else None,
         search=search.summary(_near(search, chosen)),
-        candidates=_candidates(search, confirmed),
+        candidates=_candidates(search),
         confirmation_uses=count_use(inputs, search.shop) if confirmed else 0,
         splits=describe(inputs.dataset),
         warnings=_warnings(inputs.dataset),
@@ -96,11 +96,7 @@ def _near(search: Search, chosen: str | None) -> tuple[str, ...]:
     return near_ties(list(search.rows.values()), search.aims, chosen, error)
 
 
-def _candidates(search: Search, confirmed: Confirmed | None) -> tuple[CandidateRecord, ...]:
-    if confirmed is not None:
-        won = confirmed.verdict.overall.startswith("compliant")
-        reason = f"{search.records[confirmed.id].reason}; {confirmed.verdict.overall} under the full protocol"
-        search.note(confirmed.id, fate="chosen" if won else "finalist", reason=reason)
+def _candidates(search: Search) -> tuple[CandidateRecord, ...]:
     return tuple(sorted(search.records.values(), key=lambda record: (record.artifact_size or 2**62, record.id)))
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from budgetc.compiler.environment import training_versions
 from budgetc.compiler.inputs import Inputs, all_plans, default_out, load_inputs
 from budgetc.compiler.screening import Screener
 from budgetc.compiler.searching import Search
+from budgetc.core.budget import Policy
 from budgetc.core.plan import Plan, fingerprint
 from budgetc.core.quantities import format_bytes
 from budgetc.core.statistics import Interval
 from budgetc.detectors.detector import weights_digest
+from budgetc.detectors.families import bundle
 from budgetc.measurement.quality import Scored, by_category
 from budgetc.report.evidence import auroc_kind
 from budgetc.report.schema import Report
@@ -30,8 +32,8 @@ from budgetc.training.loop import Progress, silent
 Say = Callable[[str], None]
 
 
-SELECTION_MARGIN = 0.5
-"""Standard errors above the AUROC floor that the search aims at."""
+SELECTION_MARGIN: Mapping[Policy, float] = {"estimate": 0.5, "bound": 1.645, "noninferior": 1.0}
+"""Standard errors above the AUROC floor that the search aims at: a bound has to clear the floor, an estimate luck."""
 
 
 def quiet(sentence: str) -> None:
@@ -106,9 +108,11 @@ def run_path(out: Path) -> Path:
 
 def make_workshop(inputs: Inputs, run: RunDirectory, progress: Progress = silent) -> Workshop:
     """What building any candidate of these inputs needs."""
+    described = {name: part for name, part in bundle(inputs.detector).items() if name != "state_dict"}
     key = fingerprint(
-        [weights_digest(inputs.detector.module), inputs.detector.config.model_dump(mode="json"), inputs.dataset.digest,
-         [[sample.file, sample.group] for sample in inputs.dataset.samples["train"]], training_versions(),
+        [weights_digest(inputs.detector.module), described, inputs.dataset.digest,
+         [[sample.file, sample.group] for sample in inputs.dataset.samples["train"]],
+         [sample.file for sample in inputs.dataset.samples["calibration"]], training_versions(),
          inputs.budget.search.threads, inputs.target.weight_levels]
     )  # fmt: skip
     seed = inputs.budget.search.seed
@@ -129,7 +133,8 @@ def measure_baseline(inputs: Inputs, shop: Workshop, say: Say) -> Reference:
 def _search(inputs: Inputs, shop: Workshop, reference: Reference, say: Say) -> Search:
     images = sample_images(inputs.dataset, shop.run.path / "pictures")
     screener = Screener(inputs.budget.limits, images)
-    margin = SELECTION_MARGIN * standard_error(reference.auroc)
+    auroc = inputs.budget.limits.auroc
+    margin = SELECTION_MARGIN["estimate" if auroc is None else auroc.policy] * standard_error(reference.auroc)
     search = Search(shop, inputs.budget, reference.auroc.value, screener, say, margin)
     search.add(*all_plans(inputs))
     say(f"{len(search.rows)} structures from {len(inputs.recipes)} recipes")
@@ -137,7 +142,7 @@ def _search(inputs: Inputs, shop: Workshop, reference: Reference, say: Say) -> S
 
 
 def _confirm(inputs: Inputs, search: Search, reference: Reference, say: Say) -> Confirmed | None:
-    """The first finalist that complies; else the first of all, as the best effort; None when nothing was built."""
+    """The first finalist that complies; else the one that came nearest; None when nothing was built."""
     shop = search.shop
     rows, error = list(search.rows.values()), standard_error(reference.auroc)
     safe, passed = finalists(rows, search.aims, error), finalists(rows, search.limits, error)
@@ -145,21 +150,27 @@ def _confirm(inputs: Inputs, search: Search, reference: Reference, say: Say) -> 
     confirmation = Confirmation(
         shop, inputs.budget, reference.written, sample_images(inputs.dataset, shop.run.path / "pictures")
     )
-    first: Confirmed | None = None
     uses = count_use(inputs, shop) if names else 0
     if uses > 1:
-        say(
-            f"warning: {uses} different inputs have been judged by this confirmation split; its figures grow optimistic"
-        )
+        say(f"warning: {uses} different inputs were judged by this confirmation split; its figures grow optimistic")
+    looked = list[Confirmed]()
     for name in names:
         say(f"confirming {name} {search.plans[name].title()}")
-        confirmed = confirmation.confirm(name, search.written[name])
-        say(f"{name}: {confirmed.verdict.overall}")
-        shop.run.record("confirmed", {"id": name, "verdict": confirmed.verdict.overall})
-        if confirmed.verdict.overall.startswith("compliant"):
-            return confirmed
-        first = first or confirmed
-    return first
+        found = confirmation.confirm(name, search.written[name])
+        say(f"{name}: {found.verdict.overall}")
+        reason = f"{search.records[name].reason}; {found.verdict.overall} under the full protocol"
+        search.note(name, fate="finalist", reason=reason)
+        if found.verdict.overall.startswith("compliant"):
+            search.note(name, fate="chosen")
+            return found
+        looked.append(found)
+    return min(looked, key=_distance, default=None)
+
+
+def _distance(found: Confirmed) -> tuple[bool, float]:
+    """How far a finalist is from keeping the budget: broken limits count more than open ones."""
+    margins = [limit.margin for limit in found.verdict.limits if limit.margin is not None and limit.outcome != "pass"]
+    return found.verdict.overall == "not compliant", -min(margins, default=0.0)
 
 
 def standard_error(found: Interval) -> float:

@@ -22,7 +22,7 @@ from budgetc.core.budget import Budget, Over
 from budgetc.core.plan import Plan
 from budgetc.core.quantities import format_bytes
 from budgetc.core.verdict import auroc_floor
-from budgetc.errors import BudgetcError
+from budgetc.errors import BudgetcError, InputRejected, Locked, StorageFailed, TargetUnreachable
 from budgetc.measurement.quality import Scored, by_category
 from budgetc.report.evidence import auroc_kind
 from budgetc.report.schema import CandidateRecord, SearchSummary
@@ -138,6 +138,8 @@ class Search:
         """A candidate that cannot be built is recorded and does not end the search."""
         try:
             action(name)
+        except (InputRejected, Locked, StorageFailed, TargetUnreachable):
+            raise  # the surroundings fail, not this candidate
         except (BudgetcError, RuntimeError, ValueError) as error:
             self.rows[name] = replace(self.rows[name], failed=True)
             self.note(name, fate="failed", reason=f"{type(error).__name__}: {error}")
@@ -172,7 +174,7 @@ class Search:
         self.trained |= set() if key is None else {key}
         built = build(self.plans[name], self.shop, effort)
         auroc = self._judge(name, built)
-        self.rows[name] = replace(row, auroc={**row.auroc, rung: auroc})
+        self.rows[name] = replace(row, auroc={**row.auroc, rung: auroc}, size=self.written[name].size)
         known = {_RUNG_NAMES[r]: value for r, value in self.rows[name].auroc.items()}
         reason = self._train_reason(auroc, rung)
         self.note(name, fate="trained", auroc=known, trail=built.trail, reason=reason,

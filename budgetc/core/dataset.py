@@ -60,3 +60,12 @@ class Dataset:
     def categories(self) -> tuple[str, ...]:
         """Sorted names of the products in the data set."""
         return tuple(sorted({sample.category for split in self.samples.values() for sample in split}))
+
+
+def evenly(count: int, wanted: int) -> NDArray[np.int64]:
+    """At most `wanted` indices of `count`, spread over all: samples are sorted, so the first ones are one category."""
+    return (
+        np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(np.int64))
+        if count
+        else np.zeros(0, np.int64)
+    )

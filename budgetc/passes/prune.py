@@ -7,6 +7,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from budgetc.core.dataset import evenly
 from budgetc.core.plan import Distill, Prune, fingerprint
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, as_input, weights_digest
@@ -160,7 +161,7 @@ def _settle_norms(network: nn.Module, detector: Detector, work: Work) -> None:
         norm.momentum = None
         norm.train()
     pictures = work.pictures(detector.config.input_size)
-    for part in pictures.train.split(32)[:_BATCHES]:
+    for part in pictures.train[evenly(len(pictures.train), 32 * _BATCHES)].split(32):
         image = as_input(pictures.normal[part.numpy()])
         module = detector.module
         _forward(network, module.normalized(image) if isinstance(module, Stfpm) else image)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import torch
 
+from budgetc.core.dataset import evenly
 from budgetc.core.plan import Quantize
 from budgetc.detectors.detector import Detector, as_input, deployed_part
 from budgetc.detectors.layers import AddUnit, ConvUnit, InputUnit, LinearUnit, Unit, units
@@ -32,7 +33,8 @@ def quantize(detector: Detector, step: Quantize, work: Work) -> Detector:
     for name, unit in units(module):
         if _in_scope(name, unit, step):
             observers[name] = unit.rounding = RangeObserver(_TAIL if step.method == "percentile" else 0.0)
-    images = work.calibration(detector.config.input_size)[: 1 if work.effort == 0 else step.samples]
+    normals = work.calibration(detector.config.input_size)
+    images = normals[evenly(len(normals), 1 if work.effort == 0 else step.samples)]
     deployed = deployed_part(module)
     with torch.no_grad():
         for start in range(0, len(images), 8):
