@@ -6,7 +6,7 @@ loads neither torch nor the compiler.
 
 TYPE_CHECKING = False  # type checkers take it for true; importing it from `typing` would cost most of the time here
 
-__all__ = ["Report", "__version__", "compile", "evaluate", "load_artifact", "measure", "plan"]
+__all__ = ["Report", "__version__", "compile", "evaluate", "load_artifact", "measure", "plan", "sweep"]
 
 # Public name -> module and name in it; the type checker reads the same below.
 _HOMES = {
@@ -16,6 +16,7 @@ _HOMES = {
     "load_artifact": ("budgetc.runtime.artifact", "load_artifact"),
     "measure": ("budgetc.compiler", "measure_file"),
     "plan": ("budgetc.compiler", "plan_detector"),
+    "sweep": ("budgetc.sweeps.running", "sweep"),
 }
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from budgetc.compiler import plan_detector as plan
     from budgetc.report.schema import Report
     from budgetc.runtime.artifact import load_artifact
+    from budgetc.sweeps.running import sweep
 
     __version__: str
 else:  # hidden from the type checker, which would take any misspelt name for one that this provides

@@ -1,21 +1,27 @@
-"""One plan -> a built, priced and scored file: the unit of work of a search."""
+"""One plan -> a built, priced and scored file: the unit of work of a search.
+
+Whatever took time is kept in the store under a key of everything that it depends on, and of nothing else: another
+budget, target or output directory finds it there again.
+"""
 
 import copy
 import hashlib
 import io
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from budgetc.core.dataset import Dataset, SplitName, evenly
+from budgetc.core.dataset import SplitName, evenly
+from budgetc.core.frozen import Frozen
 from budgetc.core.layout import ARTIFACT, MODEL
-from budgetc.core.plan import Distill, Fp16, Plan, Prune, Quantize, Step, fingerprint
+from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize, Step, fingerprint
 from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector, score_images
 from budgetc.detectors.families import bundle, from_bundle
@@ -25,12 +31,14 @@ from budgetc.measurement.host import device
 from budgetc.measurement.quality import Scored, fit_threshold, score_pixels
 from budgetc.measurement.size import deployed_bytes
 from budgetc.passes.apply import apply_step
-from budgetc.passes.work import OutputCache, Work
+from budgetc.passes.work import Work
 from budgetc.report.schema import ArtifactSpec, Preprocessing, StepRecord
 from budgetc.runtime.artifact import load_artifact
-from budgetc.store.run_directory import RunDirectory
-from budgetc.training.loop import Progress, silent
-from budgetc.training.pictures import Pictures, make_pictures
+from budgetc.runtime.spec import read_spec
+from budgetc.store.shared import Store
+from budgetc.workshop import Workshop as Workshop
+from budgetc.workshop import file_key, price_key, runtime_facts, tensor_bytes, up_to_training
+from budgetc.workshop import training_key as training_key
 
 QUICK_SHARE = 0.3
 """Epochs of the quick rung over those of the full one."""
@@ -39,45 +47,6 @@ _GOLDEN = 32
 _TOLERANCE = {"fp32": 2e-3, "int8": 0.15}
 """Largest difference of scores over their range. One INT8 step may flip where float sums are added in another
 order, and a maximum over a product of maps amplifies it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What building any candidate of one compilation needs."""
-
-    baseline: Detector
-    dataset: Dataset
-    target: Target
-    run: RunDirectory
-    seed: int
-    key: str
-    """Digest of the inputs that a training depends on: model, data, versions, threads, weight levels."""
-    progress: Progress = silent
-    trained: dict[str, torch.nn.Module] = field(default_factory=dict)
-    outputs: OutputCache = field(default_factory=OutputCache)
-    pictures: dict[tuple[int, int], Pictures] = field(default_factory=dict)
-
-    def work(self, effort: float, seed: int) -> Work:
-        """Data and memory of the passes, at a share of the epochs."""
-        return Work(
-            pictures=self.pictures_at,
-            calibration=lambda size: self.dataset.images("calibration", size),
-            baseline=self.baseline,
-            weight_levels=127 if self.target.weight_levels == "detect" else self.target.weight_levels,
-            effort=effort,
-            seed=seed,
-            cache=self.outputs,
-            trained=self.trained,
-            progress=self.progress,
-        )
-
-    def pictures_at(self, size: tuple[int, int]) -> Pictures:
-        """Training pictures at an input size, made once."""
-        if size not in self.pictures:
-            groups = [sample.group for sample in self.dataset.samples["train"]]
-            images = self.dataset.images("train", size)
-            self.pictures[size] = make_pictures(images, groups, seed=self.seed)
-        return self.pictures[size]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +67,31 @@ class Written:
     structure: str
     parameters: int
     threshold: float
+    write_again: Callable[[], object] | None = None
+    """Where the store knew the price: writes the files, which nobody may need."""
+
+    def files(self) -> Path:
+        """The directory, with the files in it."""
+        if self.write_again is not None:
+            self.write_again()
+        return self.directory
 
 
-def training_key(plan: Plan, shop: Workshop, effort: float) -> str | None:
-    """What a plan's training depends on: plans that differ only after their last training step share it.
+class _Price(Frozen):
+    """What the store keeps of an untrained file."""
 
-    None where nothing is trained.
-    """
-    steps = _up_to_training(plan)
-    if effort == 0 or not steps:
-        return None
-    return fingerprint(["training", shop.key, [step.model_dump() for step in steps], plan.seed, effort])
+    size: int
+    structure: str
+    parameters: int
+
+
+class _Finished(Frozen):
+    """What the store keeps of a trained file beside its bytes."""
+
+    artifact: str
+    structure: str
+    parameters: int
+    threshold: float
 
 
 def build(plan: Plan, shop: Workshop, effort: float) -> Built:
@@ -116,33 +99,26 @@ def build(plan: Plan, shop: Workshop, effort: float) -> Built:
     key = training_key(plan, shop, effort)
     if key is None:
         return _carry_out(plan.steps, Built(shop.baseline, ()), shop.work(effort, plan.seed))
-    steps = _up_to_training(plan)
-    trained = _stored(key, shop.run)
+    steps = up_to_training(plan)
+    trained = _stored(key, shop.store)
+    shop.run.record("training", {"key": key, "anew": trained is None})
     if trained is None:
         trained = _carry_out(steps, Built(shop.baseline, ()), shop.work(effort, plan.seed))
-        _store(key, trained, shop.run)
+        _keep(key, trained, shop.store)
     return _carry_out(plan.steps[len(steps) :], trained, shop.work(effort, plan.seed))
 
 
-def _up_to_training(plan: Plan) -> tuple[Step, ...]:
-    """The steps up to and with the last one that trains."""
-    at = [number for number, step in enumerate(plan.steps, 1) if isinstance(step, (Distill, Prune))]
-    return plan.steps[: at[-1]] if at else ()
-
-
-def _stored(key: str, run: RunDirectory) -> Built | None:
-    blob, record = run.get_blob(key), run.get_json(key)
+def _stored(key: str, store: Store) -> Built | None:
+    blob, record = store.get_blob(key), store.get_json(key)
     if blob is None or not isinstance(record, list):
         return None
     data: Mapping[str, Any] = torch.load(io.BytesIO(blob), weights_only=True)
     return Built(from_bundle(data), tuple(StepRecord.model_validate(step) for step in record))
 
 
-def _store(key: str, built: Built, run: RunDirectory) -> None:
-    buffer = io.BytesIO()
-    torch.save(bundle(built.detector), buffer)
-    run.put_blob(key, buffer.getvalue())
-    run.put_json(key, [step.model_dump() for step in built.trail])
+def _keep(key: str, built: Built, store: Store) -> None:
+    store.put_blob(key, tensor_bytes(bundle(built.detector)))
+    store.put_json(key, [step.model_dump() for step in built.trail])
 
 
 def _carry_out(steps: tuple[Step, ...], start: Built, work: Work) -> Built:
@@ -170,7 +146,23 @@ def _one_step(detector: Detector, step: Step, work: Work) -> tuple[Detector, Ste
 
 
 def price(plan: Plan, shop: Workshop, directory: Path) -> Written:
-    """The untrained structure as files: what it costs, before a gradient step."""
+    """What the untrained structure costs, before a gradient step; its files too, where the store did not know it."""
+    key = price_key(plan, shop)
+    written = list[Written]()
+
+    def measure() -> _Price:
+        written.append(write_untrained(plan, shop, directory))
+        return _Price(size=written[0].size, structure=written[0].structure, parameters=written[0].parameters)
+
+    found = shop.store.cached(key, _Price, measure)
+    if written:
+        return written[0]
+    again = cache(partial(write_untrained, plan, shop, directory))  # latency and memory both ask for the files
+    return Written(directory, found.size, found.structure, found.parameters, 0.0, again)
+
+
+def write_untrained(plan: Plan, shop: Workshop, directory: Path) -> Written:
+    """The untrained structure as files."""
     built = build(plan, shop, 0.0).detector
     # Passes hand on networks that they leave as they are, the baseline's too: only a copy may be written to.
     detector = replace(built, module=copy.deepcopy(built.module))
@@ -191,7 +183,19 @@ def finish(built: Built, shop: Workshop, directory: Path) -> Written:
     Raises:
         BudgetcError: the file's scores are not those of the network.
     """
-    detector = built.detector
+    key = file_key(built.detector, shop)
+    blob = shop.store.get_blob(key)
+    if blob is None:
+        return _finish_anew(key, built.detector, shop, directory)
+
+    def anew() -> _Finished:  # the file is there, what is known of it was lost
+        return _finished(_finish_anew(key, built.detector, shop, directory))
+
+    found = shop.store.cached(key, _Finished, anew)
+    return _put(directory, blob, found)
+
+
+def _finish_anew(key: str, detector: Detector, shop: Workshop, directory: Path) -> Written:
     exported = export_detector(detector, shop.target)
     write(exported, detector, directory, threshold=0.0, threads=shop.target.threads)
     images = shop.dataset.images("calibration", detector.config.input_size)
@@ -200,7 +204,25 @@ def finish(built: Built, shop: Workshop, directory: Path) -> Written:
     golden = evenly(len(images), _GOLDEN)
     reference = score_images(detector.deployed(), images[golden])
     check_parity(scores[golden].astype(np.float32), reference, _TOLERANCE["int8" if integer else "fp32"])
-    return write(exported, detector, directory, threshold=fit_threshold(scores), threads=shop.target.threads)
+    written = write(exported, detector, directory, threshold=fit_threshold(scores), threads=shop.target.threads)
+    shop.store.put_blob(key, exported.model)
+    shop.store.put_json(key, _finished(written).model_dump())
+    return written
+
+
+def _finished(written: Written) -> _Finished:
+    text = (written.directory / ARTIFACT).read_text(encoding="utf-8")
+    return _Finished(
+        artifact=text, structure=written.structure, parameters=written.parameters, threshold=written.threshold
+    )
+
+
+def _put(directory: Path, model: bytes, found: _Finished) -> Written:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / MODEL).write_bytes(model)
+    (directory / ARTIFACT).write_text(found.artifact, encoding="utf-8")
+    size = sum(deployed_bytes(directory).values())
+    return Written(directory, size, found.structure, found.parameters, found.threshold)
 
 
 def write(exported: Exported, detector: Detector, directory: Path, *, threshold: float, threads: int) -> Written:
@@ -231,10 +253,19 @@ def sha256(data: bytes) -> str:
 
 def score_split(written: Written, shop: Workshop, split: SplitName) -> Scored:
     """Scores of a split through the file in its runtime."""
-    artifact = load_artifact(written.directory)
-    size = (artifact.spec.height, artifact.spec.width)
-    scores = score_pixels(artifact, shop.dataset.images(split, size))
-    return Scored(split, shop.dataset.samples[split], scores, device(shop.target.threads))
+    spec, samples = read_spec(written.directory / ARTIFACT), shop.dataset.samples[split]
+    size = (spec.height, spec.width)
+
+    def compute() -> list[float]:
+        scores: list[float] = score_pixels(load_artifact(written.directory), shop.dataset.images(split, size)).tolist()
+        return scores
+
+    key = fingerprint(
+        ["scores", spec.model_sha256, size, shop.dataset.digest, [sample.file for sample in samples],
+         *runtime_facts(spec.threads)]
+    )  # fmt: skip
+    scores = np.array(shop.store.cached(key, list[float], compute), dtype=np.float64)
+    return Scored(split, samples, scores, device(shop.target.threads))
 
 
 def applicable(plan: Plan, family: str, target: Target) -> str | None:
@@ -242,13 +273,19 @@ def applicable(plan: Plan, family: str, target: Target) -> str | None:
     for step in plan.steps:
         match step:
             case Quantize() if "int8" not in target.dtypes:
-                return f"target {target.name} has no INT8 kernels"
+                return f"target {target.name} has no INT8 kernels{_because(target, 'INT8')}"
             case Fp16() if "fp16" not in target.dtypes:
                 return f"target {target.name} does not take FP16 weights"
-            case Quantize() if family == "vae" and step.scope == "student":
-                return "a VAE has one network: the scope makes no difference"
-            case Distill() | Prune() if family == "vae" and step.teacher is not None:
-                return "a VAE deploys no teacher"
+            case Quantize() if family != "stfpm" and step.scope == "student":
+                return f"a {family} has one network: the scope makes no difference"
+            case Direct() | Distill() | Prune() if family != "stfpm" and step.teacher is not None:
+                return f"a {family} deploys no teacher"
             case _:
                 pass
     return None
+
+
+def _because(target: Target, subject: str) -> str:
+    """What the target's facts say of it, with the source."""
+    known = target.fact(subject)
+    return "" if known is None else f": {known.value} ({known.source})"

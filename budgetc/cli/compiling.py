@@ -1,7 +1,7 @@
 """`budgetc compile` and `budgetc plan`: the search, and the dry run before it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,6 +19,11 @@ BudgetName = Annotated[str, typer.Option("--budget", help="Path of a budget file
 Data = Annotated[Path | None, typer.Option(help="Data set; wins over the budget's.")]
 
 
+Store = Annotated[
+    Path | None, typer.Option(help="Directory of results to share with other runs [the run directory OUT.run/].")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command("compile")(compile_)
@@ -33,6 +38,14 @@ def compile_(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Directory of the artifact [MODEL.BUDGET/ beside the model].")
     ] = None,
+    evidence: Annotated[
+        Literal["measured", "predicted"] | None,
+        typer.Option(help="Weakest evidence for latency and memory that may pass; wins over the budget's."),
+    ] = None,
+    store: Store = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what OUT.run/ was started with, or refuse if inputs differ.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Find the smallest artifact that keeps the budget, and write it with its report."""
@@ -48,8 +61,9 @@ def compile_(
     display = Display()
     try:
         report = compile_detector(
-            model, budget=budget, data=data, out=directory, say=display.say, progress=display.progress
-        )
+            model, budget=budget, data=data, out=directory, evidence=evidence, store=store, resume=resume,
+            say=display.say, progress=display.progress,
+        )  # fmt: skip
     except KeyboardInterrupt:
         if run_path(directory).exists():
             display.say(f"stopped; {run_path(directory)} keeps what is done, and the same command continues from there")

@@ -112,6 +112,7 @@ def verify(out: Out, json: Json = False) -> None:
 
 
 def _quality(found: "Evaluation") -> str:
+    from budgetc.report.controls import control_rows
     from budgetc.report.words import ABSENT, aligned, clean, percent
 
     quality = found.quality
@@ -128,6 +129,7 @@ def _quality(found: "Evaluation") -> str:
     for defect in quality.recall:
         share = percent(defect.found / defect.of)
         rows.append((f"recall of {clean(defect.defect)}", share, f"{defect.found} of {defect.of} above the threshold"))
+    rows += [(f"control: {name}", ABSENT, words) for name, words in control_rows(found.controls)]
     return f"{aligned(rows)}\n\nthreshold {quality.threshold:.6g}"
 
 

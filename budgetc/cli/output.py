@@ -35,7 +35,9 @@ def show_json(content: "dict[str, Any] | BaseModel") -> None:
 
 def verdict_code(overall: "Overall") -> int:
     """0 keeps the budget, 3 does not, 5 cannot be told."""
-    return {"compliant": 0, "compliant (predicted)": 0, "not compliant": 3, "inconclusive": 5}[overall]
+    from budgetc.core.verdict import EXIT_CODES
+
+    return EXIT_CODES[overall]
 
 
 def leave(code: int) -> None:

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from budgetc.compiler.training import Trained
     from budgetc.detectors.detector import Detector
 
-_EPOCHS = {"stfpm": 60, "vae": 100}
-_LEARNING_RATE = {"stfpm": 3e-3, "vae": 1e-3}
+Options = dict[str, str | int | None]
+_EPOCHS = {"gaussian": 1, "stfpm": 60, "vae": 100}
+_LEARNING_RATE = {"gaussian": 1e-3, "stfpm": 3e-3, "vae": 1e-3}
 
 
 def register(app: typer.Typer) -> None:
@@ -24,21 +25,28 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    detector: Annotated[str, typer.Argument(help="stfpm or vae.")],
+    detector: Annotated[str, typer.Argument(help="gaussian, stfpm or vae.")],
     *,
     data: Annotated[Path, typer.Option(help="Data set; only its normal training pictures are used.")],
     output: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write.")] = Path("model.pt"),
     input_size: Annotated[str, typer.Option(help="SIDE or HEIGHTxWIDTH in pixels.")] = "64",
     teacher: Annotated[
-        str | None, typer.Option(help="stfpm: resnet18, wide_resnet50_2, efficientnet_lite0 (default) or plain.")
+        str | None,
+        typer.Option(
+            help="gaussian, stfpm: the pretrained network: resnet18, wide_resnet50_2, efficientnet_lite0 (default) "
+            "or plain."
+        ),
     ] = None,
     teacher_weights: Annotated[
-        str | None, typer.Option(help="stfpm: state_dict or .safetensors of the teacher; none leaves it random.")
+        str | None, typer.Option(help="gaussian, stfpm: its state_dict or .safetensors; none leaves it random.")
     ] = None,
     teacher_widths: Annotated[str | None, typer.Option(help="stfpm: channels of a plain teacher's stages.")] = None,
     student_widths: Annotated[
         str | None,
         typer.Option(help="stfpm: channels of a plain student's stages [16,32,48,64]; same: as the teacher."),
+    ] = None,
+    tap: Annotated[
+        int | None, typer.Option(min=0, help="gaussian: the stage whose features are judged [efficientnet_lite0: 6].")
     ] = None,
     widths: Annotated[str | None, typer.Option(help="vae: channels of its blocks [128,64,32,16].")] = None,
     hidden: Annotated[
@@ -57,12 +65,14 @@ def train(
 ) -> None:
     """Train a detector on normal pictures and fit its threshold."""
     size = input_size_of(input_size)
-    for_stfpm = {"teacher": teacher, "teacher_weights": teacher_weights, "teacher_widths": teacher_widths,
-                 "student_widths": student_widths}  # fmt: skip
+    pretrained = {"teacher": teacher, "teacher_weights": teacher_weights}
+    for_stfpm = {"teacher_widths": teacher_widths, "student_widths": student_widths}
     for_vae = {"widths": widths, "hidden": hidden, "latents": latents}
+    known: dict[str, Options] = {"gaussian": {**pretrained, "tap": tap}, "stfpm": {**pretrained, **for_stfpm},
+                                 "vae": {**for_vae}}  # fmt: skip
     if detector not in _EPOCHS:
         raise UsageError(f"unknown detector {detector!r}; budgetc trains {', '.join(_EPOCHS)}")
-    _refuse_foreign(detector, for_vae if detector == "stfpm" else for_stfpm)
+    _refuse_foreign(detector, known)
 
     from budgetc.compiler.training import train_bundle
     from budgetc.training.loop import Effort
@@ -74,7 +84,8 @@ def train(
         batch,
         label=f"training {detector}",
     )
-    untrained = _stfpm(size, for_stfpm, seed) if detector == "stfpm" else _vae(size, for_vae, seed)
+    make = {"gaussian": _gaussian, "stfpm": _stfpm, "vae": _vae}[detector]
+    untrained = make(size, known[detector], seed)
     display = Display()
     trained = train_bundle(
         untrained, data=data, out=output, effort=effort, group=group, train_device=train_device,
@@ -83,23 +94,33 @@ def train(
     _print(trained, json=json)
 
 
-def _stfpm(size: tuple[int, int], given: dict[str, str | None], seed: int) -> "Detector":
+def _gaussian(size: tuple[int, int], given: Options, seed: int) -> "Detector":
+    from budgetc.compiler.untrained import new_gaussian
+
+    backbone, weights, tap = given["teacher"], given["teacher_weights"], given["tap"]
+    return new_gaussian(
+        size, backbone=str(backbone or "efficientnet_lite0"), weights=None if weights is None else str(weights),
+        tap=None if tap is None else int(tap), seed=seed,
+    )  # fmt: skip
+
+
+def _stfpm(size: tuple[int, int], given: Options, seed: int) -> "Detector":
     from budgetc.compiler.untrained import STUDENT_WIDTHS, TEACHER_WIDTHS, new_stfpm
 
-    teacher = given["teacher"] or "efficientnet_lite0"
+    teacher, weights = str(given["teacher"] or "efficientnet_lite0"), given["teacher_weights"]
     if given["teacher_widths"] is not None and teacher != "plain":
         raise UsageError(f"--teacher-widths is for --teacher plain; the widths of {teacher} are published ones")
     student: tuple[int, ...] | Literal["same"] = widths_of("--student-widths", given["student_widths"], STUDENT_WIDTHS)
     if given["student_widths"] == "same":
         student = "same"
     return new_stfpm(
-        size, teacher=teacher, teacher_weights=given["teacher_weights"],
+        size, teacher=teacher, teacher_weights=None if weights is None else str(weights),
         teacher_widths=widths_of("--teacher-widths", given["teacher_widths"], TEACHER_WIDTHS),
         student_widths=student, seed=seed,
     )  # fmt: skip
 
 
-def _vae(size: tuple[int, int], given: dict[str, str | int | None], seed: int) -> "Detector":
+def _vae(size: tuple[int, int], given: Options, seed: int) -> "Detector":
     from budgetc.compiler.untrained import new_vae
     from budgetc.detectors.vae import VaeConfig
 
@@ -114,8 +135,11 @@ def _vae(size: tuple[int, int], given: dict[str, str | int | None], seed: int) -
     )
 
 
-def _refuse_foreign(detector: str, options: "dict[str, str | None] | dict[str, str | int | None]") -> None:
-    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+def _refuse_foreign(detector: str, known: dict[str, Options]) -> None:
+    """Every option that was given must be one of this detector."""
+    foreign = {name: value for options in known.values() for name, value in options.items()
+               if name not in known[detector]}  # fmt: skip
+    given = [f"--{name.replace('_', '-')}" for name, value in foreign.items() if value is not None]
     if given:
         raise UsageError(f"{', '.join(given)}: not for {detector}; see budgetc train --help")
 

@@ -1,26 +1,24 @@
 """Finalists under the full protocol, and on the sealed confirmation split."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from budgetc.candidate import Workshop, Written, score_split
-from budgetc.compiler.screening import LATENCIES
+from budgetc.compiler.controlling import controls_beside
+from budgetc.compiler.costing import Costing, Costs, Found
 from budgetc.core.budget import Budget
 from budgetc.core.dataset import Dataset, Sample, evenly
 from budgetc.core.measurement import Measurement
 from budgetc.core.plan import fingerprint
-from budgetc.core.verdict import Verdict
-from budgetc.measurement.latency import LatencyResult, measure_latency
-from budgetc.measurement.memory import measure_memory
+from budgetc.core.quality import Control
+from budgetc.core.verdict import Verdict, judge
 from budgetc.measurement.quality import Scored, auroc_loss, loss_between, quality_of
 from budgetc.measurement.size import deployed_bytes, measure_size
 from budgetc.report.evidence import auroc_kind, judge_subject
-from budgetc.report.schema import Comparison, Subject
+from budgetc.report.schema import Comparison, SeedRecord, Subject
 
 _PICTURES = 16
 """Encoded images that latency and memory are measured on."""
@@ -36,6 +34,8 @@ class Confirmed:
     comparison: Comparison
     verdict: Verdict
     written: Written
+    controls: tuple[Control, ...] = ()
+    seeds: tuple[SeedRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,51 +45,64 @@ class Confirmation:
     shop: Workshop
     budget: Budget
     baseline: Written
-    images: list[Path]
+    costing: Costing
 
     def confidence(self) -> float:
         """Of the bounds on AUROC."""
         return 0.95 if self.budget.limits.auroc is None else self.budget.limits.auroc.confidence
 
-    def confirm(self, name: str, written: Written) -> Confirmed:
-        """Measure and judge one finalist."""
-        number = int(fingerprint([name, self.shop.seed])[:8], 16)
-        limits = {metric: limit for metric in LATENCIES if (limit := getattr(self.budget.limits, metric)) is not None}
-        latency = measure_latency(
-            written.directory, self.baseline.directory, self.images, rng=np.random.default_rng(number), limits=limits,
-            cap=8.0, progress=lambda sentence: self._log(name, sentence),
-        )  # fmt: skip
-        samples = json.loads(json.dumps(latency.raw()))  # tuples become lists
-        self.shop.run.put_json(fingerprint(["latency samples", name, self.shop.key]), samples)
-        memory = [measure_memory(one.directory, self.images) for one in (written, self.baseline)]
+    def cost(self, name: str, written: Written) -> Costs:
+        """Latency and memory of one finalist by the full protocol; the confirmation split stays sealed."""
+        seed = int(fingerprint([name, self.shop.seed])[:8], 16)
+        costs = self.costing.full(
+            written.directory, self.baseline.directory, seed=seed, progress=lambda pair: self._log(name, pair)
+        )
+        if costs.samples is not None:
+            self.shop.run.store.put_json(fingerprint(["latency samples", name, self.shop.key]), costs.samples)
+        return costs
+
+    def missed(self, costs: Costs) -> str | None:
+        """The limits on latency and memory that the full protocol did not see kept; None where there are none."""
+        verdict = judge(self.budget, costs.artifact, None)
+        missed = [
+            f"{limit.limit}: {limit.reason}"
+            for limit in verdict.limits
+            if limit.limit in costs.artifact and limit.outcome in ("fail", "inconclusive")
+        ]
+        return "; ".join(missed) or None
+
+    def confirm(self, name: str, written: Written, costs: Costs) -> Confirmed:
+        """Score one finalist on the confirmation split, and judge it."""
         before = score_split(self.baseline, self.shop, "confirmation")
         after = score_split(written, self.shop, "confirmation")
-        artifact = self._subject(written, latency.artifact, memory[0], after)
-        baseline = self._subject(self.baseline, latency.baseline, memory[1], before)
-        comparison = self._comparison(artifact, baseline, latency, (before, after))
+        artifact = self._subject(written, costs.artifact, after)
+        baseline = self._subject(self.baseline, costs.baseline, before)
+        comparison = self._comparison(artifact, baseline, costs.latency_ratio, (before, after))
         verdict = judge_subject(self.budget, artifact, baseline=baseline, comparison=comparison)
-        return Confirmed(name, artifact, baseline, comparison, verdict, written)
+        controls = controls_beside(
+            self.shop, {"baseline": before, "artifact": after},
+            over=auroc_kind(self.budget), confidence=self.confidence(),
+        )  # fmt: skip
+        return Confirmed(name, artifact, baseline, comparison, verdict, written, controls)
 
     def _log(self, name: str, sentence: str) -> None:
         self.shop.run.record("latency", {"id": name, "pair": sentence})
 
-    def _subject(
-        self, written: Written, latency: Mapping[str, Measurement], memory: Mapping[str, Measurement], scored: Scored
-    ) -> Subject:
+    def _subject(self, written: Written, costs: Found, scored: Scored) -> Subject:
         return Subject(
             files=deployed_bytes(written.directory),
             parameters=written.parameters,
-            measurements=(measure_size(written.directory), *latency.values(), *memory.values()),
+            measurements=(measure_size(written.directory), *costs.values()),
             quality=quality_of(scored, written.threshold, self.confidence()),
         )
 
     def _comparison(
-        self, artifact: Subject, baseline: Subject, latency: LatencyResult, scored: tuple[Scored, Scored]
+        self, artifact: Subject, baseline: Subject, latency_ratio: Measurement, scored: tuple[Scored, Scored]
     ) -> Comparison:
         loss = loss_between(*scored, self.confidence()).over(auroc_kind(self.budget))
         return Comparison(
             size_ratio=_ratio("artifact_size", artifact, baseline),
-            latency_p50_ratio=latency.ratio,
+            latency_p50_ratio=latency_ratio,
             model_memory_ratio=_ratio("model_memory", artifact, baseline),
             auroc_loss=auroc_loss(loss, scored[1]),
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from budgetc.candidate import Workshop, Written, score_split
 from budgetc.compiler.confirming import Confirmed
+from budgetc.compiler.controlling import control_warnings
 from budgetc.compiler.environment import environment
 from budgetc.compiler.inputs import Inputs
 from budgetc.compiler.searching import Search
@@ -14,7 +15,6 @@ from budgetc.core.dataset import Dataset
 from budgetc.core.layout import ARTIFACT, DEVICE_CONFIG, DEVICE_SCRIPT, MODEL
 from budgetc.core.plan import fingerprint
 from budgetc.load.datasets import describe
-from budgetc.measurement.memory import measure_memory
 from budgetc.measurement.quality import by_category, quality_of
 from budgetc.measurement.size import deployed_bytes, measure_size
 from budgetc.report.emit import write_report
@@ -49,6 +49,7 @@ def _report(
     *, out: Path, seconds: float, complete: bool,
 ) -> Report:  # fmt: skip
     chosen = confirmed.id if confirmed else None
+    controls = confirmed.controls if confirmed else search.controls
     return Report(
         complete=complete,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -67,10 +68,12 @@ def _report(
         artifact=confirmed.artifact if confirmed else None,
         comparison=confirmed.comparison if confirmed else None,
         search=search.summary(_near(search, chosen)),
+        seeds=confirmed.seeds if confirmed else (),
         candidates=_candidates(search),
         confirmation_uses=count_use(inputs, search.shop) if confirmed else 0,
         splits=describe(inputs.dataset),
-        warnings=_warnings(inputs.dataset),
+        controls=controls,
+        warnings=(*control_warnings(controls), *_warnings(inputs.dataset)),
         seconds=round(seconds, 1),
     )
 
@@ -102,16 +105,12 @@ def _candidates(search: Search) -> tuple[CandidateRecord, ...]:
 
 def _screened_baseline(search: Search, baseline: Written) -> Subject:
     """Without a finalist the confirmation split stays sealed: the baseline is described on selection."""
-    screened = search.screener.screen(baseline).measurements
-    memory = {m.metric: m for m in screened if m.unit == "B"} or measure_memory(
-        baseline.directory, search.screener.images, repeats=1
-    )
-    latency = tuple(m for m in screened if m.unit == "ms")
+    costs = search.screener.costing.quick(baseline, every=True)
     scored = score_split(baseline, search.shop, "selection")
     return Subject(
         files=deployed_bytes(baseline.directory),
         parameters=baseline.parameters,
-        measurements=(measure_size(baseline.directory), *latency, *memory.values()),
+        measurements=(measure_size(baseline.directory), *costs.values()),
         quality=quality_of(scored, baseline.threshold),
     )
 

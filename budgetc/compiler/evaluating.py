@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from budgetc.candidate import write
+from budgetc.compiler.controlling import control_warnings, judge_controls
 from budgetc.core.dataset import Dataset
 from budgetc.core.frozen import Frozen
 from budgetc.core.layout import REPORT_JSON
-from budgetc.core.quality import Quality
+from budgetc.core.quality import Control, Quality
 from budgetc.errors import BudgetcError, UsageError
 from budgetc.export.onnx_file import export_detector
 from budgetc.load.config import load_target
 from budgetc.load.datasets import content_digest, load_dataset, load_test_part
 from budgetc.load.model import load_model
+from budgetc.measurement.controls import CONTROLS, Described, describe_images
 from budgetc.measurement.host import device
 from budgetc.measurement.quality import Scored, fit_threshold, quality_of, score_pixels
 from budgetc.report.verify import read_report
@@ -35,6 +37,8 @@ class Evaluation(Frozen):
     data: str
     data_sha256: str
     quality: Quality
+    controls: tuple[Control, ...] = ()
+    """What the size and four statistics of the images tell on the same images; here of the mean AUROC."""
     warnings: tuple[str, ...] = ()
 
 
@@ -73,14 +77,28 @@ def evaluate_detector(
     if scores is not None:
         _write_scores(found, Path(scores))
     seen = subject.compiled_on is not None and subject.compiled_on in (dataset.digest, _whole_digest(data))
+    controls = _controls(found, dataset, data, group)
     warning = "this is the data it was compiled with, selection included: the figures are optimistic"
     return Evaluation(
         detector=str(detector),
         data=str(data),
         data_sha256=dataset.digest,
         quality=quality_of(found, threshold),
-        warnings=(warning,) if seen else (),
+        controls=controls,
+        warnings=(*([warning] if seen else []), *control_warnings(controls)),
     )
+
+
+def _controls(found: Scored, dataset: Dataset, data: str | Path, group: str | None) -> tuple[Control, ...]:
+    """Fitted on the data's own training normals; without them, records that say so."""
+    try:
+        whole = load_dataset(data, group=group)
+    except BudgetcError as error:
+        reason = f"cannot be fitted: the data has no training normals that budgetc accepts ({error})"
+        return tuple(Control(control=name, auroc=None, reason=reason) for name in CONTROLS)
+    train = Described("train", whole.samples["train"], describe_images(whole, "train"))
+    judged = Described(found.split, found.samples, describe_images(dataset, "confirmation"))
+    return judge_controls(train, judged, {"detector": found}, over="mean")
 
 
 def _whole_digest(data: str | Path) -> str | None:

@@ -4,9 +4,10 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from budgetc.candidate import applicable
-from budgetc.core.budget import Budget
+from budgetc.core.budget import Budget, Evidence
 from budgetc.core.dataset import Dataset
 from budgetc.core.plan import Plan, fingerprint
 from budgetc.core.recipe import Recipe
@@ -16,6 +17,12 @@ from budgetc.errors import UsageError
 from budgetc.load.config import load_budget, load_recipe, load_target
 from budgetc.load.datasets import load_dataset
 from budgetc.load.model import load_model
+
+
+class ReadData(Protocol):
+    """As `load_dataset`."""
+
+    def __call__(self, path: Path, *, group: str | None, seed: int) -> Dataset: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +47,15 @@ class Inputs:
     def command(self, out: Path) -> str:
         """The line that starts this compilation."""
         parts = ["budgetc", "compile", str(self.model), "--budget", str(self.budget_path)]
-        return shlex.join([*parts, "--data", self.dataset.root, "-o", str(out)])
+        accepted = ["--evidence", self.budget.evidence] if "evidence" in self.digests else []
+        return shlex.join([*parts, *accepted, "--data", self.dataset.root, "-o", str(out)])
 
 
-def load_inputs(model: str | Path, budget: str | Path, data: str | Path | None = None) -> Inputs:
-    """Read all inputs; nothing is written.
+def load_inputs(
+    model: str | Path, budget: str | Path, data: str | Path | None = None, *, evidence: Evidence | None = None,
+    read: ReadData = load_dataset,
+) -> Inputs:  # fmt: skip
+    """Read all inputs; nothing is written. `evidence` wins over the budget's; `read` may know a data set already.
 
     Raises:
         UsageError: no data was named.
@@ -52,17 +63,20 @@ def load_inputs(model: str | Path, budget: str | Path, data: str | Path | None =
         InputRejected: model or data is unsafe or invalid.
     """
     loaded = load_budget(budget)
+    settled = loaded.budget if evidence is None else loaded.budget.model_copy(update={"evidence": evidence})
     folder = loaded.path.parent
     target = load_target(loaded.budget.target, folder)
     recipes = [load_recipe(name, folder) for name in loaded.budget.search.recipes]
     bundle = load_model(Path(model))
-    dataset = load_dataset(
+    dataset = read(
         _data_path(loaded.budget, loaded.path, data), group=loaded.budget.group, seed=loaded.budget.search.seed
     )
     digests = {"model": bundle.sha256, "budget": loaded.sha256, "target": target.sha256, "data": dataset.digest}
+    if settled != loaded.budget:
+        digests["evidence"] = fingerprint(evidence)
     digests |= {f"recipe {one.recipe.name}": one.sha256 for one in recipes}
     return Inputs(
-        Path(model), bundle.detector, loaded.budget, loaded.path, target.target,
+        Path(model), bundle.detector, settled, loaded.path, target.target,
         tuple(one.recipe for one in recipes), dataset, digests,
     )  # fmt: skip
 

@@ -8,12 +8,14 @@ from PIL import Image
 
 from budgetc.candidate import write
 from budgetc.core.frozen import Frozen
+from budgetc.core.layout import MODEL
 from budgetc.core.measurement import Measurement
 from budgetc.export.onnx_file import export_detector
 from budgetc.load.config import load_target
 from budgetc.load.model import load_model
 from budgetc.measurement.latency import screen_latency
 from budgetc.measurement.memory import measure_memory
+from budgetc.measurement.predicted import predict, predicted_measurements
 from budgetc.measurement.size import measure_size
 from budgetc.runtime.spec import read_spec
 
@@ -28,7 +30,7 @@ class Cost(Frozen):
 
 
 def measure_file(file: str | Path, *, target: str | Path = "host-cpu", calls: int = 300) -> Cost:
-    """Measure an artifact, or a bundle exported for the target, on noise pictures of its input size.
+    """Cost of an artifact, or of a bundle exported for the target: measured on noise pictures, or predicted.
 
     Args:
         file: artifact directory or `model.pt`.
@@ -47,9 +49,15 @@ def measure_file(file: str | Path, *, target: str | Path = "host-cpu", calls: in
             directory = write(
                 exported, detector, Path(scratch) / "file", threshold=detector.threshold or 0.0, threads=settled.threads
             ).directory
-        pictures = _noise(directory, Path(scratch))
-        found = [measure_size(directory), *screen_latency(directory, pictures, calls=calls).values()]
-        found += measure_memory(directory, pictures).values()
+        found = [measure_size(directory)]
+        if settled.measured_on is None:
+
+            model = (directory / MODEL).read_bytes()
+            found += predicted_measurements(predict(model, settled), settled).values()
+        else:
+            pictures = _noise(directory, Path(scratch))
+            found += screen_latency(directory, pictures, calls=calls).values()
+            found += measure_memory(directory, pictures).values()
     return Cost(file=str(file), target=settled.name, measurements=tuple(found))
 
 

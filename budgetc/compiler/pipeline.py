@@ -3,20 +3,25 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from budgetc.candidate import Workshop, Written, build, finish, score_split
+from budgetc.compiler.choosing import Choosing, other_seeds
 from budgetc.compiler.confirming import Confirmation, Confirmed, sample_images
+from budgetc.compiler.controlling import control_sentence, controls_beside
+from budgetc.compiler.costing import Costing
 from budgetc.compiler.emitting import Z95, count_use, emit, partial
 from budgetc.compiler.environment import training_versions
 from budgetc.compiler.inputs import Inputs, all_plans, default_out, load_inputs
+from budgetc.compiler.resuming import check_apart, check_resumable, record_inputs
 from budgetc.compiler.screening import Screener
 from budgetc.compiler.searching import Search
-from budgetc.core.budget import Policy
+from budgetc.core.budget import Evidence, Policy
 from budgetc.core.plan import Plan, fingerprint
+from budgetc.core.quality import Control
 from budgetc.core.quantities import format_bytes
 from budgetc.core.statistics import Interval
 from budgetc.detectors.detector import weights_digest
@@ -24,10 +29,10 @@ from budgetc.detectors.families import bundle
 from budgetc.measurement.quality import Scored, by_category
 from budgetc.report.evidence import auroc_kind
 from budgetc.report.schema import Report
-from budgetc.search.finalists import finalists
 from budgetc.store.output import check_replaceable
 from budgetc.store.run_directory import RunDirectory
 from budgetc.training.loop import Progress, silent
+from budgetc.workshop import Memory
 
 Say = Callable[[str], None]
 
@@ -48,6 +53,8 @@ class Reference:
     selection: Scored
     auroc: Interval
     """Of the kind that the budget limits."""
+    controls: tuple[Control, ...]
+    """Beside the selection split's AUROC."""
 
 
 def compile_detector(
@@ -56,6 +63,9 @@ def compile_detector(
     budget: str | Path,
     data: str | Path | None = None,
     out: str | Path | None = None,
+    evidence: Evidence | None = None,
+    store: str | Path | None = None,
+    resume: bool = False,
     say: Say = quiet,
     progress: Progress = silent,
 ) -> Report:
@@ -66,6 +76,10 @@ def compile_detector(
         budget: path of a budget file, or the name of one that ships with budgetc.
         data: data set; wins over the budget's.
         out: directory of the artifact; default `<model stem>.<budget stem>/` beside the model.
+        evidence: weakest evidence for latency and memory that may pass; wins over the budget's.
+        store: directory of results to share with other runs; default the run directory `OUT.run/`.
+        resume: insist on going on with what `OUT.run/` was started with. A run goes on without it too, with
+            whatever in the store still applies.
         say: gets a sentence for every decision.
         progress: gets (what, done, of) during long work.
 
@@ -73,29 +87,47 @@ def compile_detector(
         The report; `report.verdict` is None when nothing could be built, else says whether it complies.
 
     Raises:
-        UsageError, ConfigError, InputRejected: an input is wrong; nothing was written.
+        UsageError, ConfigError, InputRejected: an input is wrong, or not what is resumed; nothing was written.
         Locked: another process compiles to the same place.
     """
+    inputs = load_inputs(model, budget, data, evidence=evidence)
+    directory = Path(out) if out is not None else default_out(inputs.model, inputs.budget_path)
+    shared = None if store is None else Path(store)
+    return compile_inputs(inputs, out=directory, store=shared, resume=resume, say=say, progress=progress)
+
+
+def compile_inputs(
+    inputs: Inputs, *, out: Path, store: Path | None = None, resume: bool = False, memory: Memory | None = None,
+    say: Say = quiet, progress: Progress = silent,
+) -> Report:  # fmt: skip
+    """The same from inputs that were read already; `memory` is what a process keeps between compilations."""
     started = time.monotonic()
-    inputs = load_inputs(model, budget, data)
-    target_directory = Path(out) if out is not None else default_out(inputs.model, inputs.budget_path)
-    check_replaceable(target_directory)
+    check_replaceable(out)
+    check_apart(store, out)
+    if resume:
+        check_resumable(run_path(out))
     torch.set_num_threads(inputs.budget.search.threads)
-    with RunDirectory.open(run_path(target_directory)) as run:
-        run.record("inputs", {"digests": dict(inputs.digests), "budget": inputs.budget.model_dump(mode="json")})
-        shop = make_workshop(inputs, run, progress)
+    with RunDirectory.open(run_path(out), store=store) as run:
+        record_inputs(run, inputs.digests, inputs.budget.model_dump(mode="json"), resume=resume)
+        shop = make_workshop(inputs, run, progress, memory=memory)
+        inputs = replace(inputs, detector=shop.baseline, dataset=shop.dataset)
         search = None
         try:
             reference = measure_baseline(inputs, shop, say)
             search = _search(inputs, shop, reference, say)
-            search.run(started + inputs.budget.search.time)
-            confirmed = _confirm(inputs, search, reference, say)
+            # Said once there is something to report, should the sentence make somebody press Ctrl-C.
+            say(f"{len(search.rows)} structures from {len(inputs.recipes)} recipes")
+            deadline = started + inputs.budget.search.time
+            search.run(deadline)
+            confirmed = _choose(inputs, search, reference, say, deadline=deadline)
+            if confirmed is not None:
+                confirmed = replace(confirmed, seeds=other_seeds(search, confirmed, reference.written, say))
             seconds = time.monotonic() - started
-            return emit(inputs, search, reference.written, confirmed, out=target_directory, seconds=seconds)
+            return emit(inputs, search, reference.written, confirmed, out=out, seconds=seconds)
         except KeyboardInterrupt:
             if search is not None:
                 seconds = time.monotonic() - started
-                partial(inputs, search, reference.written, run=run.path, out=target_directory, seconds=seconds)
+                partial(inputs, search, reference.written, run=run.path, out=out, seconds=seconds)
             raise
         finally:
             shutil.rmtree(run.path / "pictures", ignore_errors=True)
@@ -106,17 +138,22 @@ def run_path(out: Path) -> Path:
     return out.with_name(f"{out.name}.run")
 
 
-def make_workshop(inputs: Inputs, run: RunDirectory, progress: Progress = silent) -> Workshop:
-    """What building any candidate of these inputs needs."""
-    described = {name: part for name, part in bundle(inputs.detector).items() if name != "state_dict"}
+def make_workshop(
+    inputs: Inputs, run: RunDirectory, progress: Progress = silent, *, memory: Memory | None = None
+) -> Workshop:
+    """What building any candidate of these inputs needs; with `memory`, what it holds of the same model and data."""
+    described = {
+        name: part for name, part in bundle(inputs.detector).items() if name not in ("state_dict", "threshold")
+    }
     key = fingerprint(
         [weights_digest(inputs.detector.module), described, inputs.dataset.digest,
          [[sample.file, sample.group] for sample in inputs.dataset.samples["train"]],
          [sample.file for sample in inputs.dataset.samples["calibration"]], training_versions(),
-         inputs.budget.search.threads, inputs.target.weight_levels]
+         inputs.budget.search.threads]
     )  # fmt: skip
-    seed = inputs.budget.search.seed
-    return Workshop(inputs.detector, inputs.dataset, inputs.target, run, seed, key, progress)
+    seed, known = inputs.budget.search.seed, memory or Memory()
+    detector, dataset = known.admit(key, seed, inputs.detector, inputs.dataset)
+    return Workshop(detector, dataset, inputs.target, run, seed, key, progress, known)
 
 
 def measure_baseline(inputs: Inputs, shop: Workshop, say: Say) -> Reference:
@@ -126,51 +163,35 @@ def measure_baseline(inputs: Inputs, shop: Workshop, say: Say) -> Reference:
     scored = score_split(written, shop, "selection")
     found = by_category(scored).over(auroc_kind(inputs.budget))
     say(f"baseline: {format_bytes(written.size)}, AUROC {found.value:.4f} on selection")
+    controls = controls_beside(shop, {"baseline": scored}, over=auroc_kind(inputs.budget))
+    say(control_sentence(controls))
     shop.run.record("baseline", {"size": written.size, "auroc": found.value})
-    return Reference(written, scored, found)
+    return Reference(written, scored, found, controls)
 
 
 def _search(inputs: Inputs, shop: Workshop, reference: Reference, say: Say) -> Search:
     images = sample_images(inputs.dataset, shop.run.path / "pictures")
-    screener = Screener(inputs.budget.limits, images)
+    screener = Screener(Costing(inputs.target, inputs.budget.limits, images, shop.store))
     auroc = inputs.budget.limits.auroc
     margin = SELECTION_MARGIN["estimate" if auroc is None else auroc.policy] * standard_error(reference.auroc)
     search = Search(shop, inputs.budget, reference.auroc.value, screener, say, margin)
+    search.controls = reference.controls
     search.add(*all_plans(inputs))
-    say(f"{len(search.rows)} structures from {len(inputs.recipes)} recipes")
     return search
 
 
-def _confirm(inputs: Inputs, search: Search, reference: Reference, say: Say) -> Confirmed | None:
-    """The first finalist that complies; else the one that came nearest; None when nothing was built."""
+def _choose(inputs: Inputs, search: Search, reference: Reference, say: Say, *, deadline: float) -> Confirmed | None:
+    """The finalist that is emitted; None when nothing was built."""
     shop = search.shop
-    rows, error = list(search.rows.values()), standard_error(reference.auroc)
-    safe, passed = finalists(rows, search.aims, error), finalists(rows, search.limits, error)
-    names = safe or passed or search.best_effort()
-    confirmation = Confirmation(
-        shop, inputs.budget, reference.written, sample_images(inputs.dataset, shop.run.path / "pictures")
-    )
-    uses = count_use(inputs, shop) if names else 0
-    if uses > 1:
-        say(f"warning: {uses} different inputs were judged by this confirmation split; its figures grow optimistic")
-    looked = list[Confirmed]()
-    for name in names:
-        say(f"confirming {name} {search.plans[name].title()}")
-        found = confirmation.confirm(name, search.written[name])
-        say(f"{name}: {found.verdict.overall}")
-        reason = f"{search.records[name].reason}; {found.verdict.overall} under the full protocol"
-        search.note(name, fate="finalist", reason=reason)
-        if found.verdict.overall.startswith("compliant"):
-            search.note(name, fate="chosen")
-            return found
-        looked.append(found)
-    return min(looked, key=_distance, default=None)
 
+    def open_confirmation() -> None:
+        uses = count_use(inputs, shop)
+        if uses > 1:
+            say(f"warning: {uses} different inputs were judged by this confirmation split; its figures grow optimistic")
 
-def _distance(found: Confirmed) -> tuple[bool, float]:
-    """How far a finalist is from keeping the budget: broken limits count more than open ones."""
-    margins = [limit.margin for limit in found.verdict.limits if limit.margin is not None and limit.outcome != "pass"]
-    return found.verdict.overall == "not compliant", -min(margins, default=0.0)
+    confirmation = Confirmation(shop, inputs.budget, reference.written, search.screener.costing)
+    error = standard_error(reference.auroc)
+    return Choosing(search, confirmation, error, open_confirmation, say).choose(deadline)
 
 
 def standard_error(found: Interval) -> float:

@@ -1,15 +1,18 @@
 """A dry run: what the budget leaves of the search space, before a gradient step."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from budgetc.compiler.confirming import sample_images
+from budgetc.compiler.costing import Costing
 from budgetc.compiler.inputs import all_plans, load_inputs
 from budgetc.compiler.pipeline import Say, make_workshop, measure_baseline, quiet
 from budgetc.compiler.screening import Screener
 from budgetc.compiler.searching import Search
+from budgetc.core.dataset import Sample
 from budgetc.core.frozen import Frozen
 from budgetc.core.statistics import images_needed
 from budgetc.report.schema import CandidateRecord
@@ -50,7 +53,8 @@ def plan_detector(
         shop = make_workshop(inputs, run)
         reference = measure_baseline(inputs, shop, say)
         images = sample_images(inputs.dataset, run.path / "pictures")
-        search = Search(shop, inputs.budget, reference.auroc.value, Screener(inputs.budget.limits, images), say)
+        screener = Screener(Costing(inputs.target, inputs.budget.limits, images, shop.store))
+        search = Search(shop, inputs.budget, reference.auroc.value, screener, say)
         search.add(*all_plans(inputs))
         search.price_all()
         small = sorted((row for row in search.rows.values() if eligible(row, search.limits)), key=order)
@@ -64,24 +68,29 @@ def plan_detector(
             seconds_at_most=inputs.budget.search.time,
             baseline_auroc=reference.auroc.value,
             floor=floor,
-            can_certify=certification(floor, reference.auroc.value, inputs.dataset.labels("confirmation").tolist()),
+            can_certify=certification(floor, reference.auroc.value, inputs.dataset.samples["confirmation"]),
             candidates=tuple(search.records.values()),
         )
 
 
-def certification(floor: float | None, truth: float, labels: list[int]) -> str:
-    """Whether a test part of these labels can show AUROC >= floor with 95 % confidence, were `truth` the AUROC."""
+def certification(floor: float | None, truth: float, samples: Sequence[Sample]) -> str:
+    """Whether a test part of these images can show AUROC >= floor with 95 % confidence, were `truth` the AUROC.
+
+    Independent images count: of several photographs of one part, or frames of one block, one.
+    """
     if floor is None:
         return "the budget limits no AUROC"
-    have = min(labels.count(0), labels.count(1))
+    have = min(len({sample.group for sample in samples if sample.label == label}) for label in (0, 1))
+    every = len({sample.group for sample in samples}) == len(samples)
+    what = "images" if every else "groups (parts, or blocks of frames)"
     if floor <= 0.5:
         return f"a floor of {floor:.3f} is what guessing reaches: it needs no certificate"
     if truth <= floor:
         return f"an AUROC of {truth:.3f} does not lie above the floor of {floor:.3f}: no number of images certifies it"
     needed = images_needed(floor, truth)
     if have >= needed:
-        return f"{have} good and bad images each certify {floor:.3f} if the AUROC is {truth:.3f} ({needed} needed)"
+        return f"{have} good and bad {what} each certify {floor:.3f} if the AUROC is {truth:.3f} ({needed} needed)"
     return (
-        f"{have} good and bad images each cannot certify {floor:.3f} if the AUROC is {truth:.3f}: "
+        f"{have} good and bad {what} each cannot certify {floor:.3f} if the AUROC is {truth:.3f}: "
         f"{needed} each are needed for 80 % power; the estimate is judged, not its bound"
     )

@@ -20,6 +20,7 @@ from budgetc.candidate import (
 from budgetc.compiler.screening import Screener
 from budgetc.core.budget import Budget, Over
 from budgetc.core.plan import Plan
+from budgetc.core.quality import Control
 from budgetc.core.quantities import format_bytes
 from budgetc.core.verdict import auroc_floor
 from budgetc.errors import BudgetcError, InputRejected, Locked, StorageFailed, TargetUnreachable
@@ -67,6 +68,8 @@ class Search:
     trained: set[str] = field(default_factory=set)
     """Keys of the trainings so far: plans that differ only in what follows share one."""
     stopped_because: str = "interrupted"
+    controls: tuple[Control, ...] = ()
+    """Beside the baseline's AUROC on the selection split: for the report of a run that confirms nothing."""
 
     def add(self, plans: list[Plan], dropped: list[tuple[Plan, str]]) -> None:
         """Fill the table."""
@@ -85,6 +88,11 @@ class Search:
     def over(self) -> Over:
         """The kind of AUROC that counts."""
         return auroc_kind(self.budget)
+
+    @property
+    def confidence(self) -> float:
+        """Of the bounds on AUROC."""
+        return 0.95 if self.budget.limits.auroc is None else self.budget.limits.auroc.confidence
 
     @property
     def limits(self) -> Rules:
@@ -207,6 +215,12 @@ class Search:
         """Change a structure's record, and log what became of it."""
         self.records[name] = self.records[name].model_copy(update=changes)
         self.shop.run.record("candidate", {"id": name, **self.records[name].model_dump(include={"fate", "reason"})})
+
+    def reject(self, name: str, reason: str) -> None:
+        """Take a structure out of the race: the full protocol did not see its cost kept."""
+        self.rows[name] = replace(self.rows[name], fits=False)
+        self.note(name, fate="finalist", reason=f"{self.records[name].reason}; full protocol: {reason}")
+        self.say(f"{name} {self.plans[name].title()}: {reason} under the full protocol; the search goes on")
 
     def best_effort(self) -> tuple[str, ...]:
         """The structure that came closest, trained in full: highest AUROC, then smallest; empty when none fits."""

@@ -21,6 +21,7 @@ from budgetc.detectors.backbones import (
 from budgetc.detectors.backbones.config import Architecture
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.families import build
+from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
 from budgetc.detectors.vae import VaeConfig
 from budgetc.errors import InputRejected, UsageError
@@ -34,6 +35,8 @@ TAPS: dict[Architecture, tuple[int, ...]] = {
     "plain": (1, 2, 3),
 }
 """Stages that are compared: everywhere those of strides 4, 8 and 16, as in the paper."""
+DEEP_TAP: dict[Architecture, int] = {"resnet18": 3, "wide_resnet50_2": 3, "efficientnet_lite0": 6, "plain": 3}
+"""The stage that a gaussian looks at: deep enough for parts of objects, not yet for classes of them."""
 TEACHER_WIDTHS = (32, 64, 96, 128)
 STUDENT_WIDTHS = (16, 32, 48, 64)
 _MAXIMUM_SEED = 2**31
@@ -65,17 +68,46 @@ def new_stfpm(
         InputRejected: the weights are unsafe, damaged or not the teacher's.
     """
     arch = _architecture(teacher)
-    if arch in _PUBLISHED and teacher_weights is None:
-        raise UsageError(
-            f"a {arch} teacher needs its ImageNet weights: give --teacher-weights FILE ({_PUBLISHED[arch]}, from "
-            "download.pytorch.org/models, or any state_dict or .safetensors with torchvision's names), "
-            "or --teacher-weights none for a random teacher"
-        )
+    _check_published(arch, teacher_weights)
     config = _stfpm_config(input_size, arch, teacher_widths, student_widths)
     torch.manual_seed(_checked_seed(seed))
     detector = build("stfpm", config)
     assert isinstance(detector.module, Stfpm)
     _load_teacher(detector.module.teacher, config.teacher, teacher_weights)
+    return detector
+
+
+def new_gaussian(
+    input_size: tuple[int, int], *, backbone: str = "efficientnet_lite0", weights: str | Path | None = None,
+    tap: int | None = None, seed: int = 0,
+) -> Detector:  # fmt: skip
+    """A detector with a finished backbone whose features of normals are still to be fitted.
+
+    Args:
+        input_size: (height, width).
+        backbone: resnet18, wide_resnet50_2 or efficientnet_lite0.
+        weights: as `new_stfpm`'s teacher_weights.
+        tap: the stage whose features are judged; None takes one of stride 16 or 32 that does well (`DEEP_TAP`).
+        seed: of random weights.
+
+    Raises:
+        UsageError, InputRejected: as `new_stfpm`.
+    """
+    arch = _architecture(backbone)
+    _check_published(arch, weights)
+    if min(input_size) < 32:
+        raise UsageError(f"--input-size {input_size[0]}x{input_size[1]}: gaussian needs at least 32 pixels on a side")
+    try:
+        widths = TEACHER_WIDTHS if arch == "plain" else ()
+        shape = BackboneConfig(arch=arch, widths=widths, taps=(DEEP_TAP[arch] if tap is None else tap,))
+        mean, std = normalization(arch)
+        config = GaussianConfig(input_size=input_size, backbone=shape, mean=mean, std=std)
+    except ValidationError as error:
+        raise UsageError(f"no such gaussian: {_first(error)}") from error
+    torch.manual_seed(_checked_seed(seed))
+    detector = build("gaussian", config)
+    assert isinstance(detector.module, Gaussian)
+    _load_teacher(detector.module.backbone, config.backbone, weights)
     return detector
 
 
@@ -103,6 +135,15 @@ def _architecture(teacher: str) -> Architecture:
         if teacher == arch:
             return arch
     raise UsageError(f"--teacher {teacher}: unknown; budgetc has {', '.join(TAPS)}")
+
+
+def _check_published(arch: Architecture, weights: str | Path | None) -> None:
+    if arch in _PUBLISHED and weights is None:
+        raise UsageError(
+            f"a {arch} teacher needs its ImageNet weights: give --teacher-weights FILE ({_PUBLISHED[arch]}, from "
+            "download.pytorch.org/models, or any state_dict or .safetensors with torchvision's names), "
+            "or --teacher-weights none for a random teacher"
+        )
 
 
 def _checked_seed(seed: int) -> int:

@@ -71,6 +71,8 @@ class SearchEffort(Frozen):
     trainings: Annotated[int, Field(ge=0, le=100_000)] = 40
     time: Seconds = 1800.0
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seeds: Annotated[int, Field(ge=1, le=20)] = 1
+    """The chosen plan is trained with this many seeds, to show how much of its AUROC is luck; the choice stays."""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Of training. Sums depend on it, so it is an input; beside busy neighbors one thread beats two."""
 

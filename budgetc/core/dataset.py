@@ -30,6 +30,10 @@ class Sample:
         return int(self.defect != GOOD)
 
 
+Reader = Callable[[Sample, tuple[int, int]], NDArray[np.uint8]]
+"""(sample, (height, width)) -> (3, height, width)."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Samples by split. Train and calibration hold normals only; no group is in two splits."""
@@ -38,10 +42,12 @@ class Dataset:
     digest: str
     """sha256 over the files' contents and their places."""
     samples: Mapping[SplitName, tuple[Sample, ...]]
-    read: Callable[[Sample, tuple[int, int]], NDArray[np.uint8]]
+    read: Reader
     """(sample, (height, width)) -> (3, height, width), resized by the runtime's own function."""
     video: bool = False
     """Whether groups are blocks of consecutive frames."""
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict, repr=False)
+    """File -> (width, height) of the picture as it was taken, in pixels; without those that are not known."""
     _cache: dict[tuple[SplitName, tuple[int, int]], NDArray[np.uint8]] = field(default_factory=dict, repr=False)
 
     def images(self, split: SplitName, size: tuple[int, int]) -> NDArray[np.uint8]:

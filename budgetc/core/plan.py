@@ -44,6 +44,18 @@ class Distill(Frozen):
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 3e-3
 
 
+class Direct(Frozen):
+    """Replace networks by smaller ones that learn from normals alone: the control of a distillation."""
+
+    step: Literal["direct"] = "direct"
+    student: Ratio = 0.5
+    """Channels of the new student (of a VAE: its encoder) over those of the old."""
+    teacher: Ratio | None = None
+    """Same for the teacher of a student-teacher detector, which then has random weights; None keeps the teacher."""
+    epochs: Annotated[int, Field(ge=0, le=10_000)] = 30
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 3e-3
+
+
 class Prune(Frozen):
     """Remove whole channels, least important first, then fine-tune."""
 
@@ -57,7 +69,7 @@ class Prune(Frozen):
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
 
 
-Step = Annotated[Quantize | Fp16 | Distill | Prune, Field(discriminator="step")]
+Step = Annotated[Quantize | Fp16 | Direct | Distill | Prune, Field(discriminator="step")]
 
 
 def fingerprint(value: object) -> str:
@@ -89,6 +101,9 @@ def _step_title(step: Step) -> str:
             return "quantize" if step.scope == "all" else "quantize(student)"
         case Fp16():
             return "fp16"
+        case Direct():
+            teacher = "" if step.teacher is None else f"teacher {step.teacher:g}, "
+            return f"direct({teacher}student {step.student:g})"
         case Distill():
             teacher = "" if step.teacher is None else f"teacher {step.teacher:g}, "
             return f"distill({teacher}student {step.student:g})"

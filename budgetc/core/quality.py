@@ -1,5 +1,7 @@
 """How well a detector tells anomalies from normals, as it is reported."""
 
+from typing import Literal
+
 from budgetc.core.frozen import Frozen
 from budgetc.core.measurement import Measurement
 
@@ -35,3 +37,19 @@ class Quality(Frozen):
     """Normals above the threshold; the threshold comes from calibration normals."""
     recall: tuple[DefectRecall, ...]
     aupro: Measurement | None = None
+
+
+class Control(Frozen):
+    """What can be told without a detector, on the same images: a figure to hold every AUROC against."""
+
+    control: Literal["image size", "image statistics"]
+    """`image size`: width and height as photographed. `image statistics`: mean, contrast, gradient energy, blur.
+    The score is the Mahalanobis distance to the training normals of the category."""
+    auroc: Measurement | None
+    """Of the kind that the budget limits."""
+    reason: str = ""
+    """Why there is no AUROC."""
+    gaps: dict[str, Measurement] = {}
+    """`baseline`, `artifact` or `detector` -> its AUROC - the control's, paired on the same images."""
+    defects: dict[str, float] = {}
+    """Defect type -> AUROC of its anomalies against all normals of their categories."""

@@ -2,11 +2,11 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from budgetc.core.cost import CostModel
 from budgetc.core.frozen import Frozen
-
-Dtype = Literal["fp32", "fp16", "int8"]
+from budgetc.core.operator import Dtype
 
 
 class Fact(Frozen):
@@ -23,16 +23,32 @@ class Target(Frozen):
     name: str
     description: str
     compute_unit: Literal["cpu", "gpu"]
-    measured_on: Literal["host"]
-    """Where latency and memory come from: `host` is the machine that runs budgetc."""
-    runtime: Literal["onnxruntime"]
+    measured_on: Literal["host"] | None = None
+    """Where latency and memory come from: `host` is the machine that runs budgetc, null a device that is not here."""
+    runtime: Literal["onnxruntime", "tensorrt"]
     threads: int = Field(ge=1, le=256)
     """Threads of the runtime while scoring (its intra-op threads)."""
     max_opset: int = Field(ge=13, le=20)
     max_ir_version: int = Field(ge=7, le=10)
     dtypes: tuple[Dtype, ...]
     """Number formats with a kernel that is faster than, or needed beside, FP32."""
+    compute_dtype: Literal["fp32", "fp16"] = "fp32"
+    """How layers compute whose weights are stored as FP16: cast up once at load, or as they are."""
     weight_levels: Literal[63, 127, "detect"]
     """INT8 weights span +-this many levels. 63 where U8 x S8 products saturate 16 bits (x86 without VNNI)."""
     unsupported_ops: tuple[str, ...] = ()
     facts: tuple[Fact, ...] = ()
+    cost: CostModel | None = None
+    """Prices files where the device is not here."""
+
+    @model_validator(mode="after")
+    def _has_costs(self) -> "Target":
+        if self.measured_on is None and self.cost is None:
+            raise ValueError("either measured_on (host) or cost (coefficients that predict) must say what files cost")
+        if self.compute_dtype == "fp16" and "fp16" not in self.dtypes:
+            raise ValueError("compute_dtype is fp16, but dtypes does not name it")
+        return self
+
+    def fact(self, name: str) -> Fact | None:
+        """The statement of this name, where the target makes it."""
+        return next((known for known in self.facts if known.fact == name), None)

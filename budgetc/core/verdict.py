@@ -9,6 +9,8 @@ from budgetc.core.measurement import Kind, Measurement
 
 Outcome = Literal["pass", "fail", "inconclusive", "not measured"]
 Overall = Literal["compliant", "compliant (predicted)", "not compliant", "inconclusive"]
+EXIT_CODES: Mapping[Overall, int] = {"compliant": 0, "compliant (predicted)": 0, "not compliant": 3, "inconclusive": 5}
+"""Of the command line."""
 _STRENGTH: dict[Kind, int] = {"measured": 3, "emulated": 2, "predicted": 1, "declared": 0}
 _NEEDED: dict[Evidence, int] = {"measured": 3, "predicted": 1}
 

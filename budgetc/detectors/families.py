@@ -10,6 +10,7 @@ from torch import nn
 
 from budgetc.core.plan import Quantize
 from budgetc.detectors.detector import Detector, DetectorConfig
+from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.layers import conform
 from budgetc.detectors.rounding import ActivationFormat, NumberFormat
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
@@ -28,7 +29,11 @@ class Family:
     """Called with the configuration; returns the `nn.Module`."""
 
 
-FAMILIES: Mapping[str, Family] = {"stfpm": Family(StfpmConfig, Stfpm), "vae": Family(VaeConfig, Vae)}
+FAMILIES: Mapping[str, Family] = {
+    "gaussian": Family(GaussianConfig, Gaussian),
+    "stfpm": Family(StfpmConfig, Stfpm),
+    "vae": Family(VaeConfig, Vae),
+}
 
 
 def build(family: str, config: DetectorConfig) -> Detector:

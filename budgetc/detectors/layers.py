@@ -46,10 +46,13 @@ class Unit(nn.Module):
 
     rounding: Rounding | None
     fuses: bool
+    head: bool
+    """A part of the score: always computes in FP32, and keeps its channels."""
 
-    def __init__(self, activation: Activation) -> None:
+    def __init__(self, activation: Activation, *, head: bool = False) -> None:
         super().__init__()
         self.rounding = None
+        self.head = head
         self.activation = activation_module(activation)
         self.fuses = activation != "leaky"
 
@@ -81,8 +84,9 @@ class ConvUnit(Unit):
         norm: bool = True,
         eps: float = 1e-5,
         activation: Activation = "relu",
+        head: bool = False,
     ) -> None:
-        super().__init__(activation)
+        super().__init__(activation, head=head)
         padding = kernel // 2 if padding is None else padding
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=not norm)
         self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=eps) if norm else nn.Identity()
@@ -118,11 +122,10 @@ class ConvUnit(Unit):
 
 
 class LinearUnit(Unit):
-    """Fully connected layer and activation: (b, in) -> (b, out). A `head` always computes in FP32."""
+    """Fully connected layer and activation: (b, in) -> (b, out)."""
 
     def __init__(self, inputs: int, outputs: int, *, activation: Activation = "none", head: bool = False) -> None:
-        super().__init__(activation)
-        self.head = head
+        super().__init__(activation, head=head)
         self.linear = nn.Linear(inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone, tap_widths
 from budgetc.detectors.detector import DetectorConfig
+from budgetc.detectors.halves import half_safe_map, map_gain
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -31,12 +32,12 @@ class StfpmConfig(DetectorConfig):
         return self
 
 
-def scale_maps(teacher: list[Tensor], student: list[Tensor]) -> list[Tensor]:
-    """Half the squared distance of channel-normalized features, per scale (b, 1, h_i, w_i)."""
+def scale_maps(teacher: list[Tensor], student: list[Tensor], gain: float = 1.0) -> list[Tensor]:
+    """`gain` times half the squared distance of channel-normalized features, per scale (b, 1, h_i, w_i)."""
     maps = []
     for t, s in zip(teacher, student, strict=True):
         difference = _normalized(t) - _normalized(s)
-        maps.append(0.5 * difference.square().sum(1, keepdim=True))
+        maps.append(0.5 * gain * difference.square().sum(1, keepdim=True))
     return maps
 
 
@@ -51,9 +52,14 @@ def _normalized(x: Tensor) -> Tensor:
 
 
 class Stfpm(nn.Module):
-    """(b, 3, H, W) in [0, 1] -> score (b,), map (b, 1, H, W). Both networks are deployed."""
+    """(b, 3, H, W) in [0, 1] -> score (b,), map (b, 1, H, W). Both networks are deployed.
+
+    The map is a power of two (2^12 for three taps) times the product of the scales: see `halves.map_gain`.
+    """
 
     output_names = ("score", "map")
+    half_safe = False
+    """Whether the head must survive FP16; set by the export for targets that compute in it."""
 
     def __init__(self, config: StfpmConfig) -> None:
         super().__init__()
@@ -80,10 +86,16 @@ class Stfpm(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         x = self.normalized(image)
-        maps = scale_maps(self.teacher(x), self.student(x))
+        maps = self._maps(self.teacher(x), self.student(x))
         product: Tensor | None = None
         for scale in maps:
             resized = F.interpolate(scale, size=self.size, mode="bilinear", align_corners=False)
             product = resized if product is None else product * resized
         assert product is not None, "a backbone has at least one tap"
         return product.flatten(1).amax(1), product
+
+    def _maps(self, teacher: list[Tensor], student: list[Tensor]) -> list[Tensor]:
+        gain = map_gain(len(teacher))
+        if self.half_safe:
+            return [half_safe_map(t, s, gain) for t, s in zip(teacher, student, strict=True)]
+        return scale_maps(teacher, student, gain)

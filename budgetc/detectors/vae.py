@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from budgetc.detectors.detector import DetectorConfig
+from budgetc.detectors.halves import half_safe_kl
 from budgetc.detectors.layers import ConvUnit, InputUnit, LinearUnit
 from budgetc.errors import InputRejected
 
@@ -66,6 +67,8 @@ class VaeEncoder(nn.Module):
     """(b, 3, H, W) in [0, 1] -> score (b,), kl (b, latents). The deployed part."""
 
     output_names = ("score", "kl")
+    half_safe = False
+    """Whether the head must survive FP16; set by the export for targets that compute in it."""
 
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
@@ -89,7 +92,8 @@ class VaeEncoder(nn.Module):
         return Latent(self.mu(x), self.logvar(x))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        kl = kl_per_latent(self.encode(image))
+        latent = self.encode(image)
+        kl = half_safe_kl(*latent) if self.half_safe else kl_per_latent(latent)
         return kl.sum(1), kl
 
 

@@ -42,6 +42,8 @@ def trace(part: nn.Module, size: tuple[int, int], target: Target) -> onnx.ModelP
         rounding = unit.rounding
         if isinstance(rounding, FakeQuantize):
             unit.rounding = _arithmetic(rounding.number_format)
+    if hasattr(part, "half_safe"):
+        setattr(part, "half_safe", target.compute_dtype == "fp16")  # noqa: B010  # a Module has no such attribute
     buffer: Any = io.BytesIO()  # the annotation of `export` knows only paths
     names: tuple[str, ...] = part.output_names  # type: ignore[assignment]  # every deployed part has it
     with warnings.catch_warnings(), torch.no_grad():

@@ -33,9 +33,17 @@ def load_dataset(path: str | Path, *, group: str | None = None, seed: int = 0) -
         UsageError: nothing is at the path, or `group` is no such expression.
         InputRejected: pictures are damaged, a group is in train and in test, the test part has only one class, ...
     """
-    source = _open(Path(path), needs_train=True)
+    return split_source(open_source(path), group=group, seed=seed)
+
+
+def split_source(source: Source, *, group: str | None = None, seed: int = 0) -> Dataset:
+    """A data set that was read, in four splits; as `load_dataset`, which see.
+
+    Raises:
+        UsageError, InputRejected: as `load_dataset`.
+    """
     _refuse_same_content(source)
-    groups = _stated_groups(source, group)
+    groups = stated_groups(source, group)
     video = source.video and groups is None
     splits = split_video(source.entries) if video else _split_groups(source, groups, seed)
     refuse_one_class(splits)
@@ -52,14 +60,14 @@ def load_test_part(path: str | Path, *, group: str | None = None) -> Dataset:
         UsageError, InputRejected: as `load_dataset`.
     """
     source = _open(Path(path), needs_train=False)
-    groups = _stated_groups(source, group)
+    groups = stated_groups(source, group)
     entries = [entry for entry in source.entries if entry.part == "test"]
     video = source.video and groups is None
     if video:
         if not any(is_good(entry) for entry in entries):
             whole = load_dataset(path)
             taken = whole.samples["selection"] + whole.samples["confirmation"]
-            return Dataset(whole.root, whole.digest, _only_confirmation(taken), whole.read, video=True)
+            return replace(whole, samples=_only_confirmation(taken), _cache={})
         samples = tuple(sample for scene in scenes(entries) for block in block_samples(scene) for sample in block)
     else:
         groups = groups or groups_by_content(entries, source.pictures)
@@ -90,8 +98,18 @@ def describe(dataset: Dataset) -> dict[str, dict[str, int]]:
     }
 
 
+def open_source(path: str | Path) -> Source:
+    """Everything about the data set except who is in which split.
+
+    Raises:
+        UsageError: nothing is at the path.
+        InputRejected: the folders or arrays are none of the layouts, or pictures are damaged.
+    """
+    return _open(Path(path), needs_train=True)
+
+
 def _open(path: Path, *, needs_train: bool) -> Source:
-    """Everything about the data set except who is in which split; without `needs_train` only its test part."""
+    """As `open_source`; without `needs_train` only the test part."""
     if not path.exists():
         raise UsageError(f"data: {path} does not exist; {_EXPECTED}")
     if path.is_file():
@@ -130,7 +148,12 @@ def _test_part(source: Source) -> Source:
     return replace(source, entries=tuple(entry for entry in source.entries if entry.part == "test"))
 
 
-def _stated_groups(source: Source, pattern: str | None) -> dict[str, str] | None:
+def stated_groups(source: Source, pattern: str | None) -> dict[str, str] | None:
+    """Groups that somebody named, in the data set or by a pattern; None where content has to tell.
+
+    Raises:
+        UsageError, InputRejected: as `groups_by_pattern`.
+    """
     if source.stated is not None:
         stated: Mapping[str, str] = source.stated
     elif pattern is not None:
@@ -171,4 +194,5 @@ def _only_confirmation(samples: tuple[Sample, ...]) -> Splits:
 
 
 def _dataset(source: Source, splits: Splits, *, video: bool) -> Dataset:
-    return Dataset(str(source.root), source.digest, splits, source.read, video=video)
+    sizes = {file: picture.size for file, picture in source.pictures.items()}
+    return Dataset(str(source.root), source.digest, splits, source.read, video=video, sizes=sizes)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,14 +10,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from budgetc.core.dataset import GOOD, Sample
+from budgetc.core.dataset import GOOD, Reader, Sample
 from budgetc.errors import InputRejected
 
 Part = Literal["train", "test"]
-Reader = Callable[[Sample, tuple[int, int]], NDArray[np.uint8]]
 ONLY_CATEGORY = "all"
 """Category of a data set that has no folders of categories."""
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".gif"})
+PICTURE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".gif"}
+)
 _LITTER = frozenset({"Thumbs.db", "desktop.ini"})
 
 
@@ -76,7 +77,7 @@ def picture_files(root: Path, folder: Path) -> list[str]:
         InputRejected: none, or something else than a picture among them.
     """
     paths = _visible(folder)
-    strange = [path for path in paths if path.suffix.lower() not in _SUFFIXES or not path.is_file()]
+    strange = [path for path in paths if path.suffix.lower() not in PICTURE_SUFFIXES or not path.is_file()]
     if strange:
         names = named([path.relative_to(root).as_posix() for path in strange])
         raise InputRejected(f"{root}: {names} is no picture file; move what is not a picture out of {folder.name}/")

@@ -1,12 +1,13 @@
 """Decode-to-score latency: a short screening for the search, the full protocol for baseline and finalists."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from budgetc import errors
 from budgetc.core.layout import ARTIFACT
@@ -27,6 +28,17 @@ _UNSETTLED = "a warm-up ended before two windows agreed within 2 %"
 
 
 @dataclass(frozen=True, slots=True)
+class Pairs:
+    """The pairs of processes that were timed so far."""
+
+    kept: tuple[Pair, ...] = ()
+    discarded: tuple[Pair, ...] = ()
+
+
+_NONE = Pairs()
+
+
+@dataclass(frozen=True, slots=True)
 class LatencyResult:
     """Everything the full protocol found, raw samples included."""
 
@@ -37,20 +49,28 @@ class LatencyResult:
     """`latency_p50_ratio`: artifact over baseline, median over the pairs of processes."""
     drifted: bool
     """Too many pairs had to be discarded: the bounds then hold every pair, and get wide."""
-    kept: tuple[Pair, ...]
-    discarded: tuple[Pair, ...]
+    pairs: Pairs
 
-    def raw(self) -> dict[str, list[dict[str, Any]]]:
-        """All samples as plain data, for the run directory."""
-        return {
-            "kept": [_plain(pair) for pair in self.kept],
-            "discarded": [_plain(pair) for pair in self.discarded],
-        }
+    def raw(self) -> dict[str, Any]:
+        """All samples as plain data, for the store."""
+        return plain_pairs(self.pairs)
 
 
-def _plain(pair: Pair) -> dict[str, Any]:
-    # Lists, not the tuples that asdict keeps: it must read back as itself.
-    return {"blocks": [asdict(block) for block in pair.blocks], "settled": pair.settled}
+_PAIRS = TypeAdapter(Pairs)
+
+
+def plain_pairs(pairs: Pairs) -> dict[str, Any]:
+    """Samples as plain data that reads back as itself."""
+    plain: dict[str, Any] = _PAIRS.dump_python(pairs, mode="json")
+    return plain
+
+
+def read_pairs(plain: object) -> Pairs:
+    """Samples from plain data; none where it is anything else."""
+    try:
+        return _PAIRS.validate_python(plain)
+    except ValidationError:
+        return Pairs()
 
 
 def screen_latency(directory: Path, images: Sequence[Path], *, calls: int = 60) -> dict[str, Measurement]:
@@ -82,6 +102,8 @@ def measure_latency(
     cap: float = 20.0,
     limits: Mapping[str, float] | None = None,
     progress: Callable[[str], None] = lambda message: None,
+    known: Pairs = _NONE,
+    keep: Callable[[Pairs], None] = lambda pairs: None,
 ) -> LatencyResult:
     """The full protocol: pairs of fresh processes, timed in interleaved blocks.
 
@@ -99,6 +121,8 @@ def measure_latency(
         cap: seconds of timed blocks in a pair.
         limits: metric -> ms; while one lies within the artifact's bounds, up to `processes` more pairs are timed.
         progress: gets one sentence a pair.
+        known: pairs of the same files that were timed before: they count.
+        keep: gets all pairs after every new one.
 
     Raises:
         InputRejected, TargetUnreachable: an artifact, an image or a process cannot be used.
@@ -111,7 +135,9 @@ def measure_latency(
     def draw() -> Pair:
         return time_pair(directory, baseline_directory, images, effort=effort, rng=rng)
 
-    return collect(draw, processes=processes, limits=limits or {}, where=where, progress=progress)
+    return collect(
+        draw, processes=processes, limits=limits or {}, where=where, progress=progress, known=known, keep=keep
+    )
 
 
 def collect(
@@ -121,9 +147,12 @@ def collect(
     limits: Mapping[str, float],
     where: str,
     progress: Callable[[str], None] = lambda message: None,
+    known: Pairs = _NONE,
+    keep: Callable[[Pairs], None] = lambda pairs: None,
 ) -> LatencyResult:
     """Draw pairs until enough are kept and, as far as twice as many can, decide the limits; see `measure_latency`."""
-    kept, discarded, drifted = list[Pair](), list[Pair](), False
+    kept, discarded = list(known.kept), list(known.discarded)
+    drifted = any(pair.drifted for pair in kept)
     while len(kept) < processes or (
         len(kept) < 2 * processes and not drifted and _undecided(_of(kept, "artifact", where), limits)
     ):
@@ -131,6 +160,7 @@ def collect(
         repeat = pair.drifted and len(discarded) < MAX_DISCARDS
         drifted |= pair.drifted and not repeat
         (discarded if repeat else kept).append(pair)
+        keep(Pairs(tuple(kept), tuple(discarded)))
         fate = "discarded" if repeat else "kept"
         progress(f"latency pair {len(kept)} of {processes}: ratio {pair.ratio:.3f}, drift {pair.drift:.1%}, {fate}")
     pairs = kept + discarded if drifted else kept
@@ -140,8 +170,7 @@ def collect(
         baseline=_of(pairs, "baseline", where, "; ".join(notes)),
         ratio=_ratio(pairs, where),
         drifted=drifted,
-        kept=tuple(kept),
-        discarded=tuple(discarded),
+        pairs=Pairs(tuple(kept), tuple(discarded)),
     )
 
 

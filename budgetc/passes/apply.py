@@ -2,8 +2,9 @@
 
 from typing import assert_never
 
-from budgetc.core.plan import Distill, Fp16, Prune, Quantize, Step
+from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Step
 from budgetc.detectors.detector import Detector
+from budgetc.passes.direct import direct
 from budgetc.passes.distill import distill
 from budgetc.passes.fp16 import fp16
 from budgetc.passes.prune import prune
@@ -18,6 +19,8 @@ def apply_step(detector: Detector, step: Step, work: Work) -> Detector:
             return quantize(detector, step, work)
         case Fp16():
             return fp16(detector, step)
+        case Direct():
+            return direct(detector, step, work)
         case Distill():
             return distill(detector, step, work)
         case Prune():

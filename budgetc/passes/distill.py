@@ -5,18 +5,20 @@ import torch
 from budgetc.core.plan import Distill, fingerprint
 from budgetc.detectors.backbones import Backbone, build_backbone, tap_widths
 from budgetc.detectors.detector import Detector, weights_digest
+from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
 from budgetc.detectors.vae import Vae, VaeConfig
 from budgetc.errors import UsageError
+from budgetc.passes.features import imitate_features, refit
 from budgetc.passes.imitate import (
     Imitation,
     imitate_latents,
     imitate_taps,
     learn_student,
-    tune_rounded,
 )
 from budgetc.passes.restore import restore_formats
 from budgetc.passes.shrink import narrow_vae, plain_backbone, warm_start
+from budgetc.passes.tune import tune_rounded
 from budgetc.passes.work import Work
 
 
@@ -32,6 +34,8 @@ def distill(detector: Detector, step: Distill, work: Work) -> Detector:
             result = _distill_stfpm(detector, step, work)
         case Vae(), VaeConfig():
             result = _distill_vae(detector, step, work)
+        case Gaussian(), GaussianConfig() as config:
+            result = _distill_gaussian(detector, config, step, work)
         case _:
             raise UsageError(f"distill does not know detectors of family {detector.family}")
     restored = restore_formats(result, detector, work)
@@ -50,6 +54,16 @@ def _distill_vae(detector: Detector, step: Distill, work: Work) -> Detector:
     result = detector.with_module(new, config)
     imitate_latents(result, Imitation(step.epochs, step.learning_rate, "distilling the encoder"), work)
     return result
+
+
+def _distill_gaussian(detector: Detector, old: GaussianConfig, step: Distill, work: Work) -> Detector:
+    if step.teacher is not None:
+        raise UsageError("distill.teacher: a gaussian has one network, its student; leave the setting out")
+    config = old.model_copy(update={"backbone": plain_backbone(old.backbone, step.student)})
+    new = Gaussian(config)
+    imitate_features(new, detector, work.effort_of(step.epochs, step.learning_rate, "distilling the features"), work)
+    refit(new, work)
+    return detector.with_module(new, config)
 
 
 def _distill_stfpm(detector: Detector, step: Distill, work: Work) -> Detector:

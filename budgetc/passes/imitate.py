@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from budgetc.core.plan import Distill
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, as_input
-from budgetc.detectors.rounding import rounded_copy
 from budgetc.detectors.stfpm import Stfpm, matching_loss, scale_maps
 from budgetc.detectors.vae import Latent, Vae, VaeEncoder
 from budgetc.passes.work import Work
@@ -18,8 +17,6 @@ from budgetc.training.loop import Effort, Examples, fit
 
 Loss = Callable[[Tensor], Tensor]
 """Indices of pictures -> scalar."""
-_ROUNDED_SHARE = 0.25
-"""Epochs of training under fake quantization over those of the step: scales settle quickly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +27,12 @@ class Imitation:
     learning_rate: float
     label: str
 
+    def effort(self, work: Work) -> Effort:
+        """At the present rung."""
+        return work.effort_of(self.epochs, self.learning_rate, self.label)
 
-def _on_all(work: Work, size: tuple[int, int]) -> tuple[Tensor, Tensor, np.ndarray]:
+
+def on_all(work: Work, size: tuple[int, int]) -> tuple[Tensor, Tensor, np.ndarray]:
     """Indices to train on and to watch over normal and then damaged pictures, and the pictures."""
     pictures = work.pictures(size)
     offset = len(pictures.normal)
@@ -51,7 +52,7 @@ def imitate_taps(new: Backbone, source: Detector, effort: Effort, work: Work) ->
         return
     assert isinstance(source.module, Stfpm)
     old, size = source.module, source.config.input_size
-    train, watch, images = _on_all(work, size)
+    train, watch, images = on_all(work, size)
     wanted = work.outputs(old.teacher, lambda x: old.teacher(old.normalized(x)), size)
     probe = new(torch.zeros(1, 3, *size))
     adapters = nn.ModuleList(nn.Conv2d(a.shape[1], b.shape[1], 1) for a, b in zip(probe, wanted, strict=True))
@@ -71,10 +72,11 @@ def learn_student(detector: Detector, step: Distill, work: Work) -> None:
     With `map_weight`, damaged normals teach it too: there its maps follow the baseline's.
     """
     effort = work.effort_of(step.epochs, step.learning_rate, "distilling the student")
-    _learn_student(detector, effort, work, step.map_weight)
+    learn_taps(detector, effort, work, step.map_weight)
 
 
-def _learn_student(detector: Detector, effort: Effort, work: Work, map_weight: float = 0.0) -> None:
+def learn_taps(detector: Detector, effort: Effort, work: Work, map_weight: float = 0.0) -> None:
+    """`learn_student` with settled effort."""
     if effort.epochs == 0:
         detector.module.eval()
         return
@@ -126,18 +128,19 @@ def imitate_latents(detector: Detector, imitation: Imitation, work: Work) -> Non
 
     Loss: KL(baseline posterior || own posterior), summed over latents (closed form of two Gaussians).
     """
-    effort = work.effort_of(imitation.epochs, imitation.learning_rate, imitation.label)
+    effort = imitation.effort(work)
     if effort.epochs == 0:
         detector.module.eval()
         return
     encoder = _encoder(detector.module)
-    _imitate_latents(encoder, detector, effort, work)
+    imitate_encoder(encoder, detector, effort, work)
 
 
-def _imitate_latents(encoder: VaeEncoder, detector: Detector, effort: Effort, work: Work) -> None:
+def imitate_encoder(encoder: VaeEncoder, detector: Detector, effort: Effort, work: Work) -> None:
+    """`imitate_latents` with settled effort."""
     size = detector.config.input_size
     source = _encoder(work.baseline.module)
-    train, watch, images = _on_all(work, size)
+    train, watch, images = on_all(work, size)
     wanted = work.outputs(source, lambda x: list(source.encode(x)), size)
 
     def loss(indices: Tensor) -> Tensor:
@@ -157,21 +160,3 @@ def latent_divergence(wanted: Latent, own: Latent) -> Tensor:
 def _encoder(module: nn.Module) -> VaeEncoder:
     assert isinstance(module, Vae)
     return module.encoder
-
-
-def tune_rounded(detector: Detector, step: Distill, work: Work) -> Detector:
-    """Quantization-aware training of the student (of a VAE: the encoder) under its present formats.
-
-    BatchNorm is folded on the fly with frozen statistics. Returns the float network; formats are
-    void and must be fitted again.
-    """
-    epochs = round(step.epochs * _ROUNDED_SHARE)
-    effort = work.effort_of(epochs, step.learning_rate / 10, "training under INT8")
-    module = rounded_copy(detector.module, detector.formats)
-    rounded = Detector(detector.family, detector.config, module)
-    if effort.epochs > 0:
-        if isinstance(module, Vae):
-            _imitate_latents(module.encoder, rounded, effort, work)
-        else:
-            _learn_student(rounded, effort, work)
-    return detector.with_module(rounded_copy(module, {}))

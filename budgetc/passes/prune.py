@@ -11,13 +11,16 @@ from budgetc.core.dataset import evenly
 from budgetc.core.plan import Distill, Prune, fingerprint
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, as_input, weights_digest
+from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.layers import ConvUnit, LinearUnit, units
 from budgetc.detectors.rounding import unit_weight
 from budgetc.detectors.stfpm import Stfpm
 from budgetc.detectors.vae import Vae, VaeConfig, VaeEncoder
 from budgetc.errors import UsageError
-from budgetc.passes.imitate import Imitation, imitate_latents, imitate_taps, learn_student, tune_rounded
+from budgetc.passes.features import imitate_features, refit
+from budgetc.passes.imitate import Imitation, imitate_latents, imitate_taps, learn_student
 from budgetc.passes.restore import restore_formats
+from budgetc.passes.tune import tune_rounded
 from budgetc.passes.work import Work
 
 _BATCHES = 8
@@ -52,6 +55,11 @@ def prune(detector: Detector, step: Prune, work: Work) -> Detector:
                 _narrow(module.student, step.keep, step.round_to, detector.config.input_size)
                 _settle_norms(module.student, detector, work)
             learn_student(result, tuning, work)
+        case Gaussian() as gaussian, _:
+            _narrow(gaussian.backbone, step.keep, step.round_to, detector.config.input_size)
+            _settle_norms(gaussian.backbone, detector, work)
+            imitate_features(gaussian, detector, imitation.effort(work), work)
+            refit(gaussian, work)
         case _:
             raise UsageError(f"prune does not know detectors of family {detector.family}")
     restored = restore_formats(result, detector, work)
@@ -102,9 +110,11 @@ def _narrow(network: nn.Module, share: float, round_to: int, size: tuple[int, in
 def _prunable(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """One layer of every unit with a weight of its own; depthwise layers follow their neighbors."""
     for name, unit in units(network):
+        if unit.head:
+            continue
         if isinstance(unit, ConvUnit) and unit.conv.groups == 1:
             yield f"{name}.conv", unit.conv
-        elif isinstance(unit, LinearUnit) and not unit.head:
+        elif isinstance(unit, LinearUnit):
             yield f"{name}.linear", unit.linear
 
 
@@ -164,7 +174,7 @@ def _settle_norms(network: nn.Module, detector: Detector, work: Work) -> None:
     for part in pictures.train[evenly(len(pictures.train), 32 * _BATCHES)].split(32):
         image = as_input(pictures.normal[part.numpy()])
         module = detector.module
-        _forward(network, module.normalized(image) if isinstance(module, Stfpm) else image)
+        _forward(network, module.normalized(image) if isinstance(module, Stfpm | Gaussian) else image)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

@@ -8,7 +8,7 @@ import torch
 from budgetc.core.dataset import evenly
 from budgetc.core.plan import Quantize
 from budgetc.detectors.detector import Detector, as_input, deployed_part
-from budgetc.detectors.layers import AddUnit, ConvUnit, InputUnit, LinearUnit, Unit, units
+from budgetc.detectors.layers import AddUnit, ConvUnit, InputUnit, Unit, units
 from budgetc.detectors.rounding import (
     NumberFormat,
     RangeObserver,
@@ -52,7 +52,7 @@ def quantize(detector: Detector, step: Quantize, work: Work) -> Detector:
 
 
 def _in_scope(name: str, unit: Unit, step: Quantize) -> bool:
-    if isinstance(unit, LinearUnit) and unit.head:
+    if unit.head:
         return False
     if isinstance(unit, InputUnit) and not step.first_convolution:
         return False

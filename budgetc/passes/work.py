@@ -1,6 +1,6 @@
 """What a pass works with beside the detector and its step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,10 +16,11 @@ Size = tuple[int, int]
 
 
 class OutputCache:
-    """Outputs of frozen networks, kept for the few that were used last."""
+    """Outputs of frozen networks over all training pictures, kept for those that were computed last."""
 
-    def __init__(self, keep: int = 4) -> None:
-        self._keep = keep
+    def __init__(self, most_bytes: int = 4 * 2**30) -> None:
+        """Forget the oldest outputs once all together take more than `most_bytes`; the newest always stay."""
+        self._most_bytes = most_bytes
         self._entries: dict[tuple[int, str], tuple[nn.Module, list[Tensor]]] = {}
 
     def get(self, owner: nn.Module, name: str, compute: Callable[[], list[Tensor]]) -> list[Tensor]:
@@ -28,9 +29,12 @@ class OutputCache:
         if key not in self._entries:
             # The entry holds its owner, so that the id cannot be given to another module.
             self._entries[key] = (owner, compute())
-            while len(self._entries) > self._keep:
+            while len(self._entries) > 1 and self._bytes() > self._most_bytes:
                 del self._entries[next(iter(self._entries))]
         return self._entries[key][1]
+
+    def _bytes(self) -> int:
+        return sum(output.nbytes for _, outputs in self._entries.values() for output in outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Work:
     """Share of a step's epochs that is trained; 0 builds the bare structure, for its price."""
     seed: int
     cache: OutputCache
-    trained: dict[str, nn.Module] = field(default_factory=dict)
+    trained: MutableMapping[str, nn.Module] = field(default_factory=dict)
     """Networks that several candidates share, by fingerprint of how they were trained."""
     curves: list[Curve] = field(default_factory=list)
     """What each training of the current step did; the caller empties it."""

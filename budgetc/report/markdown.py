@@ -1,11 +1,12 @@
 """`report.md`: for the engineer at the machine first, then for those who check and repeat."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from budgetc.core.layout import REPORT_MARKDOWN
 from budgetc.core.measurement import Measurement
+from budgetc.report.controls import controls_markdown
 from budgetc.report.refusal import refusal
-from budgetc.report.schema import CandidateRecord, Fate, Quality, Report, Subject
+from budgetc.report.schema import CandidateRecord, Fate, Quality, Report, SeedRecord, Subject
 from budgetc.report.verdict_table import HEADER, gains, limit_rows, overall_words, plan_of, verdict_table
 from budgetc.report.words import ABSENT, code, described, markdown_table, percent, quantity
 from budgetc.report.words import cell as text
@@ -27,6 +28,7 @@ _MEANINGS = {
     "estimate": "`pass (estimate)`: the value reaches the floor, but its interval also holds values below it.",
 }
 _STEPS = {
+    "direct": "*direct*: a smaller network trained on normals alone, without the given one: a control.",
     "distill": "*distill*: smaller networks, trained to imitate the given ones; the number is the share of width.",
     "prune": "*prune*: whole channels removed, then trained on; the number is the share that stays.",
     "quantize": "*quantize*: weights and activations as 8-bit integers.",
@@ -97,6 +99,8 @@ def _gained(report: Report) -> str:
         lines.append(markdown_table(["Against the baseline", ""], rows))
     if candidate.trail:
         lines.append(_trail(candidate))
+    if report.seeds:
+        lines.append(_seeds(report.seeds))
     return "\n\n".join(["## Choice", *filter(None, lines)])
 
 
@@ -110,6 +114,17 @@ def _trail(candidate: CandidateRecord) -> str:
     return markdown_table(header, rows)
 
 
+def _seeds(seeds: Sequence[SeedRecord]) -> str:
+    """How much of the AUROC is luck."""
+    rows = [
+        (str(one.seed), f"{one.selection_auroc:.3f}", f"{one.confirmation_auroc:.3f}", f"{one.auroc_loss:+.3f}")
+        for one in seeds
+    ]
+    about = "The same plan trained with several seeds; the first is the artifact, and nothing was chosen among them."
+    header = ["Seed", "AUROC (selection)", "AUROC (confirmation)", "Loss against the baseline"]
+    return f"{about}\n\n{markdown_table(header, rows)}"
+
+
 def _quality(report: Report) -> str:
     if report.artifact is None:
         return ""
@@ -119,6 +134,7 @@ def _quality(report: Report) -> str:
         f"## Quality on the {text(quality.split)} split",
         _THROUGH_THE_FILE,
         _aurocs(quality, before),
+        *controls_markdown(report.controls),
         *_by_category(quality, before),
         *_by_defect(quality, before),
         *_splits(report),

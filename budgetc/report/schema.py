@@ -10,6 +10,7 @@ from budgetc.core.frozen import Frozen
 from budgetc.core.measurement import Measurement
 from budgetc.core.plan import Plan
 from budgetc.core.quality import CategoryQuality as CategoryQuality
+from budgetc.core.quality import Control as Control
 from budgetc.core.quality import DefectRecall as DefectRecall
 from budgetc.core.quality import Quality as Quality
 from budgetc.core.target import Target
@@ -94,6 +95,17 @@ class SearchSummary(Frozen):
     """Ids that would have been chosen with a slightly other measurement."""
 
 
+class SeedRecord(Frozen):
+    """The chosen plan, trained with one seed: how much of its AUROC is luck."""
+
+    seed: int
+    selection_auroc: float
+    confirmation_auroc: float
+    auroc_loss: float
+    """Baseline AUROC - this one, on the same confirmation images."""
+    artifact_size: int
+
+
 class Environment(Frozen):
     """Where it ran."""
 
@@ -138,7 +150,12 @@ class Report(Frozen):
     artifact: Subject | None
     """None where no candidate was trained to the end."""
     comparison: Comparison | None
+    controls: tuple[Control, ...] = ()
+    """What the size and four statistics of the images tell, on the split that `artifact` was judged on (else the
+    baseline)."""
     search: SearchSummary
+    seeds: tuple[SeedRecord, ...] = ()
+    """The chosen plan under several seeds, the chosen one first; empty where the budget asks for one seed."""
     candidates: tuple[CandidateRecord, ...]
     confirmation_uses: int
     """How often this confirmation split was opened in this store, this time included."""

@@ -1,6 +1,7 @@
 """What the command line prints at the end of a run: the verdict at a glance."""
 
 from budgetc.core.verdict import LimitVerdict, Verdict
+from budgetc.report.controls import control_rows
 from budgetc.report.evidence import auroc_kind, auroc_over, evidence, judge_report, judge_subject
 from budgetc.report.schema import CandidateRecord, Comparison, Report, Subject
 from budgetc.report.words import ABSENT, aligned, apart, backing, clean, limit_words, percent, quantity, ratio
@@ -99,6 +100,7 @@ def _summary(report: Report) -> str:
         rows.append((best, f"{candidate.plan.title()}  [{candidate.id}]"))
         rows.append(("why", clean(report.why)))
     rows += gains(report, with_notes=False)
+    rows += [(f"control: {name}", words) for name, words in control_rows(report.controls)]
     rows += [("near tie", f"{_titled(report, other)}: a slightly other measurement would have chosen it")
              for other in report.search.near_ties]  # fmt: skip
     rows += [("warning", clean(warning)) for warning in report.warnings]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from budgetc.core.plan import Distill, Fp16, Plan, Prune, Quantize
+from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize
 
 QUICK, FULL = 0, 1
 """Rungs: a share of the training, and all of it."""
@@ -75,14 +75,18 @@ _ROUNDED = 0.5
 
 
 def settings_of(plan: Plan) -> tuple[float, ...]:
-    """A plan as numbers: log2 widths of student and teacher, INT8 of either, trained under INT8, FP16.
+    """A plan as numbers: log2 widths of student and teacher, INT8 of either, trained under INT8, FP16, undistilled.
 
     Successive steps multiply widths; what quantization precedes is trained under its rounding.
     """
     student = teacher = keep = kept_teacher = 0.0
-    replaced = rounded_student = rounded_teacher = under_rounding = half = 0.0
+    replaced = rounded_student = rounded_teacher = under_rounding = half = alone = 0.0
     for step in plan.steps:
         match step:
+            case Direct():
+                student += math.log2(step.student)
+                teacher += math.log2(step.teacher) if step.teacher else 0.0
+                alone = 1.0
             case Distill():
                 student += math.log2(step.student)
                 teacher += math.log2(step.teacher) if step.teacher else 0.0
@@ -97,12 +101,12 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
                 rounded_teacher = max(rounded_teacher, _ROUNDED * (step.scope == "all"))
             case Fp16():
                 half = 0.1  # it hardly moves a score
-    return student, teacher, keep, kept_teacher, replaced, rounded_student, rounded_teacher, under_rounding, half
+    return student, teacher, keep, kept_teacher, replaced, rounded_student, rounded_teacher, under_rounding, half, alone
 
 
 def trains(plan: Plan) -> bool:
     """Whether a plan has a step that trains."""
-    return any(isinstance(step, (Distill, Prune)) for step in plan.steps)
+    return any(isinstance(step, (Direct, Distill, Prune)) for step in plan.steps)
 
 
 def compliant(row: Row, rules: Rules) -> bool:

@@ -22,7 +22,9 @@ def write_durably(path: Path, data: bytes) -> None:
         StorageFailed: the disk is full; the old content of `path` is untouched.
         UsageError: the directory may not be written.
     """
-    temporary = path.parent / f".{path.name}.{os.getpid()}-{next(_counter)}{TEMPORARY_SUFFIX}"
+    # Process ids repeat between the machines and containers that may share a store.
+    unique = f"{os.getpid()}-{next(_counter)}-{os.urandom(4).hex()}"
+    temporary = path.parent / f".{path.name}.{unique}{TEMPORARY_SUFFIX}"
     with storage_errors(path):
         try:
             with temporary.open("xb") as file:

@@ -20,12 +20,12 @@ class Damaged(Exception):
 class Results:
     """Entries below `results/`: a header line (kind, key, digest, size), then the payload."""
 
-    def __init__(self, root: Path) -> None:
-        """Use `root`, and clear what writes interrupted by a crash left there."""
+    def __init__(self, root: Path, *, clear: bool) -> None:
+        """Use `root`, and `clear` what writes interrupted by a crash left there: only where nobody else writes now."""
         self._root = root
         with storage_errors(root):
             root.mkdir(exist_ok=True)
-            for leftover in root.glob(f"*/.*{TEMPORARY_SUFFIX}"):
+            for leftover in root.glob(f"*/.*{TEMPORARY_SUFFIX}") if clear else ():
                 leftover.unlink(missing_ok=True)
 
     def read(self, key: str, kind: Kind) -> bytes | None:

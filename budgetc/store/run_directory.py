@@ -1,42 +1,47 @@
 """The run directory (`OUT.run/`): the one truth about a run, held by one process at a time."""
 
-import json
 import os
-import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from budgetc.errors import Locked, UsageError
-from budgetc.store.durable import storage_errors, sync_directory, write_durably
+from budgetc.store.durable import storage_errors, write_durably
 from budgetc.store.events import LOG, Clock, Event, EventLog, utc_now
-from budgetc.store.results import Damaged, Kind, Results, encode
+from budgetc.store.shared import MARK, Store, check_store
 
 _LOCK = "lock"
 _OWNER = "owner"
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class RunDirectory:
-    """Log, results and opening counts of one run. Get one from `RunDirectory.open`."""
+    """Log of one run, and the store with its results. Get one from `RunDirectory.open`."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, log: EventLog, store: Store) -> None:
         """For `open`, which holds the lock."""
         self.path = path
-        self._log = EventLog(path, clock)
-        self._results = Results(path / "results")
+        self.store = store
+        self._log = log
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, *, clock: Clock = utc_now) -> Iterator["RunDirectory"]:
+    def open(cls, path: Path, *, store: Path | None = None, clock: Clock = utc_now) -> Iterator["RunDirectory"]:
         """Lock `path`, create or repair what is in it, and give it back at the end.
+
+        Args:
+            path: the run directory.
+            store: where results are kept, shared with other runs; by default in the run directory itself.
+            clock: gives the times in the log.
 
         Raises:
             Locked: another process holds it.
-            UsageError: `path` is a file, may not be written, or is a directory of something else.
+            UsageError: `path` or `store` is a file, may not be written, or is a directory of something else.
         """
+        shared = None if store is None or store.resolve() == path.resolve() else store
+        if shared is not None:
+            check_store(shared)
         _create(path)
         lock = FileLock(path / _LOCK, timeout=0, thread_local=False)
         with storage_errors(path / _LOCK):
@@ -48,11 +53,15 @@ class RunDirectory:
                 ) from error
         try:
             write_durably(path / _OWNER, f"process {os.getpid()}".encode())
-            run = cls(path, clock)
-            try:
-                yield run
-            finally:
-                run._log.close()
+            if shared is None:
+                (path / MARK).touch()  # a run directory is a store too, also for others
+            with closing(EventLog(path, clock)) as log:
+
+                def damaged(entry: str) -> None:
+                    log.append("result damaged", {"entry": entry})
+
+                with Store.open(shared or path, damaged=damaged) as opened:
+                    yield cls(path, log, opened)
         finally:
             lock.release()
 
@@ -65,50 +74,15 @@ class RunDirectory:
         """Append an event that survives a crash right after this call."""
         return self._log.append(event, data)
 
-    def get_json(self, key: str) -> object | None:
-        """The plain data stored under `key`; None where there is none, or where it was damaged."""
-        payload = self._read(key, "json")
-        return None if payload is None else json.loads(payload)
-
-    def put_json(self, key: str, value: object) -> None:
-        """Store plain data under `key` (hex digits of `core.plan.fingerprint`). Never the result of a failed step."""
-        self._results.write(key, "json", encode(value))
-
-    def get_blob(self, key: str) -> bytes | None:
-        """The bytes stored under `key`; None where there are none, or where they were damaged."""
-        return self._read(key, "blob")
-
-    def put_blob(self, key: str, payload: bytes) -> None:
-        """Store bytes under `key` (hex digits of `core.plan.fingerprint`)."""
-        self._results.write(key, "blob", payload)
-
     def count_use(self, split_digest: str, inputs_digest: str) -> int:
-        """Count an opening of a confirmation split: how many different inputs have opened it, these included.
+        """Count an opening of a confirmation split: how many different inputs have opened it in this store.
 
-        The same inputs give the same result again, which tells nobody anything new: no second use.
-        Both digests are 64 hex digits. Kept as one file a use, so that no damage to the log loses count.
+        As `Store.count_use`; a new use also stands in the log.
         """
-        for digest in (split_digest, inputs_digest):
-            if _DIGEST.fullmatch(digest) is None:
-                raise ValueError(f"a digest is 64 hex digits, found {digest!r}")
-        directory = self.path / "confirmation" / split_digest
-        with storage_errors(directory):
-            directory.mkdir(parents=True, exist_ok=True)
-            sync_directory(directory.parent)
-            sync_directory(self.path)
-            used = {entry.name for entry in directory.iterdir() if _DIGEST.fullmatch(entry.name)}
-        if inputs_digest not in used:
-            write_durably(directory / inputs_digest, b"")
-            used.add(inputs_digest)
-            self.record("confirmation opened", {"split": split_digest, "inputs": inputs_digest, "uses": len(used)})
-        return len(used)
-
-    def _read(self, key: str, kind: Kind) -> bytes | None:
-        try:
-            return self._results.read(key, kind)
-        except Damaged as damaged:
-            self.record("result damaged", {"entry": str(damaged)})
-            return None
+        uses, new = self.store.count_use(split_digest, inputs_digest)
+        if new:
+            self.record("confirmation opened", {"split": split_digest, "inputs": inputs_digest, "uses": uses})
+        return uses
 
 
 def _create(path: Path) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from budgetc.detectors.detector import Detector, as_input
+from budgetc.detectors.gaussian import Gaussian, fit_normals
 from budgetc.detectors.stfpm import Stfpm, matching_loss
 from budgetc.detectors.vae import Vae, VaeConfig, vae_loss
 from budgetc.errors import UsageError
@@ -26,8 +27,8 @@ def train_detector(
 ) -> tuple[Detector, Curve]:
     """Train the part of a detector that learns, on normals; the one that was passed in is unchanged in shape only.
 
-    STFPM: the student, on cached features of the frozen teacher. VAE: encoder and decoder. The network trains on
-    `device` and comes back to the CPU.
+    Gaussian: the distribution of features of a frozen backbone. STFPM: the student, on cached features of the frozen
+    teacher. VAE: encoder and decoder. The network trains on `device` and comes back to the CPU.
 
     Raises:
         UsageError: the family has no training here.
@@ -38,6 +39,8 @@ def train_detector(
             curve = _train_student(module, pictures, effort, progress)
         case Vae() as module, VaeConfig() as config:
             curve = _train_vae(module, config.beta, pictures, effort, progress=progress)
+        case Gaussian() as module, _:
+            curve = _fit_gaussian(module, pictures)
         case _:
             raise UsageError(f"training of {detector.family} is not known")
     detector.module.to(CPU)
@@ -54,6 +57,15 @@ def _train_student(module: Stfpm, pictures: Pictures, effort: Effort, progress: 
         return matching_loss([tap[indices] for tap in wanted], taps)
 
     return fit(student, Examples(pictures.train, pictures.held_out, loss), effort, progress)
+
+
+def _fit_gaussian(module: Gaussian, pictures: Pictures) -> Curve:
+    """Nothing is learned by steps: one pass over the normals."""
+    module.eval()
+    device = _device_of(module)
+    (features,) = outputs_of(lambda x: [module.features(x.to(device))], pictures.normal)
+    fit_normals(module, features)
+    return Curve(None, None, 1)
 
 
 def _train_vae(module: Vae, beta: float, pictures: Pictures, effort: Effort, *, progress: Progress) -> Curve:

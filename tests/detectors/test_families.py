@@ -47,7 +47,7 @@ def test_formats_and_pruned_shapes_survive(family: str) -> None:
 
 def test_an_unknown_family_is_named() -> None:
     """With the families there are."""
-    with pytest.raises(InputRejected, match="'gan' is unknown; budgetc has stfpm, vae"):
+    with pytest.raises(InputRejected, match="'gan' is unknown; budgetc has gaussian, stfpm, vae"):
         from_bundle({"detector": "gan"})
 
 

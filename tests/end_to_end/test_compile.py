@@ -95,12 +95,29 @@ def test_a_second_run_takes_its_trainings_from_the_store(
     assert after["confirmation_uses"] == 1
 
 
+def test_controls_stand_beside_the_auroc(case: Path, compiled: subprocess.CompletedProcess[str]) -> None:
+    """In the log, in the report, on the terminal; a detector that does not beat them is called so."""
+    assert "controls: image size not applicable" in compiled.stderr
+    assert "control: image statistics" in compiled.stdout
+    report = json.loads((case / "out" / "report.json").read_text())
+    statistics = report["controls"][1]
+    assert statistics["auroc"]["split"] == "confirmation"
+    gaps = {name: gap["value"] for name, gap in statistics["gaps"].items()}
+    worthless = [name for name, gap in gaps.items() if gap < 0.05]
+    assert [name for name in gaps if any(f"of the {name} on" in one for one in report["warnings"])] == worthless
+
+
 def test_evaluate_writes_scores(case: Path, compiled: subprocess.CompletedProcess[str]) -> None:
     """The CSV names file, group, label and score of every test image, and the JSON is one object."""
     done = budgetc("evaluate", "out", "--data", "data.npz", "--scores", "scores.csv", "--json", cwd=case)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert 0.5 < result["quality"]["auroc_mean"]["value"] <= 1
+    size, statistics = result["controls"]
+    assert size["reason"] == "not applicable: all pictures have one size"
+    assert statistics["gaps"]["detector"]["value"] == pytest.approx(
+        result["quality"]["auroc_mean"]["value"] - statistics["auroc"]["value"]
+    )
     with (case / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert set(rows[0]) == {"file", "group", "label", "score"}

@@ -1,3 +1,5 @@
+import contextlib
+import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -6,7 +8,15 @@ import pytest
 
 from budgetc.core.statistics import percentile_bounds
 from budgetc.errors import UsageError
-from budgetc.measurement.latency import LatencyResult, collect, measure_latency, screen_latency
+from budgetc.measurement.latency import (
+    LatencyResult,
+    Pairs,
+    collect,
+    measure_latency,
+    plain_pairs,
+    read_pairs,
+    screen_latency,
+)
 from budgetc.measurement.pairs import Block, Effort, Pair, Subject, block_calls, time_pair, warm_up
 from budgetc.measurement.scorer import ScoringProcess
 from tests.measurement.scene import write_images
@@ -34,10 +44,10 @@ def pair(artifact_ms: float = 2.0, *, drift: float = 0.0, calls: int = 30, seed:
     return Pair(blocks, settled)
 
 
-def gather(pairs: Iterable[Pair], *, processes: int = 5, **limits: float) -> LatencyResult:
+def gather(pairs: Iterable[Pair], *, processes: int = 5, where: str = "a machine", **limits: float) -> LatencyResult:
     """What the protocol makes of these pairs."""
     source = iter(pairs)
-    return collect(lambda: next(source), processes=processes, limits=limits, where="a machine")
+    return collect(lambda: next(source), processes=processes, limits=limits, where=where)
 
 
 def bounds(result: LatencyResult, metric: str) -> tuple[float, float]:
@@ -55,7 +65,7 @@ def test_percentiles_are_pooled_over_processes() -> None:
     samples = [ms for p in pairs for ms in p.times("artifact", "total_ms")]
     assert result.artifact["latency_p95"].value == percentile_bounds(samples, 0.95).value
     assert result.artifact["latency_p95"].n == 300
-    assert (result.kept, result.discarded, result.drifted) == (tuple(pairs), (), False)
+    assert (result.pairs.kept, result.pairs.discarded, result.drifted) == (tuple(pairs), (), False)
 
 
 def test_bounds_hold_every_process() -> None:
@@ -101,15 +111,15 @@ def test_drifting_pair_is_repeated() -> None:
     """A pair during which the baseline slowed by 5 % counts nowhere, and another takes its place."""
     steady = [pair(seed=seed) for seed in range(5)]
     result = gather([steady[0], pair(9.0, drift=0.05), *steady[1:]])
-    assert result.kept == tuple(steady)
-    assert len(result.discarded) == 1
+    assert result.pairs.kept == tuple(steady)
+    assert len(result.pairs.discarded) == 1
     assert bounds(result, "latency_p99")[1] < 3
     assert not result.drifted
 
 
 def test_small_drift_is_tolerated() -> None:
     """2.9 % is within what a calm machine does."""
-    assert gather([pair(seed=seed, drift=0.029) for seed in range(5)]).discarded == ()
+    assert gather([pair(seed=seed, drift=0.029) for seed in range(5)]).pairs.discarded == ()
 
 
 def test_drift_without_end_widens_the_bounds() -> None:
@@ -120,7 +130,7 @@ def test_drift_without_end_widens_the_bounds() -> None:
     assert result.drifted
     assert lower < 2.02
     assert upper > 3.0
-    assert len(result.discarded) == 5
+    assert len(result.pairs.discarded) == 5
     assert "changed by more than 3 %" in (result.artifact["latency_p50"].note or "")
 
 
@@ -132,9 +142,9 @@ def test_faster_baseline_is_drift_too() -> None:
 def test_open_limit_gets_more_pairs() -> None:
     """While a limit lies within the bounds, pairs are added, at most as many again."""
     pairs = [pair(seed=seed) for seed in range(10)]
-    assert len(gather(pairs, latency_p50=2.01).kept) == 10
-    assert len(gather(pairs, latency_p50=2.5).kept) == 5
-    assert len(gather(pairs, latency_p50=1.5).kept) == 5
+    assert len(gather(pairs, latency_p50=2.01).pairs.kept) == 10
+    assert len(gather(pairs, latency_p50=2.5).pairs.kept) == 5
+    assert len(gather(pairs, latency_p50=1.5).pairs.kept) == 5
 
 
 def test_warm_up_that_did_not_settle_is_noted() -> None:
@@ -149,6 +159,42 @@ def test_raw_samples_are_plain_and_complete() -> None:
     raw = result.raw()
     count = [len(b["times"]["total_ms"]) for key in ("kept", "discarded") for p in raw[key] for b in p["blocks"]]
     assert sum(count) == 6 * 4 * 30
+
+
+@pytest.mark.parametrize("killed_after", range(8))
+def test_pairs_that_were_timed_before_count(killed_after: int) -> None:
+    """Stopped after any pair, and gone on with from what was kept: the result of one go."""
+    drawn = [pair(seed=0), pair(9.0, drift=0.05), *[pair(seed=seed) for seed in range(1, 7)]]
+    kept, source = list[object](), iter(drawn)
+
+    def draw() -> Pair:
+        if len(kept) == killed_after:
+            raise KeyboardInterrupt
+        return next(source)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        collect(draw, processes=6, limits={}, where="here", keep=lambda pairs: kept.append(plain_pairs(pairs)))
+    known = read_pairs(json.loads(json.dumps(kept[-1] if kept else None)))
+    rest = iter(drawn[len(kept) :])
+    result = collect(lambda: next(rest), processes=6, limits={}, where="here", known=known)
+    assert result == gather(drawn, processes=6, where="here")
+
+
+def test_known_pairs_serve_another_limit() -> None:
+    """Nothing is timed where they decide it; where they leave it open, pairs are added to them."""
+    known = gather([pair(seed=seed) for seed in range(5)]).pairs
+    more = iter([pair(seed=seed) for seed in range(5, 10)])
+    decided = collect(lambda: next(more), processes=5, limits={"latency_p50": 2.5}, where="here", known=known)
+    assert decided.pairs == known
+    undecided = collect(lambda: next(more), processes=5, limits={"latency_p50": 2.01}, where="here", known=known)
+    assert undecided.pairs.kept[:5] == known.kept
+    assert len(undecided.pairs.kept) == 10
+
+
+@pytest.mark.parametrize("content", [None, 3, {"kept": 1}, {"kept": [{"blocks": []}], "discarded": []}])
+def test_anything_else_is_no_pairs(content: object) -> None:
+    """What cannot be read is timed again."""
+    assert read_pairs(content) == Pairs()
 
 
 @pytest.mark.parametrize(
@@ -242,4 +288,4 @@ def test_full_protocol_finds_no_difference_where_there_is_none(tmp_path: Path) -
     assert result.ratio.upper is not None
     assert result.ratio.lower * 0.97 <= 1 <= result.ratio.upper * 1.03
     assert result.artifact["latency_p99"].n >= 300
-    assert len(messages) == len(result.kept) + len(result.discarded)
+    assert len(messages) == len(result.pairs.kept) + len(result.pairs.discarded)

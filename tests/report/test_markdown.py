@@ -3,7 +3,7 @@
 import re
 
 from budgetc.report.markdown import render_markdown
-from budgetc.report.schema import Report
+from budgetc.report.schema import Report, SeedRecord
 from tests.report.example import PLANS, make_report, with_limits
 
 
@@ -108,3 +108,15 @@ def test_a_note_of_many_numbers_is_said_once(report: Report) -> None:
     part = details.partition("## Measurements")[2]
     assert part.count("a neighbor was busy") == 1
     assert "- latency_p50, latency_p95, latency_p50.preprocess: a neighbor was busy" in part
+
+
+def test_several_seeds_show_how_much_is_luck(report: Report) -> None:
+    """One row a seed, the artifact's first."""
+    seeds = tuple(
+        SeedRecord(seed=seed, selection_auroc=0.9, confirmation_auroc=auroc, auroc_loss=0.93 - auroc, artifact_size=9)
+        for seed, auroc in ((0, 0.912), (1, 0.905))
+    )
+    markdown = render_markdown(report.model_copy(update={"seeds": seeds}))
+    assert "| 0 | 0.900 | 0.912 | +0.018 |" in markdown
+    assert "| 1 | 0.900 | 0.905 | +0.025 |" in markdown
+    assert "several seeds" not in render_markdown(report)

@@ -43,14 +43,14 @@ def test_a_full_disk_keeps_the_old_content(tmp_path: Path) -> None:
 def test_a_full_disk_keeps_log_and_results(tmp_path: Path) -> None:
     """A line that does not fit leaves no half of itself, and shorter ones still go in behind it."""
     with RunDirectory.open(tmp_path) as run:
-        run.put_blob(KEY, b"old")
+        run.store.put_blob(KEY, b"old")
         run.record("before", {"text": "x" * 3000})
         with pytest.raises(StorageFailed):
             run.record("too long", {"text": "x" * 3000})
         with pytest.raises(StorageFailed):
-            run.put_blob(KEY, b"x" * 10_000)
+            run.store.put_blob(KEY, b"x" * 10_000)
         run.record("after")
-        assert run.get_blob(KEY) == b"old"
+        assert run.store.get_blob(KEY) == b"old"
     with RunDirectory.open(tmp_path) as run:
         assert [(event.sequence, event.event) for event in run.events] == [(1, "before"), (2, "after")]
     assert not list(tmp_path.glob("events.damaged-*"))

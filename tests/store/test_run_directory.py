@@ -35,7 +35,7 @@ from budgetc.store.run_directory import RunDirectory
 with RunDirectory.open(Path(sys.argv[1])) as run:
     print("writing", flush=True)
     for number in range(100_000):
-        run.put_blob(fingerprint(number % 7), bytes([number % 7]) * 50_000)
+        run.store.put_blob(fingerprint(number % 7), bytes([number % 7]) * 50_000)
         run.record("wrote", {"number": number})
 """
 
@@ -90,7 +90,7 @@ def test_kill_9_loses_nothing_that_was_recorded(tmp_path: Path, delay: float) ->
         assert wrote == list(range(len(wrote)))
         for number in wrote:
             assert isinstance(number, int)
-            assert run.get_blob(fingerprint(number % 7)) == bytes([number % 7]) * 50_000
+            assert run.store.get_blob(fingerprint(number % 7)) == bytes([number % 7]) * 50_000
     assert not list(tmp_path.glob("**/*.tmp"))
 
 
@@ -98,21 +98,21 @@ def test_results_come_back_in_the_next_run(tmp_path: Path) -> None:
     """JSON and bytes live under their keys; the same key may hold one of each."""
     value = {"auroc": 0.97, "trail": [1, "two", None], "ä": "ö"}
     with RunDirectory.open(tmp_path) as run:
-        run.put_json(KEY, value)
-        run.put_blob(KEY, b"\x00\n\r\nbytes")
+        run.store.put_json(KEY, value)
+        run.store.put_blob(KEY, b"\x00\n\r\nbytes")
     with RunDirectory.open(tmp_path) as run:
-        assert run.get_json(KEY) == value
-        assert run.get_blob(KEY) == b"\x00\n\r\nbytes"
-        assert run.get_json(OTHER) is None
-        assert run.get_blob(OTHER) is None
+        assert run.store.get_json(KEY) == value
+        assert run.store.get_blob(KEY) == b"\x00\n\r\nbytes"
+        assert run.store.get_json(OTHER) is None
+        assert run.store.get_blob(OTHER) is None
 
 
 def test_writing_again_replaces(tmp_path: Path) -> None:
     """The last value wins."""
     with RunDirectory.open(tmp_path) as run:
-        run.put_json(KEY, 1)
-        run.put_json(KEY, 2)
-        assert run.get_json(KEY) == 2
+        run.store.put_json(KEY, 1)
+        run.store.put_json(KEY, 2)
+        assert run.store.get_json(KEY) == 2
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
@@ -120,42 +120,42 @@ def test_writing_again_replaces(tmp_path: Path) -> None:
 def test_garbage_in_an_entry_is_a_miss_that_heals(tmp_path: Path, garbage: bytes) -> None:
     """Whatever the entry holds, reading gives None, the log says so, and writing it again works."""
     with RunDirectory.open(tmp_path) as run:
-        run.put_blob(KEY, b"payload")
+        run.store.put_blob(KEY, b"payload")
         entry(tmp_path, KEY, "blob").write_bytes(garbage)
-        assert run.get_blob(KEY) is None
+        assert run.store.get_blob(KEY) is None
         assert run.events[-1].event == "result damaged"
-        run.put_blob(KEY, b"payload")
-        assert run.get_blob(KEY) == b"payload"
+        run.store.put_blob(KEY, b"payload")
+        assert run.store.get_blob(KEY) == b"payload"
 
 
 def test_every_cut_of_an_entry_is_a_miss(tmp_path: Path) -> None:
     """Truncated anywhere, an entry never reads as a shorter result."""
     with RunDirectory.open(tmp_path) as run:
-        run.put_json(KEY, {"n": 12345})
+        run.store.put_json(KEY, {"n": 12345})
         path = entry(tmp_path, KEY, "json")
         whole = path.read_bytes()
         for cut in range(len(whole)):
             path.write_bytes(whole[:cut])
-            assert run.get_json(KEY) is None
+            assert run.store.get_json(KEY) is None
 
 
 def test_an_entry_under_another_name_is_a_miss(tmp_path: Path) -> None:
     """A result copied to another key is not that key's result."""
     with RunDirectory.open(tmp_path) as run:
-        run.put_blob(KEY, b"payload")
+        run.store.put_blob(KEY, b"payload")
         elsewhere = entry(tmp_path, OTHER, "blob")
         elsewhere.parent.mkdir(exist_ok=True)
         entry(tmp_path, KEY, "blob").rename(elsewhere)
-        assert run.get_blob(OTHER) is None
+        assert run.store.get_blob(OTHER) is None
 
 
 def test_a_directory_in_place_of_an_entry_heals(tmp_path: Path) -> None:
     """Even that is a miss."""
     with RunDirectory.open(tmp_path) as run:
         entry(tmp_path, KEY, "blob").mkdir(parents=True)
-        assert run.get_blob(KEY) is None
-        run.put_blob(KEY, b"payload")
-        assert run.get_blob(KEY) == b"payload"
+        assert run.store.get_blob(KEY) is None
+        run.store.put_blob(KEY, b"payload")
+        assert run.store.get_blob(KEY) == b"payload"
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), {1: "integer key"}, (1, 2), object()])
@@ -163,15 +163,15 @@ def test_only_plain_data_is_stored(tmp_path: Path, value: object) -> None:
     """What would not read back as itself is refused when it is written."""
     with RunDirectory.open(tmp_path) as run:
         with pytest.raises((TypeError, ValueError)):
-            run.put_json(KEY, value)
-        assert run.get_json(KEY) is None
+            run.store.put_json(KEY, value)
+        assert run.store.get_json(KEY) is None
 
 
 @pytest.mark.parametrize("key", ["", "../../etc/passwd", KEY[:-1], KEY.upper(), KEY + "\n"])
 def test_a_key_is_a_digest(tmp_path: Path, key: str) -> None:
     """No key leads out of the run directory."""
     with RunDirectory.open(tmp_path) as run, pytest.raises(ValueError, match="64 hex digits"):
-        run.get_blob(key)
+        run.store.get_blob(key)
 
 
 def test_openings_of_confirmation_data_are_counted(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_an_exception_in_the_run_passes_through(tmp_path: Path) -> None:
 def test_five_thousand_results_reopen_fast(tmp_path: Path) -> None:
     """A run with 5,000 candidates is open again in under two seconds of computing."""
     with RunDirectory.open(tmp_path) as run:
-        run.put_blob(KEY, b"x")
+        run.store.put_blob(KEY, b"x")
         template = entry(tmp_path, KEY, "blob").read_bytes()
         run.record("candidate priced", {"size": 0})
         last = run.events[-1]

@@ -16,6 +16,8 @@ class Backbone(nn.Module):
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
+        self.config = config
+        """Before any pruning: the shapes of the weights say what is left."""
         self.input = InputUnit()
         self.stem, stages = _build(config)
         self.stages = nn.ModuleList(stages)

@@ -1,0 +1,111 @@
+"""choose -> confirm: from the table of the search to the one structure that is emitted."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from budgetc.candidate import Written, build, finish, score_split
+from budgetc.compiler.confirming import Confirmation, Confirmed
+from budgetc.compiler.costing import Costs
+from budgetc.compiler.searching import Search
+from budgetc.measurement.quality import by_category, loss_between
+from budgetc.report.schema import SeedRecord
+from budgetc.search.finalists import finalists
+from budgetc.search.space import trains
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Choosing:
+    """Finalists in their order: first their cost, which sends the search back where it fails, then their quality."""
+
+    search: Search
+    confirmation: Confirmation
+    standard_error: float
+    """Of the baseline's AUROC on the selection split."""
+    open_confirmation: Callable[[], None]
+    """Called once, before the first finalist is scored on the confirmation split."""
+    say: Say
+    looked: list[Confirmed] = field(default_factory=list)
+    rejected: dict[str, Costs] = field(default_factory=dict)
+
+    def choose(self, deadline: float) -> Confirmed | None:
+        """The first finalist that complies; else the one that came nearest; None when nothing was built.
+
+        Once the confirmation split is open the search is not asked again: it must not learn from that data.
+        """
+        while (name := self._next()) is not None:
+            costs = self._cost(name)
+            missed = self.confirmation.missed(costs)
+            if missed is not None and not self.looked:
+                self.rejected[name] = costs
+                self.search.reject(name, missed)
+                self.search.run(deadline)
+                continue
+            if self._confirm(name, costs).verdict.overall.startswith("compliant"):
+                self.search.note(name, fate="chosen")
+                return self.looked[-1]
+        self._fall_back()
+        return min(self.looked, key=_distance, default=None)
+
+    def _next(self) -> str | None:
+        rows, search = list(self.search.rows.values()), self.search
+        safe, passed = (finalists(rows, rules, self.standard_error) for rules in (search.aims, search.limits))
+        seen = {found.id for found in self.looked}
+        return next((name for name in safe or passed if name not in seen), None)
+
+    def _fall_back(self) -> None:
+        """Where no finalist kept its cost, or there was none: what came nearest is judged, and kept as best effort."""
+        if self.looked:
+            return
+        if self.rejected:
+            self._confirm(*next(iter(self.rejected.items())))
+        for name in () if self.rejected else self.search.best_effort():
+            self._confirm(name, self._cost(name))
+
+    def _cost(self, name: str) -> Costs:
+        self.say(f"confirming {name} {self.search.plans[name].title()}")
+        return self.confirmation.cost(name, self.search.written[name])
+
+    def _confirm(self, name: str, costs: Costs) -> Confirmed:
+        if not self.looked:
+            self.open_confirmation()
+        found = self.confirmation.confirm(name, self.search.written[name], costs)
+        self.say(f"{name}: {found.verdict.overall}")
+        reason = f"{self.search.records[name].reason}; {found.verdict.overall} under the full protocol"
+        self.search.note(name, fate="finalist", reason=reason)
+        self.looked.append(found)
+        return found
+
+
+def _distance(found: Confirmed) -> tuple[bool, float]:
+    """How far a finalist is from keeping the budget: broken limits count more than open ones."""
+    margins = [limit.margin for limit in found.verdict.limits if limit.margin is not None and limit.outcome != "pass"]
+    return found.verdict.overall == "not compliant", -min(margins, default=0.0)
+
+
+def other_seeds(search: Search, chosen: Confirmed, baseline: Written, say: Say) -> tuple[SeedRecord, ...]:
+    """The chosen plan trained again with other seeds: how much of its AUROC is luck. Nothing is chosen by it.
+
+    The first record is the chosen one itself; empty where the budget asks for one seed or the plan trains nothing.
+    """
+    plan, shop, count = search.plans[chosen.id], search.shop, search.budget.search.seeds
+    if count < 2 or not trains(plan):
+        return ()
+    before, records = score_split(baseline, shop, "confirmation"), []
+    for seed in range(plan.seed, plan.seed + count):
+        started = time.monotonic()
+        again = plan.model_copy(update={"seed": seed})
+        written = finish(build(again, shop, 1.0), shop, shop.run.path / "candidates" / again.id / "trained")
+        scored = score_split(written, shop, "confirmation")
+        found = SeedRecord(
+            seed=seed,
+            selection_auroc=by_category(score_split(written, shop, "selection")).over(search.over).value,
+            confirmation_auroc=by_category(scored).over(search.over).value,
+            auroc_loss=loss_between(before, scored, search.confidence).over(search.over).value,
+            artifact_size=written.size,
+        )
+        records.append(found)
+        say(f"seed {seed}: AUROC {found.confirmation_auroc:.4f}, {time.monotonic() - started:.0f} s")
+    return tuple(records)

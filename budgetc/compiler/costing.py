@@ -1,0 +1,116 @@
+"""What a file costs on the target: measured where the target is this machine, predicted where it is not."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from budgetc.candidate import Written, sha256
+from budgetc.core.budget import Limits
+from budgetc.core.layout import MODEL
+from budgetc.core.measurement import Measurement
+from budgetc.core.plan import fingerprint
+from budgetc.core.target import Target
+from budgetc.measurement.latency import measure_latency, plain_pairs, read_pairs, screen_latency
+from budgetc.measurement.memory import measure_memory
+from budgetc.measurement.predicted import predict, predicted_measurements
+from budgetc.store.shared import Store
+from budgetc.workshop import runtime_facts
+
+LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
+Found = Mapping[str, Measurement]
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Latency and memory of an artifact beside its baseline, by metric."""
+
+    artifact: Found
+    baseline: Found
+    latency_ratio: Measurement
+    samples: object | None = None
+    """Raw samples as plain data, where something was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costing:
+    """How files are priced on one target."""
+
+    target: Target
+    limits: Limits
+    images: Sequence[Path]
+    """Encoded images that a measurement scores; a prediction needs none."""
+    store: Store
+    """Where figures are kept, so that another budget on the same target need not measure again."""
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the device is not here."""
+        return self.target.measured_on is None
+
+    def quick(self, written: Written, *, every: bool = False) -> dict[str, Measurement]:
+        """Latency and memory for the search: what the budget limits, or `every` metric."""
+        if self.predicts:
+            model = [self.target.model_dump(mode="json"), version("budgetc")]
+            return self._kept(["predicted", written.structure, *model], lambda: self._predicted(written.files()))
+        found, known_by = dict[str, Measurement](), [written.structure, *self._circumstances()]
+        if every or any(getattr(self.limits, name) is not None for name in LATENCIES):
+            found |= self._kept(["screened latency", *known_by], lambda: screen_latency(written.files(), self.images))
+        if every or self.limits.peak_memory is not None:
+            found |= self._kept(
+                ["screened memory", *known_by], lambda: measure_memory(written.files(), self.images, repeats=1)
+            )
+        return found
+
+    def full(
+        self, directory: Path, baseline: Path, *, seed: int, progress: Callable[[str], None] = lambda sentence: None
+    ) -> Costs:
+        """The evidence that a verdict rests on: interleaved pairs of processes, or the prediction with its interval."""
+        if self.predicts:
+            artifact, reference = self._predicted(directory), self._predicted(baseline)
+            return Costs(artifact, reference, _predicted_ratio(artifact, reference))
+        limits = {metric: limit for metric in LATENCIES if (limit := getattr(self.limits, metric)) is not None}
+        key = fingerprint(["latency", _digest(directory / MODEL), _digest(baseline / MODEL), *self._circumstances()])
+        # Every pair is kept as soon as it is timed; under other limits the ones that are there count, too.
+        known = read_pairs(self.store.get_json(key))
+        latency = measure_latency(
+            directory, baseline, self.images, rng=np.random.default_rng([seed, len(known.kept + known.discarded)]),
+            limits=limits, cap=8.0, progress=progress, known=known,
+            keep=lambda pairs: self.store.put_json(key, plain_pairs(pairs)),
+        )  # fmt: skip
+        mine, theirs = (self._memory(one) for one in (directory, baseline))
+        return Costs({**latency.artifact, **mine}, {**latency.baseline, **theirs}, latency.ratio, latency.raw())
+
+    def _memory(self, directory: Path) -> dict[str, Measurement]:
+        key = ["memory", _digest(directory / MODEL), *self._circumstances()]
+        return self._kept(key, lambda: measure_memory(directory, self.images))
+
+    def _kept(self, key: Sequence[object], compute: Callable[[], dict[str, Measurement]]) -> dict[str, Measurement]:
+        return self.store.cached(fingerprint(list(key)), dict[str, Measurement], compute)
+
+    def _circumstances(self) -> list[object]:
+        """What a measurement depends on beside the file: runtime, processor, threads, images."""
+        return [*runtime_facts(self.target.threads), [_digest(path) for path in self.images]]
+
+    def _predicted(self, directory: Path) -> dict[str, Measurement]:
+
+        return predicted_measurements(predict((directory / MODEL).read_bytes(), self.target), self.target)
+
+    def key(self) -> str:
+        """Digest of the target and of what is measured on it."""
+        return fingerprint([self.target.model_dump(mode="json"), sorted(str(path.name) for path in self.images)])
+
+
+def _predicted_ratio(artifact: Found, baseline: Found) -> Measurement:
+    """No interval: the errors of two predictions by one model are not independent."""
+    mine, theirs = artifact["latency_p50"], baseline["latency_p50"]
+    return mine.model_copy(
+        update={"metric": "latency_p50_ratio", "value": mine.value / theirs.value, "unit": "1", "lower": None,
+                "upper": None, "confidence": None, "note": "two predictions of one cost model"}
+    )  # fmt: skip
+
+
+def _digest(path: Path) -> str:
+    return sha256(path.read_bytes())

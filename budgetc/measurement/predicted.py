@@ -1,0 +1,140 @@
+"""What a file costs on a device that is not here, with an interval: from its target's cost model."""
+
+from dataclasses import dataclass
+
+from budgetc.core.cost import CostModel, Span
+from budgetc.core.measurement import Measurement
+from budgetc.core.operator import Operator
+from budgetc.core.target import Target
+from budgetc.errors import UsageError
+from budgetc.measurement.operators import Workload, read_workload
+from budgetc.measurement.pricing import Bound, price, price_graph
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCost:
+    """One operator's part."""
+
+    name: str
+    """The fused nodes."""
+    kind: str
+    compute: str
+    ms: float
+    bytes: int
+    """Moved at least: inputs, weights, outputs."""
+    bound: Bound
+    share: float
+    """Of the graph's predicted time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Decode-to-score latency and memory of one file on one target; lower and upper at the cost model's `nominal`."""
+
+    latency_ms: float
+    """Mean of steady calls: preprocessing and graph."""
+    lower_ms: float
+    upper_ms: float
+    graph_ms: float
+    """The graph's part, with copies and synchronization."""
+    peak_memory_bytes: int
+    """Of the whole process."""
+    peak_memory_lower_bytes: int
+    peak_memory_upper_bytes: int
+    model_memory_bytes: int
+    model_memory_lower_bytes: int
+    model_memory_upper_bytes: int
+    operators: tuple[OperatorCost, ...]
+
+
+def predict(model: bytes, target: Target) -> Prediction:
+    """Price an exported file by its target's cost model.
+
+    Raises:
+        UsageError: the target has no cost model. BudgetcError: a shape in the file is unknown.
+    """
+    cost = _cost(target).in_artifact()
+    work = read_workload(model, target)
+    graph = price_graph(work.operators, cost)
+    before = _preprocess(work, cost)
+    own, whole = _memory(work, cost)
+    return Prediction(
+        latency_ms=graph.ms + before.value,
+        lower_ms=graph.lower_ms + before.lower,
+        upper_ms=graph.upper_ms + before.upper,
+        graph_ms=graph.ms,
+        peak_memory_bytes=round(whole.value),
+        peak_memory_lower_bytes=round(whole.lower),
+        peak_memory_upper_bytes=round(whole.upper),
+        model_memory_bytes=round(own.value),
+        model_memory_lower_bytes=round(own.lower),
+        model_memory_upper_bytes=round(own.upper),
+        operators=tuple(_operator_cost(op, cost, graph.ms) for op in work.operators),
+    )
+
+
+def predicted_measurements(prediction: Prediction, target: Target) -> dict[str, Measurement]:
+    """The metrics that the limits name. A budget is checked against `upper`.
+
+    Published rows are means of steady runs, so the mean stands for the median. The 95th and 99th percentiles are the
+    mean times the run-to-run spread of the rows (`p95_over_mean`), whose own edges widen the interval.
+    """
+    cost = _cost(target)
+    runtime = cost.describes
+    still = Span(value=1, lower=1, upper=1)
+    spreads = {"latency_p50": still, "latency_p95": cost.p95_over_mean, "latency_p99": cost.p99_over_mean}
+    found = {
+        metric: Measurement(
+            metric=metric, value=prediction.latency_ms * spread.value, unit="ms",
+            lower=prediction.lower_ms * spread.lower, upper=prediction.upper_ms * spread.upper,
+            confidence=cost.nominal, n=1, kind="predicted", device=target.name, runtime=runtime,
+            note=f"predicted, not measured; confidence {cost.confidence}",
+        )
+        for metric, spread in spreads.items()
+    }  # fmt: skip
+    for metric in ("peak_memory", "model_memory"):
+        found[metric] = Measurement(
+            metric=metric, value=getattr(prediction, f"{metric}_bytes"), unit="B",
+            lower=getattr(prediction, f"{metric}_lower_bytes"), upper=getattr(prediction, f"{metric}_upper_bytes"),
+            confidence=cost.nominal, n=1, kind="predicted", device=target.name, runtime=runtime,
+            note=f"predicted, not measured; {cost.memory.source}",
+        )  # fmt: skip
+    return found
+
+
+def _cost(target: Target) -> CostModel:
+    if target.cost is None:
+        raise UsageError(
+            f"target {target.name} has no cost model, so nothing can be predicted for it; "
+            "add `cost:` to its file, or choose a target that has one"
+        )
+    return target.cost
+
+
+def _preprocess(work: Workload, cost: CostModel) -> Span:
+    megapixels = work.input_pixels / 1e6
+    each, area = cost.preprocess_ms, cost.preprocess_ms_per_megapixel
+    return Span(
+        value=each.value + area.value * megapixels,
+        lower=each.lower + area.lower * megapixels,
+        upper=each.upper + area.upper * megapixels,
+    )
+
+
+def _memory(work: Workload, cost: CostModel) -> tuple[Span, Span]:
+    """Bytes of the model alone, and of the whole process."""
+    known = cost.memory
+    edges = {}
+    for edge in ("value", "lower", "upper"):
+        model, weight = getattr(known.model_mib, edge), getattr(known.per_weight, edge)
+        activation = getattr(known.per_activation, edge)
+        edges[edge] = model * _MIB + weight * work.weight_bytes + activation * work.activation_bytes
+    base = {edge: getattr(known.base_mib, edge) * _MIB + own for edge, own in edges.items()}
+    return Span(**edges), Span(**base)
+
+
+def _operator_cost(op: Operator, cost: CostModel, graph_ms: float) -> OperatorCost:
+    found = price(op, cost)
+    return OperatorCost(op.name, op.op_class, op.compute, found.ms, op.bytes, found.bound, found.ms / graph_ms)

@@ -1,0 +1,77 @@
+"""Direct training: a smaller network of the family that learns from normals alone, as if there were no baseline."""
+
+import torch
+
+from budgetc.core.plan import Direct, Distill
+from budgetc.detectors.backbones import build_backbone, tap_widths
+from budgetc.detectors.detector import Detector
+from budgetc.detectors.gaussian import Gaussian, GaussianConfig
+from budgetc.detectors.stfpm import Stfpm, StfpmConfig
+from budgetc.detectors.vae import Vae, VaeConfig
+from budgetc.errors import UsageError
+from budgetc.passes.features import refit, tell_damage
+from budgetc.passes.imitate import learn_student
+from budgetc.passes.restore import restore_formats
+from budgetc.passes.shrink import narrow_vae, plain_backbone
+from budgetc.passes.work import Work
+from budgetc.training.baseline import train_detector
+
+
+def direct(detector: Detector, step: Direct, work: Work) -> Detector:
+    """The detector with smaller networks that start from random weights and never see the baseline's outputs.
+
+    The control of every distillation: what the same structure is worth without a compiler. A narrower teacher of a
+    student-teacher detector has random weights then, for there is nothing that it could have learned from.
+
+    Raises:
+        UsageError: a teacher is to be shrunk in a family that deploys none.
+    """
+    torch.manual_seed(work.seed)
+    match detector.module, detector.config:
+        case Stfpm() as module, StfpmConfig() as config:
+            result = _train_stfpm(detector, module, config, step=step, work=work)
+        case Vae(), VaeConfig() as config:
+            if step.teacher is not None:
+                raise UsageError("direct.teacher: a VAE deploys no teacher; leave the setting out")
+            result = _train_vae(detector, config, step, work)
+        case Gaussian(), GaussianConfig() as config:
+            if step.teacher is not None:
+                raise UsageError("direct.teacher: a gaussian has one network, its student; leave the setting out")
+            result = _train_gaussian(detector, config, step, work)
+        case _:
+            raise UsageError(f"direct does not know detectors of family {detector.family}")
+    return restore_formats(result, detector, work)
+
+
+def _train_stfpm(detector: Detector, old: Stfpm, config: StfpmConfig, *, step: Direct, work: Work) -> Detector:
+    teacher, kept = config.teacher, old.teacher
+    if step.teacher is not None:
+        teacher = plain_backbone(config.teacher, step.teacher)
+        kept = build_backbone(teacher).eval()
+    student = plain_backbone(config.student, step.student, tap_widths(teacher))
+    settled = config.model_copy(update={"teacher": teacher, "student": student})
+    new = Stfpm(settled)
+    new.teacher = kept
+    result = detector.with_module(new, settled)
+    learn_student(result, Distill(epochs=step.epochs, learning_rate=step.learning_rate), work)
+    return result
+
+
+def _train_gaussian(detector: Detector, old: GaussianConfig, step: Direct, work: Work) -> Detector:
+    config = old.model_copy(update={"backbone": plain_backbone(old.backbone, step.student)})
+    new = Gaussian(config)
+    tell_damage(new, detector, work.effort_of(step.epochs, step.learning_rate, "training directly"), work)
+    refit(new, work)
+    return detector.with_module(new, config)
+
+
+def _train_vae(detector: Detector, config: VaeConfig, step: Direct, work: Work) -> Detector:
+    narrow = narrow_vae(config, step.student).model_copy(update={"decoder": True})
+    result = detector.with_module(Vae(narrow), narrow)
+    effort = work.effort_of(step.epochs, step.learning_rate, "training directly")
+    if effort.epochs == 0:
+        result.module.eval()
+        return result
+    trained, curve = train_detector(result, work.pictures(narrow.input_size), effort, progress=work.progress)
+    work.curves.append(curve)
+    return trained

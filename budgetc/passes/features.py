@@ -1,0 +1,74 @@
+"""Smaller backbones of a Gaussian detector: learned, then fitted to normals again."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from budgetc.detectors.detector import Detector, as_input
+from budgetc.detectors.gaussian import Gaussian, fit_normals
+from budgetc.passes.imitate import on_all
+from budgetc.passes.work import Work
+from budgetc.training.features import outputs_of
+from budgetc.training.loop import Effort, Examples, fit
+
+
+def imitate_features(new: Gaussian, detector: Detector, effort: Effort, work: Work) -> None:
+    """Train the backbone of `new` towards the baseline's whitened features, on normals and damaged normals.
+
+    In whitened features every direction counts by how seldom normals go there, which is what the score asks. A linear
+    adapter to the baseline's channels exists during training only; the loss is Huber's, because damage is far out.
+
+    Args:
+        new: its tap has the stride of the baseline's.
+        detector: says the input size.
+        effort: epochs and learning rate; no epochs leave the weights as they are.
+        work: pictures and the baseline.
+    """
+    if effort.epochs == 0:
+        new.eval()
+        return
+    old, size = work.baseline.module, detector.config.input_size
+    assert isinstance(old, Gaussian)
+    train, watch, images = on_all(work, size)
+    (wanted,) = work.outputs(old, lambda x: [old.whiten(old.features(x))], size)
+    adapter = nn.Conv2d(new.whiten.conv.in_channels, wanted.shape[1], 1)
+    trained = nn.ModuleDict({"network": new.backbone, "adapter": adapter})
+
+    def loss(indices: Tensor) -> Tensor:
+        return F.smooth_l1_loss(adapter(new.features(as_input(images[indices.numpy()]))), wanted[indices])
+
+    work.curves.append(fit(trained, Examples(train, watch, loss), effort, work.progress))
+
+
+def tell_damage(new: Gaussian, detector: Detector, effort: Effort, work: Work) -> None:
+    """Train the backbone of `new` without a baseline: to tell normals from damaged normals.
+
+    Li et al., "CutPaste: Self-Supervised Learning for Anomaly Detection and Localization" (CVPR 2021), section 2.1.
+    """
+    if effort.epochs == 0:
+        new.eval()
+        return
+    train, watch, images = on_all(work, detector.config.input_size)
+    normal = len(work.pictures(detector.config.input_size).normal)
+    judge = nn.Linear(new.whiten.conv.in_channels, 1)
+    trained = nn.ModuleDict({"network": new.backbone, "judge": judge})
+    # Variants make normals several times as many as damaged ones.
+    weight = torch.tensor(normal / (len(images) - normal))
+
+    def loss(indices: Tensor) -> Tensor:
+        pooled = new.features(as_input(images[indices.numpy()])).mean((2, 3))
+        return F.binary_cross_entropy_with_logits(judge(pooled)[:, 0], (indices >= normal).float(), pos_weight=weight)
+
+    work.curves.append(fit(trained, Examples(train, watch, loss), effort, work.progress))
+
+
+def refit(module: Gaussian, work: Work) -> None:
+    """Fit the Gaussian to the features of training normals: after every change of the backbone.
+
+    With effort 0 the weights stay as they are: a price depends on shapes alone.
+    """
+    if work.effort == 0:
+        return
+    module.eval()
+    (features,) = outputs_of(lambda x: [module.features(x)], work.pictures(module.size).normal)
+    fit_normals(module, features)

@@ -1,0 +1,192 @@
+"""What building any candidate of one compilation needs, and what its results are known by.
+
+A key holds everything that a result depends on and nothing else: neither limits nor names, so that another budget,
+target or output directory finds the same result in the store.
+"""
+
+import io
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from budgetc.core.dataset import SPLITS, Dataset
+from budgetc.core.plan import Direct, Distill, Plan, Prune, Quantize, Step, fingerprint
+from budgetc.core.target import Target
+from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone
+from budgetc.detectors.detector import Detector, weights_digest
+from budgetc.detectors.families import bundle
+from budgetc.detectors.layers import conform
+from budgetc.measurement.host import cpu_features, device, runtime
+from budgetc.passes.work import OutputCache, Work
+from budgetc.store.run_directory import RunDirectory
+from budgetc.store.shared import Store
+from budgetc.training.loop import Progress, silent
+from budgetc.training.pictures import Pictures, make_pictures
+
+_EXPORTERS = ("budgetc", "torch", "torch-pruning", "onnx", "onnxsim")
+_NO_MATTER = {"name", "description", "facts", "measured_on", "cost"}
+"""Fields of a target that no exported file depends on."""
+
+
+@dataclass
+class Memory:
+    """What compilations of one process share beside the store: pictures, frozen networks and their outputs."""
+
+    outputs: OutputCache = field(default_factory=OutputCache)
+    pictures: dict[tuple[int, int], Pictures] = field(default_factory=dict)
+    networks: dict[str, torch.nn.Module] = field(default_factory=dict)
+    _of: str = ""
+    _known: tuple[Detector, Dataset] | None = None
+
+    def admit(self, key: str, seed: int, detector: Detector, dataset: Dataset) -> tuple[Detector, Dataset]:
+        """The detector and the data that are in memory already, if they are the same; else all else is forgotten."""
+        splits = {name: [[sample.file, sample.group] for sample in dataset.samples[name]] for name in SPLITS}
+        of = fingerprint([key, seed, splits])
+        if self._known is None or self._of != of:
+            self.outputs, self.pictures, self.networks = OutputCache(), {}, {}
+            self._of, self._known = of, (detector, dataset)
+        return self._known
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What building any candidate of one compilation needs."""
+
+    baseline: Detector
+    dataset: Dataset
+    target: Target
+    run: RunDirectory
+    seed: int
+    key: str
+    """Digest of the inputs that every training depends on: model, data, versions, threads."""
+    progress: Progress = silent
+    memory: Memory = field(default_factory=Memory)
+
+    @property
+    def weight_levels(self) -> int:
+        """INT8 weights span +-this many steps on the target."""
+        return 127 if self.target.weight_levels == "detect" else self.target.weight_levels
+
+    @property
+    def store(self) -> Store:
+        """Where results are kept."""
+        return self.run.store
+
+    def work(self, effort: float, seed: int) -> Work:
+        """Data and memory of the passes, at a share of the epochs."""
+        return Work(
+            pictures=self.pictures_at,
+            calibration=lambda size: self.dataset.images("calibration", size),
+            baseline=self.baseline,
+            weight_levels=self.weight_levels,
+            effort=effort,
+            seed=seed,
+            cache=self.memory.outputs,
+            trained=_SharedNetworks(self),
+            progress=self.progress,
+        )
+
+    def pictures_at(self, size: tuple[int, int]) -> Pictures:
+        """Training pictures at an input size, made once."""
+        known = self.memory.pictures
+        if size not in known:
+            groups = [sample.group for sample in self.dataset.samples["train"]]
+            known[size] = make_pictures(self.dataset.images("train", size), groups, seed=self.seed)
+        return known[size]
+
+
+class _SharedNetworks(MutableMapping[str, torch.nn.Module]):
+    """Frozen networks that several plans share, in memory and in the store, by fingerprint of their training."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self._shop, self._known = shop, shop.memory.networks
+
+    def __getitem__(self, key: str) -> torch.nn.Module:
+        if key not in self._known:
+            blob = self._shop.store.get_blob(self._address(key))
+            if blob is None:
+                raise KeyError(key)
+            data = torch.load(io.BytesIO(blob), weights_only=True)
+            network = build_backbone(BackboneConfig.model_validate(data["config"]))
+            conform(network, {name: tuple(weight.shape) for name, weight in data["state_dict"].items()})
+            network.load_state_dict(data["state_dict"])
+            self._known[key] = network.eval()
+        return self._known[key]
+
+    def __setitem__(self, key: str, network: torch.nn.Module) -> None:
+        self._known[key] = network
+        if isinstance(network, Backbone):
+            data = {"config": network.config.model_dump(mode="json"), "state_dict": network.state_dict()}
+            self._shop.store.put_blob(self._address(key), tensor_bytes(data))
+
+    def __delitem__(self, key: str) -> None:
+        del self._known[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def _address(self, key: str) -> str:
+        return fingerprint(["network", self._shop.key, self._shop.seed, key])
+
+
+def training_key(plan: Plan, shop: Workshop, effort: float) -> str | None:
+    """What a plan's training depends on: plans that differ only after their last training step share it.
+
+    None where nothing is trained.
+    """
+    steps = up_to_training(plan)
+    if effort == 0 or not steps:
+        return None
+    rounds = shop.baseline.quantization is not None or any(isinstance(step, Quantize) for step in steps)
+    return fingerprint(
+        ["training", shop.key, [step.model_dump() for step in steps], plan.seed, shop.seed, effort,
+         shop.weight_levels if rounds else None]
+    )  # fmt: skip
+
+
+def up_to_training(plan: Plan) -> tuple[Step, ...]:
+    """The steps up to and with the last one that trains."""
+    at = [number for number, step in enumerate(plan.steps, 1) if isinstance(step, (Direct, Distill, Prune))]
+    return plan.steps[: at[-1]] if at else ()
+
+
+def price_key(plan: Plan, shop: Workshop) -> str:
+    """What the untrained file of a plan depends on."""
+    steps = [step.model_dump() for step in plan.steps]
+    return fingerprint(["price", shop.key, steps, plan.seed, *_export_facts(shop)])
+
+
+def file_key(detector: Detector, shop: Workshop) -> str:
+    """What a trained file and its threshold depend on."""
+    described = {name: part for name, part in bundle(detector).items() if name not in ("state_dict", "threshold")}
+    calibration = [sample.file for sample in shop.dataset.samples["calibration"]]
+    return fingerprint(
+        ["file", weights_digest(detector.module), described, shop.dataset.digest, calibration, *_export_facts(shop),
+         *runtime_facts(shop.target.threads)]
+    )  # fmt: skip
+
+
+def tensor_bytes(data: Mapping[str, Any]) -> bytes:
+    """Plain data and tensors as torch writes them."""
+    buffer = io.BytesIO()
+    torch.save(data, buffer)
+    return buffer.getvalue()
+
+
+def _export_facts(shop: Workshop) -> list[object]:
+    """What an exported file depends on beside the network."""
+    return [
+        shop.target.model_dump(mode="json", exclude=_NO_MATTER),
+        {name: version(name) for name in _EXPORTERS},
+    ]
+
+
+def runtime_facts(threads: int) -> list[object]:
+    """What a score or a time depends on beside the file and the image: runtime, processor, threads."""
+    return [runtime(), device(threads), list(cpu_features())]

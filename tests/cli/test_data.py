@@ -1,0 +1,59 @@
+"""`budgetc data check`: text for people, JSON for programs, exit codes."""
+
+import json
+import shutil
+from pathlib import Path
+
+from tests.cli.command import Command
+from tests.load.drawing import draw_category
+
+
+def test_data_check_prints_every_section(budgetc: Command, data: Path) -> None:
+    """What is there, what to look at, whether more helps, what to photograph."""
+    ended = budgetc("data", "check", data)
+    assert ended.code == 0, ended.err
+    assert f"{data}: accepted" in ended.out
+    for section in (
+        "What to look at",
+        "Enough normals?",
+        "Without any detector",
+        "can certify",
+        "What to photograph next",
+    ):
+        assert section in ended.out
+
+
+def test_data_check_json_is_one_object(budgetc: Command, data: Path) -> None:
+    """With a schema version."""
+    found = json.loads(budgetc("data", "check", data, "--json").out)
+    assert (found["schema_version"], found["accepted"], found["refusal"]) == (1, True, None)
+    assert {one["split"] for control in found["controls"] if (one := control["auroc"])} == {"selection"}
+
+
+def test_refused_data_is_looked_over_and_exits_4(budgetc: Command, tmp_path: Path) -> None:
+    """The result on stdout, the reason on stderr."""
+    shutil.rmtree(draw_category(tmp_path) / "test")
+    ended = budgetc("data", "check", tmp_path)
+    assert ended.code == 4
+    assert "not accepted" in ended.out
+    assert "anomalies: without them no AUROC can be given" in ended.out
+    assert "budgetc would not compile with this data" in ended.err
+
+
+def test_every_file_of_a_finding_is_named_when_asked(budgetc: Command, tmp_path: Path) -> None:
+    """Three by default."""
+    draw_category(tmp_path)
+    for number in range(5):
+        shutil.copy(tmp_path / "train" / "good" / "0001.png", tmp_path / "train" / "good" / f"copy{number}.png")
+    assert "copy4.png" not in budgetc("data", "check", tmp_path).out
+    assert "copy4.png" in budgetc("data", "check", tmp_path, "--files").out
+
+
+def test_nothing_there_exits_2(budgetc: Command, tmp_path: Path) -> None:
+    """A typo in the path."""
+    assert budgetc("data", "check", tmp_path / "nowhere").code == 2
+
+
+def test_help_documents_the_exit_codes(budgetc: Command) -> None:
+    """Findings alone are no failure."""
+    assert "0 budgetc compiles with this data" in budgetc("data", "check", "--help").out

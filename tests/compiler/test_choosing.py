@@ -1,0 +1,141 @@
+"""From the table of a search to the one structure that is emitted, on a simulated device."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from budgetc.candidate import Workshop, build, finish
+from budgetc.compiler.choosing import Choosing, other_seeds
+from budgetc.compiler.confirming import Confirmation
+from budgetc.compiler.costing import Costing, Costs
+from budgetc.compiler.screening import Screener
+from budgetc.compiler.searching import Search
+from budgetc.core.budget import Budget
+from budgetc.core.measurement import Measurement
+from budgetc.core.plan import Distill, Fp16, Plan, Quantize
+from budgetc.store.run_directory import RunDirectory
+from tests.small import dataset, small_stfpm, target
+
+UNCHANGED = Plan(recipe="none", steps=(), seed=0)
+PLANS = [UNCHANGED, Plan(recipe="q", steps=(Quantize(),), seed=0), Plan(recipe="f", steps=(Fp16(),), seed=0)]
+DISTILLED = Plan(recipe="d", steps=(Distill(student=0.5, epochs=2),), seed=0)
+
+
+def latency(ms: float) -> dict[str, Measurement]:
+    """What a device that never varies reports."""
+    found = {
+        name: Measurement(metric=name, value=ms, unit="ms", n=100, kind="measured", device="simulated")
+        for name in ("latency_p50", "latency_p95")
+    }
+    memory = {
+        name: Measurement(metric=name, value=1000.0, unit="B", n=3, kind="measured", device="simulated")
+        for name in ("peak_memory", "model_memory")
+    }
+    return found | memory
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated(Costing):
+    """A device on which everything screens at 1 ms, and files whose directory `slow` knows take 99 ms in full."""
+
+    slow: Callable[[Path], bool] = lambda directory: False
+    looked: list[str] = field(default_factory=list)
+
+    def quick(self, directory: Path, *, every: bool = False) -> dict[str, Measurement]:
+        return latency(1.0)
+
+    def full(
+        self, directory: Path, baseline: Path, *, seed: int, progress: Callable[[str], None] = lambda sentence: None
+    ) -> Costs:
+        self.looked.append(directory.parent.name)
+        found = latency(99.0 if self.slow(directory) else 1.0)
+        return Costs(found, latency(1.0), found["latency_p50"].model_copy(update={"unit": "1"}))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunDirectory]:
+    """A run directory of its own."""
+    with RunDirectory.open(tmp_path / "run") as opened:
+        yield opened
+
+
+def started(
+    run: RunDirectory, plans: list[Plan], slow: Callable[[Path], bool] = lambda directory: False, **search: object
+) -> tuple[Search, Choosing]:
+    """A finished search over some plans, and the choice after it."""
+    budget = Budget.model_validate({
+        "target": "host-cpu", "limits": {"latency_p95": "10 ms", "auroc": {"min": 0.1}}, "search": search,
+    })  # fmt: skip
+    shop = Workshop(small_stfpm(), dataset(), target(), run, seed=0, key="k")
+    costing = Simulated(shop.target, budget.limits, (), slow)
+    baseline = finish(build(UNCHANGED, shop, 1.0), shop, run.path / "baseline")
+    table = Search(shop, budget, 0.9, Screener(costing), lambda sentence: None)
+    table.add(plans, [])
+    table.run(deadline=float("inf"))
+    confirmation = Confirmation(shop, budget, baseline, costing)
+    return table, Choosing(table, confirmation, 0.05, lambda: run.record("opened") and None, lambda sentence: None)
+
+
+def smallest(search: Search) -> str:
+    """The id of the smallest file of a table."""
+    return min(search.written, key=lambda name: search.written[name].size)
+
+
+def opened(run: RunDirectory) -> int:
+    """How often the confirmation split was opened."""
+    return sum(event.event == "opened" for event in run.events)
+
+
+def test_the_smallest_that_complies_is_chosen(run: RunDirectory) -> None:
+    """Nothing speaks against it, so nothing else is looked at."""
+    search, choosing = started(run, PLANS)
+    found = choosing.choose(float("inf"))
+    assert found is not None and found.id == smallest(search)
+    assert search.records[found.id].fate == "chosen"
+
+
+def test_a_finalist_that_is_too_slow_in_full_sends_the_search_back(run: RunDirectory) -> None:
+    """The short look had let it pass; the next smallest that keeps the limit is judged, and becomes the choice."""
+    quantized = PLANS[1].id
+    search, choosing = started(run, PLANS, slow=lambda directory: quantized in str(directory))
+    found = choosing.choose(float("inf"))
+    assert smallest(search) == quantized
+    assert found is not None and found.id == PLANS[2].id and found.verdict.overall == "compliant"
+    assert "full protocol: latency_p95" in search.records[quantized].reason
+
+
+def test_the_confirmation_split_stays_sealed_while_costs_fail(run: RunDirectory) -> None:
+    """Only a finalist that keeps its cost opens it."""
+    _, choosing = started(run, PLANS, slow=lambda directory: UNCHANGED.id not in str(directory))
+    choosing.choose(float("inf"))
+    assert [found.id for found in choosing.looked] == [UNCHANGED.id]
+    assert opened(run) == 1
+
+
+def test_where_everything_is_too_slow_the_first_finalist_is_kept_as_best_effort(run: RunDirectory) -> None:
+    """The report shows how far it is from the limits."""
+    _, choosing = started(run, PLANS, slow=lambda directory: True)
+    found = choosing.choose(float("inf"))
+    assert found is not None and found.verdict.overall == "not compliant"
+    assert len(choosing.rejected) == len(PLANS)
+
+
+def test_a_trained_choice_is_repeated_with_other_seeds(run: RunDirectory) -> None:
+    """As many as the budget asks for, its own first; nothing is chosen among them."""
+    search, choosing = started(run, [DISTILLED], seeds=3)
+    found = choosing.choose(float("inf"))
+    assert found is not None
+    records = other_seeds(search, found, choosing.confirmation.baseline, lambda sentence: None)
+    assert [record.seed for record in records] == [0, 1, 2]
+    assert records[0].confirmation_auroc == found.artifact.quality.auroc_mean.value
+    assert len({record.selection_auroc for record in records} | {record.auroc_loss for record in records}) > 1
+
+
+def test_what_trains_nothing_is_not_repeated(run: RunDirectory) -> None:
+    """Another seed would give the same file."""
+    search, choosing = started(run, [UNCHANGED], seeds=3)
+    found = choosing.choose(float("inf"))
+    assert found is not None
+    assert other_seeds(search, found, choosing.confirmation.baseline, lambda sentence: None) == ()

@@ -1,0 +1,66 @@
+"""Direct training: the control that sees no baseline."""
+
+import pytest
+import torch
+
+from budgetc.core.plan import Direct
+from budgetc.detectors.detector import weights_digest
+from budgetc.detectors.stfpm import Stfpm
+from budgetc.errors import UsageError
+from budgetc.passes.direct import direct
+from tests.small import at_effort, lively, small, small_stfpm, small_vae, work_for
+
+QUICK = Direct(student=0.5, epochs=2)
+
+
+@pytest.mark.parametrize("family", ["stfpm", "vae"])
+def test_the_result_is_smaller_and_trained(family: str) -> None:
+    """Narrower networks, and not the weights that they started from."""
+    detector = small(family)
+    work = work_for(detector)
+    trained, bare = direct(detector, QUICK, work), direct(detector, QUICK, at_effort(work, 0))
+    assert trained.parameters() < 0.9 * detector.parameters()
+    assert weights_digest(trained.module) != weights_digest(bare.module)
+
+
+@pytest.mark.parametrize("family", ["stfpm", "vae"])
+def test_nothing_is_learned_from_the_baselines_student(family: str) -> None:
+    """Another baseline of the same shape, and the same teacher, gives the same weights."""
+    one, other = small(family), small(family)
+    if isinstance(other.module, Stfpm) and isinstance(one.module, Stfpm):
+        lively(other)
+        other.module.teacher = one.module.teacher
+    else:
+        other = lively(small_vae(seed=5))
+    assert weights_digest(direct(one, QUICK, work_for(one)).module) == weights_digest(
+        direct(other, QUICK, work_for(other)).module
+    )
+
+
+def test_the_teacher_stays_unless_it_is_to_be_narrower() -> None:
+    """A narrower one starts, and stays, random: nobody taught it."""
+    detector = small_stfpm()
+    assert isinstance(detector.module, Stfpm)
+    kept = direct(detector, QUICK, work_for(detector)).module
+    assert isinstance(kept, Stfpm) and kept.teacher is detector.module.teacher
+    step = Direct(student=0.5, teacher=0.5, epochs=2)
+    trained = direct(detector, step, work_for(detector)).module
+    bare = direct(detector, step, at_effort(work_for(detector), 0)).module
+    assert isinstance(trained, Stfpm) and isinstance(bare, Stfpm)
+    assert weights_digest(trained.teacher) == weights_digest(bare.teacher)
+
+
+def test_a_vae_deploys_no_teacher() -> None:
+    """The message names the setting."""
+    detector = small_vae()
+    with pytest.raises(UsageError, match=r"direct\.teacher"):
+        direct(detector, Direct(teacher=0.5), work_for(detector))
+
+
+def test_training_sees_normals_alone() -> None:
+    """Damaged pictures teach distilled teachers, not the control."""
+    detector = small_stfpm()
+    work = work_for(detector)
+    torch.manual_seed(0)
+    direct(detector, QUICK, work)
+    assert [curve.epochs for curve in work.curves] == [2]
