@@ -27,6 +27,8 @@ from budgetc.training.loop import Progress, silent
 from budgetc.training.pictures import Pictures, make_pictures
 
 _EXPORTERS = ("budgetc", "torch", "torch-pruning", "onnx", "onnxsim")
+_DAMAGE = {"gaussian": 3}
+"""Damaged copies of each normal: a smaller gaussian learns from them alone how far damage lies from normals."""
 _NO_MATTER = {"name", "description", "facts", "measured_on", "cost"}
 """Fields of a target that no exported file depends on."""
 
@@ -94,7 +96,8 @@ class Workshop:
         known = self.memory.pictures
         if size not in known:
             groups = [sample.group for sample in self.dataset.samples["train"]]
-            known[size] = make_pictures(self.dataset.images("train", size), groups, seed=self.seed)
+            images = self.dataset.images("train", size)
+            known[size] = make_pictures(images, groups, seed=self.seed, damage=_DAMAGE.get(self.baseline.family, 1))
         return known[size]
 
 

@@ -10,8 +10,9 @@ from torch import nn
 from budgetc.core.dataset import Dataset, Sample, SplitName
 from budgetc.core.target import Target
 from budgetc.detectors.backbones import BackboneConfig
-from budgetc.detectors.detector import Detector
+from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.families import build
+from budgetc.detectors.gaussian import Gaussian, GaussianConfig, fit_normals
 from budgetc.detectors.stfpm import StfpmConfig
 from budgetc.detectors.vae import VaeConfig
 from budgetc.passes.work import OutputCache, Size, Work
@@ -83,9 +84,20 @@ def small_vae(seed: int = 0) -> Detector:
     return lively(build("vae", VaeConfig(input_size=SIZE, widths=(24, 16), hidden=(32, 16), latents=4)))
 
 
+def small_gaussian(seed: int = 0) -> Detector:
+    """A plain backbone with one tap of 24 channels at 8 x 8, fitted to 24 textures."""
+    torch.manual_seed(seed)
+    backbone = BackboneConfig(arch="plain", widths=(16, 24), taps=(1,))
+    detector = lively(build("gaussian", GaussianConfig(input_size=SIZE, backbone=backbone)))
+    assert isinstance(detector.module, Gaussian)
+    with torch.no_grad():
+        fit_normals(detector.module, detector.module.features(as_input(textures(24, seed=24))))
+    return detector
+
+
 def small(family: str) -> Detector:
     """The small detector of a family."""
-    return small_stfpm() if family == "stfpm" else small_vae()
+    return {"gaussian": small_gaussian, "stfpm": small_stfpm, "vae": small_vae}[family]()
 
 
 def lively(detector: Detector) -> Detector:

@@ -25,7 +25,16 @@ def loaded_by(statement: str) -> set[str]:
 
 def test_public_names() -> None:
     """The public names are these, and each of them resolves."""
-    assert budgetc.__all__ == ["Report", "__version__", "compile", "evaluate", "load_artifact", "measure", "plan", "sweep"]
+    assert budgetc.__all__ == [
+        "Report",
+        "__version__",
+        "compile",
+        "evaluate",
+        "load_artifact",
+        "measure",
+        "plan",
+        "sweep",
+    ]
     for name in budgetc.__all__:
         assert getattr(budgetc, name) is not None
     assert callable(budgetc.compile)

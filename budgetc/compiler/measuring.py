@@ -51,7 +51,6 @@ def measure_file(file: str | Path, *, target: str | Path = "host-cpu", calls: in
             ).directory
         found = [measure_size(directory)]
         if settled.measured_on is None:
-
             model = (directory / MODEL).read_bytes()
             found += predicted_measurements(predict(model, settled), settled).values()
         else:

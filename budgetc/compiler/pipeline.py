@@ -19,7 +19,7 @@ from budgetc.compiler.inputs import Inputs, all_plans, default_out, load_inputs
 from budgetc.compiler.resuming import check_apart, check_resumable, record_inputs
 from budgetc.compiler.screening import Screener
 from budgetc.compiler.searching import Search
-from budgetc.core.budget import Evidence, Policy
+from budgetc.core.budget import AurocLimit, Evidence, Policy
 from budgetc.core.plan import Plan, fingerprint
 from budgetc.core.quality import Control
 from budgetc.core.quantities import format_bytes
@@ -169,11 +169,22 @@ def measure_baseline(inputs: Inputs, shop: Workshop, say: Say) -> Reference:
     return Reference(written, scored, found, controls)
 
 
+def selection_margin(limit: AurocLimit | None, baseline: Interval) -> float:
+    """AUROC above the floor that the search aims at on the selection split.
+
+    Where the floor is the baseline's own AUROC less a drop, the luck of the images is the same for both and half of
+    the drop is margin enough; a floor of its own has to be cleared by the standard error that the policy asks for.
+    """
+    margin = SELECTION_MARGIN["estimate" if limit is None else limit.policy] * standard_error(baseline)
+    if limit is None or limit.max_drop is None or baseline.value - limit.max_drop < (limit.min or 0.0):
+        return margin
+    return min(margin, limit.max_drop / 2)
+
+
 def _search(inputs: Inputs, shop: Workshop, reference: Reference, say: Say) -> Search:
     images = sample_images(inputs.dataset, shop.run.path / "pictures")
     screener = Screener(Costing(inputs.target, inputs.budget.limits, images, shop.store))
-    auroc = inputs.budget.limits.auroc
-    margin = SELECTION_MARGIN["estimate" if auroc is None else auroc.policy] * standard_error(reference.auroc)
+    margin = selection_margin(inputs.budget.limits.auroc, reference.auroc)
     search = Search(shop, inputs.budget, reference.auroc.value, screener, say, margin)
     search.controls = reference.controls
     search.add(*all_plans(inputs))

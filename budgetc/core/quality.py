@@ -16,6 +16,13 @@ class CategoryQuality(Frozen):
     """None with fewer than 10 good or 10 bad images: insufficient data."""
 
 
+class DefectQuality(Frozen):
+    """AUROC of one defect type or OOD factor against the normals of its categories."""
+
+    defect: str
+    auroc: Measurement
+
+
 class DefectRecall(Frozen):
     """How many anomalies of one type lie above the threshold."""
 
@@ -36,6 +43,8 @@ class Quality(Frozen):
     false_positive_rate: Measurement
     """Normals above the threshold; the threshold comes from calibration normals."""
     recall: tuple[DefectRecall, ...]
+    defects: tuple[DefectQuality, ...] = ()
+    """AUROC by defect type or OOD factor, the worst first."""
     aupro: Measurement | None = None
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 LARGEST_BITS = 15
-"""Maps are multiplied by a power of two each, so that the product of maps that are all 2 (opposite features) stays within
-2^15: with three taps by 2^4, and three maps of 1e-3 give 4e-6 and not 1e-9, which is 0 in FP16. The factor stays in
+"""Maps are multiplied by a power of two each, so that the product of maps that are all 2 (opposite features) stays
+within 2^15: with three taps by 2^4, and three maps of 1e-3 give 4e-6 and not 1e-9, which is 0 in FP16. The factor stays in
 the score; dividing it out would round small scores to 0 after all."""
 
 _SMALLEST = 2.0**-14

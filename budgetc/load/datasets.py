@@ -8,10 +8,12 @@ from pathlib import Path
 from budgetc.core.dataset import SPLITS, Dataset, Sample
 from budgetc.errors import InputRejected, UsageError
 from budgetc.load.arrays import open_arrays
+from budgetc.load.declared import FactorReader, read_factors, with_copies
+from budgetc.load.factors import Factors
 from budgetc.load.frames import is_frames, list_frames
 from budgetc.load.groups import groups_by_content, groups_by_pattern, merge_same_content, read_groups_csv
 from budgetc.load.images import FolderReader, digest_of, examine_files, read_content
-from budgetc.load.listing import Source, is_good, named, subfolders
+from budgetc.load.listing import FACTORS_FILE, Source, is_good, named, subfolders
 from budgetc.load.mvtec import is_category, list_mvtec, refuse_wrong_masks
 from budgetc.load.splits import Splits, borrow_test_normals, refuse_leaks, refuse_one_class, split_by_group
 from budgetc.load.video import block_samples, scenes, split_video
@@ -46,6 +48,8 @@ def split_source(source: Source, *, group: str | None = None, seed: int = 0) -> 
     groups = stated_groups(source, group)
     video = source.video and groups is None
     splits = split_video(source.entries) if video else _split_groups(source, groups, seed)
+    if source.factors is not None:
+        splits, source = _with_factors(splits, source, source.factors)
     refuse_one_class(splits)
     return _dataset(source, splits, video=video)
 
@@ -140,8 +144,18 @@ def _open_folder(root: Path, needs_train: bool) -> Source:
     refuse_wrong_masks(root, entries, pictures)
     contents = {file: picture.sha256 for file, picture in pictures.items()}
     reader = FolderReader(root, contents)
-    extra = {} if stated is None else {table.name: hashlib.sha256(read_content(table)).hexdigest()}
-    return Source(root, entries, pictures, stated, digest_of(contents | extra), reader, video)
+    declared = [path for path in (table, root / FACTORS_FILE) if path.exists()]
+    extra = {path.name: hashlib.sha256(read_content(path)).hexdigest() for path in declared}
+    factors = read_factors(root) if video else None
+    return Source(root, entries, pictures, stated, digest_of(contents | extra), reader, video, factors)
+
+
+def _with_factors(splits: Splits, source: Source, factors: Factors) -> tuple[Splits, Source]:
+    """The splits with changed copies of their test normals, and a source that can read those."""
+    extended, copies = with_copies(splits, factors)
+    pictures = {**source.pictures, **{copy: source.pictures[file] for copy, (file, _, _) in copies.items()}}
+    assert isinstance(source.read, FolderReader), "only frame folders declare factors"
+    return extended, replace(source, pictures=pictures, read=FactorReader(source.read, copies, factors.seed))
 
 
 def _test_part(source: Source) -> Source:

@@ -69,10 +69,18 @@ class FolderReader:
         Raises:
             InputRejected: the file is gone or is not what it was when the data set was loaded.
         """
-        content = read_content(self.root / sample.file)
-        if hashlib.sha256(content).hexdigest() != self.sha256[sample.file]:
-            raise InputRejected(f"{self.root / sample.file}: changed while budgetc was running; start again")
-        return resize_rgb(decode(content), *size)
+        return resize_rgb(self.picture(sample.file), *size)
+
+    def picture(self, file: str) -> Image.Image:
+        """A file's picture at its own size.
+
+        Raises:
+            InputRejected: as `__call__`.
+        """
+        content = read_content(self.root / file)
+        if hashlib.sha256(content).hexdigest() != self.sha256[file]:
+            raise InputRejected(f"{self.root / file}: changed while budgetc was running; start again")
+        return decode(content)
 
 
 def read_content(path: Path) -> bytes:

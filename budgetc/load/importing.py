@@ -7,7 +7,6 @@ from pathlib import Path
 from torch import Tensor
 
 from budgetc.detectors.detector import Detector
-from budgetc.detectors.families import FAMILIES
 from budgetc.errors import InputRejected, UsageError
 from budgetc.load.container import read_model_file
 from budgetc.load.import_stfpm import StfpmSource, stfpm_from
@@ -16,6 +15,7 @@ from budgetc.load.layouts import find_state_dict
 from budgetc.load.tensors import check_tensors, load_plain
 
 PUBLISHED_SIZE = (256, 256)
+_IMPORTED = ("stfpm", "vae")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,8 @@ def read_state_dict(path: Path) -> tuple[dict[str, Tensor], str]:
 
 
 def _check_options(detector: str, backbone: str | None, stfpm_only: tuple[object, ...]) -> None:
-    if detector not in FAMILIES:
-        raise UsageError(f"--detector {detector}: unknown; budgetc imports {', '.join(sorted(FAMILIES))}")
+    if detector not in _IMPORTED:
+        raise UsageError(f"--detector {detector}: unknown; budgetc imports {', '.join(_IMPORTED)}")
     if detector != "stfpm" and (backbone is not None or any(option is not None for option in stfpm_only)):
         raise UsageError(f"--detector {detector} has no backbone, student or prefix: these options are for stfpm")
     if backbone is not None and backbone not in ("resnet18", "wide_resnet50_2"):

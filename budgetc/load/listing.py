@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from budgetc.core.dataset import GOOD, Reader, Sample
 from budgetc.errors import InputRejected
+from budgetc.load.factors import Factors
 
 Part = Literal["train", "test"]
+FACTORS_FILE = "factors.yaml"
+"""Beside frames: OOD factors that the test frames are also judged under (`load/declared.py`)."""
 ONLY_CATEGORY = "all"
 """Category of a data set that has no folders of categories."""
 PICTURE_SUFFIXES = frozenset(
@@ -63,6 +66,8 @@ class Source:
     digest: str
     read: Reader
     video: bool = False
+    factors: Factors | None = None
+    """What happens to copies of the test normals of frames."""
 
 
 def subfolders(folder: Path) -> list[str]:

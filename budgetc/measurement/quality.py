@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from budgetc.core.dataset import GOOD, Sample
 from budgetc.core.measurement import Measurement
-from budgetc.core.quality import CategoryQuality, DefectRecall, Quality
+from budgetc.core.quality import CategoryQuality, DefectQuality, DefectRecall, Quality
 from budgetc.core.statistics import (
     MINIMUM_IMAGES,
     ByCategory,
     Interval,
     Rate,
     auroc_by_category,
+    auroc_interval,
     auroc_loss_by_category,
     rate_interval,
 )
@@ -90,6 +91,7 @@ def quality_of(scored: Scored, threshold: float, confidence: float = 0.95) -> Qu
         threshold=threshold,
         false_positive_rate=_rate(rate, int(normal.sum()), confidence, scored),
         recall=_recall(scored.samples, alarms),
+        defects=_by_defect(scored, confidence),
     )
 
 
@@ -134,6 +136,24 @@ def _rate(rate: Rate, n: int, confidence: float, scored: Scored) -> Measurement:
         metric="false_positive_rate", value=rate.value, unit="1", lower=rate.lower, upper=rate.upper,
         confidence=confidence, n=n, kind="measured", device=scored.device, split=scored.split, runtime=runtime(),
     )  # fmt: skip
+
+
+def _by_defect(scored: Scored, confidence: float) -> tuple[DefectQuality, ...]:
+    """Each defect type against the normals of the categories in which it occurs, the worst first."""
+    rows = []
+    for defect in sorted({sample.defect for sample in scored.samples} - {GOOD}):
+        products = {sample.category for sample in scored.samples if sample.defect == defect}
+        at = [
+            number
+            for number, sample in enumerate(scored.samples)
+            if sample.defect == defect or (sample.defect == GOOD and sample.category in products)
+        ]
+        labels, groups = scored.labels[at], np.array(scored.groups)[at]
+        if labels.min() == labels.max():
+            continue  # a category without test normals
+        found = auroc_interval(scored.scores[at], labels, groups=groups, confidence=confidence)
+        rows.append(DefectQuality(defect=defect, auroc=_auroc("auroc", found, scored)))
+    return tuple(sorted(rows, key=lambda row: row.auroc.value))
 
 
 def _recall(samples: Sequence[Sample], alarms: NDArray[np.bool_]) -> tuple[DefectRecall, ...]:

@@ -11,12 +11,18 @@ from budgetc.passes.work import Work
 from budgetc.training.features import outputs_of
 from budgetc.training.loop import Effort, Examples, fit
 
+_DISTANCE_WEIGHT = 0.5
+_SMALL = 0.1
+"""Mean squares of normals are about 1: smaller ones need not be told apart."""
+
 
 def imitate_features(new: Gaussian, detector: Detector, effort: Effort, work: Work) -> None:
     """Train the backbone of `new` towards the baseline's whitened features, on normals and damaged normals.
 
     In whitened features every direction counts by how seldom normals go there, which is what the score asks. A linear
-    adapter to the baseline's channels exists during training only; the loss is Huber's, because damage is far out.
+    adapter to the baseline's channels exists during training only. The loss is Huber's, because damage is far out, plus
+    the squared difference of the logarithms of both distances: without it a small network learns where normals vary
+    and nothing of how far damage lies from them (measured: DECISIONS.md).
 
     Args:
         new: its tap has the stride of the baseline's.
@@ -35,9 +41,15 @@ def imitate_features(new: Gaussian, detector: Detector, effort: Effort, work: Wo
     trained = nn.ModuleDict({"network": new.backbone, "adapter": adapter})
 
     def loss(indices: Tensor) -> Tensor:
-        return F.smooth_l1_loss(adapter(new.features(as_input(images[indices.numpy()]))), wanted[indices])
+        own, theirs = adapter(new.features(as_input(images[indices.numpy()]))), wanted[indices]
+        return F.smooth_l1_loss(own, theirs) + _DISTANCE_WEIGHT * F.mse_loss(_log_distance(own), _log_distance(theirs))
 
     work.curves.append(fit(trained, Examples(train, watch, loss), effort, work.progress))
+
+
+def _log_distance(whitened: Tensor) -> Tensor:
+    """(b, c, h, w) -> (b, h, w)."""
+    return (whitened.square().mean(1) + _SMALL).log()
 
 
 def tell_damage(new: Gaussian, detector: Detector, effort: Effort, work: Work) -> None:

@@ -179,13 +179,23 @@ def _by_category(quality: Quality, before: Quality | None) -> list[str]:
 
 
 def _by_defect(quality: Quality, before: Quality | None) -> list[str]:
-    then = {recall.defect: recall for recall in before.recall} if before else {}
+    found, found_before = _recalls(quality), _recalls(before)
+    auroc, auroc_before = _defect_aurocs(quality), _defect_aurocs(before)
+    names = [*auroc, *(name for name in found if name not in auroc)]
     rows = [
-        (one.defect, _share(one.found, one.of), _share(then[one.defect].found, then[one.defect].of)
-         if one.defect in then else ABSENT)
-        for one in quality.recall
-    ]  # fmt: skip
-    return [markdown_table(["Defect type", "Found at the threshold", "Baseline"], rows)] if rows else []
+        (name, *(table.get(name, ABSENT) for table in (auroc, auroc_before, found, found_before))) for name in names
+    ]
+    header = ["Defect type or factor", "AUROC", "Baseline's AUROC", "Found at the threshold", "Baseline finds"]
+    return [markdown_table(header, rows)] if rows else []
+
+
+def _recalls(quality: Quality | None) -> dict[str, str]:
+    return {one.defect: _share(one.found, one.of) for one in quality.recall} if quality else {}
+
+
+def _defect_aurocs(quality: Quality | None) -> dict[str, str]:
+    """The worst first."""
+    return {one.defect: _auroc_cell(one.auroc) for one in quality.defects} if quality else {}
 
 
 def _details(report: Report) -> str:

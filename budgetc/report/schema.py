@@ -11,6 +11,7 @@ from budgetc.core.measurement import Measurement
 from budgetc.core.plan import Plan
 from budgetc.core.quality import CategoryQuality as CategoryQuality
 from budgetc.core.quality import Control as Control
+from budgetc.core.quality import DefectQuality as DefectQuality
 from budgetc.core.quality import DefectRecall as DefectRecall
 from budgetc.core.quality import Quality as Quality
 from budgetc.core.target import Target

@@ -34,7 +34,9 @@ class Pictures:
     damaged_held_out: Tensor
 
 
-def make_pictures(images: Pixels, groups: list[str], *, seed: int, variants: int | None = None) -> Pictures:
+def make_pictures(
+    images: Pixels, groups: list[str], *, seed: int, variants: int | None = None, damage: int = 1
+) -> Pictures:
     """All pictures of a training split.
 
     Args:
@@ -43,6 +45,7 @@ def make_pictures(images: Pixels, groups: list[str], *, seed: int, variants: int
         seed: of variants, damage and the held-out choice.
         variants: pictures per image: first its orientations, then those again, zoomed and toned.
             None takes as many as a few thousand pictures allow: few normals need more.
+        damage: damaged copies of each image.
     """
     rng = np.random.default_rng(seed)
     train, watch = hold_out(groups, 0.1, seed)
@@ -52,10 +55,12 @@ def make_pictures(images: Pixels, groups: list[str], *, seed: int, variants: int
     train_all = [i + number * len(images) for number in range(count) for i in train]
     # Patches come from the same side, so that nothing of a watched picture is trained on.
     sides = {i: images[side] for side in (train, watch) for i in side}
-    damaged = np.stack([_damaged(image, sides[i], rng) for i, image in enumerate(images)]) if len(images) else images
+    damaged = [_damaged(image, sides[i], rng) for _ in range(damage) for i, image in enumerate(images)]
+    damaged_train = [i + number * len(images) for number in range(damage) for i in train]
     return Pictures(
-        normal, damaged, torch.tensor(train_all), torch.tensor(watch), torch.tensor(train), torch.tensor(watch)
-    )
+        normal, np.stack(damaged) if damaged else images, torch.tensor(train_all), torch.tensor(watch),
+        torch.tensor(damaged_train), torch.tensor(watch),
+    )  # fmt: skip
 
 
 def _variant(images: Pixels, number: int, rng: np.random.Generator) -> Pixels:
