@@ -54,8 +54,9 @@ def make_pictures(
     # Variants are for training; watching needs each picture once, as it is.
     train_all = [i + number * len(images) for number in range(count) for i in train]
     # Patches come from the same side, so that nothing of a watched picture is trained on.
-    sides = {i: images[side] for side in (train, watch) for i in side}
-    damaged = [_damaged(image, sides[i], rng) for _ in range(damage) for i, image in enumerate(images)]
+    sides = [images[train], images[watch]]
+    watched = set(watch)
+    damaged = [_damaged(image, sides[i in watched], rng) for _ in range(damage) for i, image in enumerate(images)]
     damaged_train = [i + number * len(images) for number in range(damage) for i in train]
     return Pictures(
         normal, np.stack(damaged) if damaged else images, torch.tensor(train_all), torch.tensor(watch),
