@@ -21,7 +21,7 @@ import torch
 from budgetc.core.dataset import SplitName, evenly
 from budgetc.core.frozen import Frozen
 from budgetc.core.layout import ARTIFACT, MODEL
-from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize, Step, fingerprint
+from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize, Step, Truncate, fingerprint
 from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector, score_images
 from budgetc.detectors.families import bundle, from_bundle
@@ -278,6 +278,8 @@ def applicable(plan: Plan, family: str, target: Target) -> str | None:
                 return f"target {target.name} does not take FP16 weights"
             case Quantize() if family != "stfpm" and step.scope == "student":
                 return f"a {family} has one network: the scope makes no difference"
+            case Truncate() if family != "gaussian":
+                return f"truncate fits normals again without training, which a {family} cannot"
             case Direct() | Distill() | Prune() if family != "stfpm" and step.teacher is not None:
                 return f"a {family} deploys no teacher"
             case _:

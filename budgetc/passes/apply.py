@@ -2,13 +2,14 @@
 
 from typing import assert_never
 
-from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Step
+from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Step, Truncate
 from budgetc.detectors.detector import Detector
 from budgetc.passes.direct import direct
 from budgetc.passes.distill import distill
 from budgetc.passes.fp16 import fp16
 from budgetc.passes.prune import prune
 from budgetc.passes.quantize import quantize
+from budgetc.passes.truncate import truncate
 from budgetc.passes.work import Work
 
 
@@ -19,6 +20,8 @@ def apply_step(detector: Detector, step: Step, work: Work) -> Detector:
             return quantize(detector, step, work)
         case Fp16():
             return fp16(detector, step)
+        case Truncate():
+            return truncate(detector, step, work)
         case Direct():
             return direct(detector, step, work)
         case Distill():

@@ -29,6 +29,7 @@ _MEANINGS = {
 }
 _STEPS = {
     "direct": "*direct*: a smaller network trained on normals alone, without the given one: a control.",
+    "truncate": "*truncate*: the first stages of the network on smaller pictures; normals fitted again, nothing trained.",
     "distill": "*distill*: smaller networks, trained to imitate the given ones; the number is the share of width.",
     "prune": "*prune*: whole channels removed, then trained on; the number is the share that stays.",
     "quantize": "*quantize*: weights and activations as 8-bit integers.",
