@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from budgetc.core.measurement import Measurement
 from budgetc.core.verdict import LimitVerdict, auroc_floor
 from budgetc.report.charts.bullet import Bullet, draw_bullet
 from budgetc.report.charts.curves import Curve, draw_histogram, draw_roc
@@ -15,7 +16,8 @@ from budgetc.report.verdict_table import outcome_words
 from budgetc.report.words import ABSENT, apart, backing, limit_words, percent
 
 _FLOORS = frozenset({"auroc", "aupro"})
-LATENCIES = ("latency_p95", "latency_p99", "latency_p50")
+LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
+"""The first that is known is shown: of a short measurement the median is the steadiest."""
 _MOST_CATEGORIES = 24
 
 
@@ -74,34 +76,37 @@ def _card(limit: LimitVerdict, baseline: LimitVerdict | None) -> LimitCard:
 
 def pareto_figure(report: Report) -> Figure | None:
     """All candidates; None where nothing was trained."""
-    metric = latency_of(report)
-    dots = [_dot(one, metric, report.chosen) for one in report.candidates if one.artifact_size is not None]
+    dots = [_dot(one, report.chosen) for one in report.candidates if one.artifact_size is not None]
+    first = report.exhibits.stages[0] if report.exhibits is not None and report.exhibits.stages else None
+    if first is not None and first.artifact_size is not None:
+        # The search may have dropped the unchanged detector by its size, and never scored it.
+        dots = [dot for dot in dots if not dot.baseline]
+        dots.append(Dot("baseline", first.artifact_size, first.auroc, median_latency(first.costs), baseline=True))
     limit = report.budget.limits.auroc
     reference = next((dot.auroc for dot in dots if dot.baseline), None)
     floor = None if limit is None else auroc_floor(limit, reference)
-    svg = draw_pareto(dots, Bounds(report.budget.limits.artifact_size, floor or None), latency=metric)
+    svg = draw_pareto(dots, Bounds(report.budget.limits.artifact_size, floor or None), latency="latency")
     if not svg:
         return None
     about = (
-        f"Every candidate that was trained, by bytes and AUROC on the selection split, colored by {metric} as in "
-        "screening; larger dots on the line are those that no other beats. Ticks on the axis are sizes of candidates "
-        "that were priced and not trained. Dashed: the budget."
+        "Every candidate that was trained, by bytes and AUROC on the selection split, colored by its median latency "
+        "as in screening; larger dots on the line are those that no other beats. Ticks on the axis are sizes of "
+        "candidates that were priced and not trained. Dashed: the budget."
     )
     return Figure("Size against AUROC", svg, about)
 
 
-def latency_of(report: Report) -> str:
-    """The percentile that the budget limits, or the one that is known anyway."""
-    limits = report.budget.limits
-    return next((name for name in LATENCIES if getattr(limits, name) is not None), LATENCIES[0])
+def median_latency(found: Sequence[Measurement]) -> float | None:
+    """In ms; another percentile where there is no median."""
+    times = {one.metric: one.value for one in found}
+    return next((times[name] for name in LATENCIES if name in times), None)
 
 
-def _dot(one: CandidateRecord, metric: str, chosen: str | None) -> Dot:
-    times = {measurement.metric: measurement.value for measurement in one.screened}
+def _dot(one: CandidateRecord, chosen: str | None) -> Dot:
     return Dot(
         name=f"{one.plan.title()} [{one.id}]", size=float(one.artifact_size or 0),
         auroc=list(one.auroc.values())[-1] if one.auroc else None,
-        latency_ms=times.get(metric, next((times[name] for name in LATENCIES if name in times), None)),
+        latency_ms=median_latency(one.screened),
         chosen=one.id == chosen, baseline=not one.plan.steps,
     )  # fmt: skip
 
@@ -187,7 +192,7 @@ def mix_figures(report: Report) -> list[Figure]:
         shares: dict[str, float] = {}
         for one in operators:
             shares[getattr(one, key)] = shares.get(getattr(one, key), 0.0) + one.share
-        figures.append(Figure(title, draw_mix(_largest(shares), title=title), report.exhibits.operators_are))
+        figures.append(Figure(title, draw_mix(_largest(shares), title=title)))
     return figures
 
 

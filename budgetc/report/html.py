@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from budgetc.core.measurement import Measurement
 from budgetc.report.controls import ABOUT_CONTROLS, controls_table
 from budgetc.report.evidence import auroc_kind
 from budgetc.report.figures import (
@@ -115,9 +116,21 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
     found = report.comparison
     if found is None:
         return []
-    sizes = (found.size_ratio, found.latency_p50_ratio, found.model_memory_ratio)
-    large = [*(f"{one.value:.2g} ×" for one in sizes), f"{-found.auroc_loss.value:+.3f}"]
+    change = -found.auroc_loss.value
+    large = [
+        _times(found.size_ratio, "smaller", "larger"),
+        _times(found.latency_p50_ratio, "faster", "slower"),
+        _times(found.model_memory_ratio, "less", "more"),
+        f"{'−' if change < 0 else '+'}{abs(change):.3f}",
+    ]
     return [(name, much, words) for (name, words), much in zip(gains(report, with_notes=False), large, strict=False)]
+
+
+def _times(ratio: Measurement, less: str, more: str) -> str:
+    """How many times, with two digits."""
+    factor = max(ratio.value, 1 / ratio.value) if ratio.value > 0 else 1.0
+    words = f"{factor:.0f}" if factor >= 10 else f"{factor:.1f}"
+    return "the same" if words == "1.0" else f"{words} × {less if ratio.value < 1 else more}"
 
 
 def _steps(report: Report) -> Mapping[str, Any]:

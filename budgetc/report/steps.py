@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 from budgetc.core.verdict import auroc_floor
 from budgetc.report.charts.waterfall import Row, Steps, draw_steps
-from budgetc.report.figures import Figure, latency_of
+from budgetc.report.figures import LATENCIES, Figure
 from budgetc.report.schema import Report, Stage
 from budgetc.report.tables import Table, loss_words
 from budgetc.report.verdict_table import plan_of
 from budgetc.report.words import ABSENT, quantity
 
+_TIME, _MEMORY = "Latency, median", "Memory"
+_LATENCY_NOISE, _MEMORY_NOISE = 0.15, 0.03
+"""By how much a short measurement on a busy machine may differ from the next one of the same file."""
 Value = Callable[[Stage], float | None]
 
 
@@ -20,7 +23,7 @@ def step_figures(report: Report) -> list[Figure]:
         return []
     kind = _kind(stages)
     return [
-        Figure(steps.title, svg, kind if steps.title in ("Latency", "Memory") else "")
+        Figure(steps.title, svg, kind if steps.title in (_TIME, _MEMORY) else "")
         for steps in [*_costs(report, stages), _auroc(report, stages), _losses(report)]
         if (svg := draw_steps(steps))
     ]
@@ -52,32 +55,33 @@ def steps_table(report: Report) -> Table:
     stages = report.exhibits.stages if report.exhibits is not None else ()
     rows = [
         (one.step, ABSENT if one.artifact_size is None else quantity(one.artifact_size, "B"),
-         _cost_words(one, latency_of(report)), _cost_words(one, _memory(report)), _number(one.auroc, "{:.4f}"),
+         _cost_words(one, _latency(stages)), _cost_words(one, _memory(report)), _number(one.auroc, "{:.4f}"),
          loss_words(one.training_loss), _number(one.similarity, "{:.3f}"), _number(one.active, "{:.0%}"),
          _number(one.divergence, "{:.3g}"), one.note)
         for one in stages
     ]  # fmt: skip
-    header = ["After", "Size", latency_of(report), _memory(report), "AUROC (selection)", "Training loss", "CKA",
+    header = ["After", "Size", _latency(stages), _memory(report), "AUROC (selection)", "Training loss", "CKA",
               "Active", "Distance", "Note"]  # fmt: skip
     return Table(header, rows)
 
 
 def _costs(report: Report, stages: Sequence[Stage]) -> Iterator[Steps]:
-    limits, latency, memory = report.budget.limits, latency_of(report), _memory(report)
+    limits, latency, memory = report.budget.limits, _latency(stages), _memory(report)
     sizes = [
         Row(one.step, one.artifact_size, ABSENT if one.artifact_size is None else quantity(one.artifact_size, "B"))
         for one in stages
     ]
     yield Steps("Bytes", _with_changes(sizes), bound=limits.artifact_size)
-    for title, metric in (("Latency", latency), ("Memory", memory)):
+    for title, metric, noise in ((_TIME, latency, _LATENCY_NOISE), (_MEMORY, memory, _MEMORY_NOISE)):
         rows = [Row(one.step, _cost(one, metric), _cost_words(one, metric)) for one in stages]
-        yield Steps(title, _with_changes(rows), bound=getattr(limits, metric, None))
+        telling = 0.01 if _predicted(stages) else noise
+        yield Steps(title, _with_changes(rows), bound=getattr(limits, metric, None), telling=telling)
 
 
 def _auroc(report: Report, stages: Sequence[Stage]) -> Steps:
     limit = report.budget.limits.auroc
     floor = None if limit is None else auroc_floor(limit, stages[0].auroc) or None
-    return Steps("AUROC", _rows(stages, lambda one: one.auroc, "{:.4f}"), "dots", bound=floor, falls=False)
+    return Steps("AUROC", _rows(stages, lambda one: one.auroc, "{:.4f}"), "dots", bound=floor, falls=False, telling=0.0)
 
 
 def _losses(report: Report) -> Steps:
@@ -85,8 +89,8 @@ def _losses(report: Report) -> Steps:
     trained = [one for one in candidate.trail if one.training_loss is not None] if candidate is not None else []
     rows = []
     for one in trained:
-        held = "" if one.held_out_loss is None else f", held out {one.held_out_loss:.3g}"
-        rows.append(Row(one.step, one.training_loss, f"{one.training_loss:.3g}{held}, {one.epochs} epochs"))
+        held = "" if one.held_out_loss is None else f" (held out {one.held_out_loss:.3g})"
+        rows.append(Row(one.step, one.training_loss, f"{one.training_loss:.3g}{held}"))
     return Steps("Training loss", rows, "bars")
 
 
@@ -100,10 +104,15 @@ def _with_changes(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         words = row.shown
         if before and row.value is not None:
-            words += f"  {100 * (row.value / before - 1):+.0f} %"
+            words += f" ({100 * (row.value / before - 1):+.0f} %)"
         changed.append(Row(row.name, row.value, words))
         before = row.value if row.value is not None else before
     return changed
+
+
+def _latency(stages: Sequence[Stage]) -> str:
+    known = {one.metric for stage in stages for one in stage.costs}
+    return next((name for name in LATENCIES if name in known), LATENCIES[0])
 
 
 def _memory(report: Report) -> str:
@@ -124,5 +133,10 @@ def _number(value: float | None, pattern: str) -> str:
 
 
 def _kind(stages: Sequence[Stage]) -> str:
-    kinds = {one.kind for stage in stages for one in stage.costs}
-    return "predicted" if kinds == {"predicted"} else "measured shortly, as in screening: one process, 60 calls"
+    if _predicted(stages):
+        return "Predicted, not measured."
+    return "Measured shortly, as in screening; gray where the change may be noise."
+
+
+def _predicted(stages: Sequence[Stage]) -> bool:
+    return all(one.kind == "predicted" for stage in stages for one in stage.costs)

@@ -6,7 +6,7 @@ from math import log10
 
 from budgetc.report.charts.svg import Scale, bar, nice_step, picture, stroke, tick_words, words
 
-_WIDTH, _LEFT, _RIGHT, _TOP = 360, 44, 350, 26
+_WIDTH, _LEFT, _RIGHT, _TOP = 350, 42, 326, 26
 _ROC_BOTTOM, _HISTOGRAM_BOTTOM = 300, 150
 _BINS = 28
 _DECADES = 1.5
@@ -67,7 +67,8 @@ def _roc(curves: Sequence[Curve]) -> Iterator[str]:
 def _histogram(scores: Scores) -> Iterator[str]:
     x = _score_axis([*scores.good, *scores.bad, scores.threshold])
     counted = [_shares(values, x) for values in (scores.good, scores.bad)]
-    y = Scale(0, max(map(max, counted)) or 1.0, _HISTOGRAM_BOTTOM, _TOP)
+    highest = max(map(max, counted))
+    y = Scale(0, highest, _HISTOGRAM_BOTTOM, _TOP + 12)
     wide = (_RIGHT - _LEFT) / _BINS
     for style, shares in zip(("normal", "anomalous"), counted, strict=True):
         for number, share in enumerate(shares):
@@ -75,16 +76,16 @@ def _histogram(scores: Scores) -> Iterator[str]:
                 top = y.at(share)
                 yield bar(_LEFT + number * wide, top, wide - 1, _HISTOGRAM_BOTTOM - top, style=style)
     yield f'<path class="axis" d="M{_LEFT} {_HISTOGRAM_BOTTOM}H{_RIGHT}"/>'
-    yield words(_LEFT - 6, _TOP + 4, f"{y.high:.0%}", "end", style="tick")
+    yield words(_LEFT - 6, y.at(highest) + 4, f"{highest:.0%}", "end", style="tick")
     yield words(_LEFT - 6, _HISTOGRAM_BOTTOM + 4, "0", "end", style="tick")
     step = nice_step((x.high - x.low) / 5)
     for value in x.ticks(4):
         shown = f"{value:.3g}" if x.logarithmic else tick_words(value, step)
         yield words(min(max(x.at(value), _LEFT), _RIGHT), _HISTOGRAM_BOTTOM + 17, shown, "middle", style="tick")
     at = x.at(scores.threshold)
-    yield stroke(at, _TOP - 6, at, _HISTOGRAM_BOTTOM, style="limit")
+    yield stroke(at, _TOP - 8, at, _HISTOGRAM_BOTTOM, style="limit")
     side, gap = ("end", -5) if at > (_LEFT + _RIGHT) / 2 else ("start", 5)
-    yield words(at + gap, _TOP + 2, "threshold", side, style="note")
+    yield words(at + gap, _TOP + 1, "threshold", side, style="note")
     axis = "score (logarithmic)" if x.logarithmic else "score"
     yield words(_RIGHT, _HISTOGRAM_BOTTOM + 34, axis, "end", style="tick")
 

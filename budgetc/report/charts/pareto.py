@@ -8,8 +8,8 @@ from math import ceil, floor
 from budgetc.core.pareto import pareto_front
 from budgetc.report.charts.svg import Scale, auroc_step, picture, size_ticks, size_words, stroke, words
 
-_WIDTH, _HEIGHT = 600, 430
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 588, 40, 372
+_WIDTH, _HEIGHT = 480, 390
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 472, 34, 310
 _COLORS = 5
 """Classes `q0` (fast) to `q4` (slow)."""
 _HOVERED = 400
@@ -74,15 +74,15 @@ def _scales(dots: Sequence[Dot], known: Sequence[Dot], bounds: Bounds) -> tuple[
 def _axes(x: Scale, y: Scale) -> Iterator[str]:
     for size in size_ticks(x.low, x.high):
         yield stroke(x.at(size), _TOP, x.at(size), _BOTTOM, style="grid")
-        yield words(x.at(size), _BOTTOM + 20, size_words(size), "middle", style="tick")
+        yield words(x.at(size), _BOTTOM + 17, size_words(size), "middle", style="tick")
     step = auroc_step(y.low, y.high)
     for number in range(round((y.high - y.low) / step) + 1):
         value = min(y.low + number * step, y.high)
         yield stroke(_LEFT, y.at(value), _RIGHT, y.at(value), style="grid")
         yield words(_LEFT - 8, y.at(value) + 4, f"{value:.{3 if step < 0.01 else 2}f}", "end", style="tick")
     yield f'<path class="axis" d="M{_LEFT} {_TOP}V{_BOTTOM}H{_RIGHT}"/>'
-    yield words(_RIGHT, _BOTTOM + 42, "size of the deployed files (logarithmic)", "end", style="tick")
-    yield words(6, _TOP - 24, "AUROC on the selection split", style="tick")
+    yield words(_RIGHT, _BOTTOM + 36, "size of the deployed files (logarithmic)", "end", style="tick")
+    yield words(4, _TOP - 16, "AUROC on the selection split", style="tick")
 
 
 def _limits(bounds: Bounds, x: Scale, y: Scale) -> Iterator[str]:
@@ -130,15 +130,16 @@ def _legend(known: Sequence[Dot], latency: str) -> Iterator[str]:
     times = [dot.latency_ms for dot in known if dot.latency_ms]
     y = _HEIGHT - 8
     yield f'<circle class="ring" cx="{_LEFT + 4}" cy="{y - 4}" r="7"/>' + words(_LEFT + 17, y, "chosen", style="tick")
-    yield f'<circle class="ring faint" cx="{_LEFT + 86}" cy="{y - 4}" r="7"/>'
-    yield words(_LEFT + 99, y, "baseline", style="tick")
+    if any(dot.baseline for dot in known):
+        yield f'<circle class="ring faint" cx="{_LEFT + 74}" cy="{y - 4}" r="7"/>'
+        yield words(_LEFT + 86, y, "baseline", style="tick")
     if not times:
         return
-    left = 400.0
-    yield words(left - 8, y, f"{latency} {min(times):.3g}", "end", style="tick")
+    left = 300.0
+    yield words(left - 6, y, f"{latency} {min(times):.3g}", "end", style="tick")
     for number in range(_COLORS):
-        yield f'<rect class="dot q{number}" x="{left + 22 * number:.0f}" y="{y - 11}" width="22" height="12"/>'
-    yield words(left + 22 * _COLORS + 8, y, f"{max(times):.3g} ms", style="tick")
+        yield f'<rect class="dot q{number}" x="{left + 20 * number:.0f}" y="{y - 11}" width="20" height="12"/>'
+    yield words(left + 20 * _COLORS + 6, y, f"{max(times):.3g} ms", style="tick")
 
 
 def _about(dot: Dot) -> str:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from budgetc.report.charts.svg import Scale, bar, picture, shortened, words
 
-_WIDTH, _ROW, _EDGE = 360, 44, 6
-_CHARACTERS = 54
+_WIDTH, _ROW, _EDGE = 330, 44, 2
+_CHARACTERS = 50
 
 
 @dataclass(frozen=True, slots=True)

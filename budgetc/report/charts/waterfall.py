@@ -6,8 +6,8 @@ from typing import Literal
 
 from budgetc.report.charts.svg import Scale, bar, picture, shortened, stroke, words
 
-_WIDTH, _ROW, _EDGE, _THICK = 360, 40, 6, 12
-_CHARACTERS = 58
+_WIDTH, _ROW, _EDGE, _THICK = 330, 40, 2, 12
+_CHARACTERS = 52
 """That fit beside each other in a row."""
 Shape = Literal["waterfall", "bars", "dots"]
 
@@ -36,6 +36,8 @@ class Steps:
     """The budget's limit, where it has one."""
     falls: bool = True
     """Whether less is better."""
+    telling: float = 0.01
+    """Share of a value that has to change before it is colored as better or worse: less may be noise."""
 
 
 def draw_steps(steps: Steps) -> str:
@@ -67,15 +69,20 @@ def _drawn(steps: Steps, scale: Scale) -> Iterator[str]:
         if row.value is not None:
             yield from _mark(steps, scale, y + 20, (before, row.value))
             before = row.value
-    if steps.bound is not None and scale.low <= steps.bound <= scale.high:
-        x = scale.at(steps.bound)
-        yield stroke(x, 18, x, _ROW * len(steps.rows) + 2, style="limit")
+        if steps.bound is not None and scale.low <= steps.bound <= scale.high:
+            yield stroke(scale.at(steps.bound), y + 17, scale.at(steps.bound), y + 23 + _THICK, style="limit")
+
+
+def _style(steps: Steps, before: float | None, value: float) -> str:
+    if before is None or abs(value - before) <= steps.telling * abs(before):
+        return "plain"
+    return "good" if (value < before) == steps.falls else "bad"
 
 
 def _mark(steps: Steps, scale: Scale, y: float, change: tuple[float | None, float]) -> Iterator[str]:
     before, value = change
     here = scale.at(value)
-    style = "plain" if before is None or value == before else "good" if (value < before) == steps.falls else "bad"
+    style = _style(steps, before, value)
     if steps.shape == "dots":
         if before is not None:
             yield stroke(scale.at(before), y + _THICK / 2, here, y + _THICK / 2, style=f"{style} thick")
