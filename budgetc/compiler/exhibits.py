@@ -43,23 +43,24 @@ class _Collected:
 
     missing: list[str] = field(default_factory=list)
 
-    def part(self, name: str, make: Callable[[], _Part], instead: _Part) -> _Part:
+    def part(self, name: str, make: Callable[[], tuple[_Part, ...]]) -> tuple[_Part, ...]:
+        """Nothing where it fails."""
         try:
             return make()
         except Exception as error:  # nothing here may cost somebody the artifact that was found
             self.missing.append(f"{name}: {type(error).__name__}: {error}")
-            return instead
+            return ()
 
 
 def collect(search: Search, confirmed: Confirmed, baseline: Written) -> Shows:
     """Everything about one finalist; nothing is trained for it, and nothing that goes wrong here ends a run."""
     started, parts = time.monotonic(), _Collected()
-    judged = parts.part("scores", lambda: _judged(search, baseline, confirmed.written), None)
-    operators = parts.part("operators", lambda: operator_rows(search, confirmed.written), ())
-    stages = parts.part("steps", lambda: stage_rows(search, confirmed, baseline), ())
+    judged = parts.part("scores", lambda: _judged(search, baseline, confirmed.written))
+    operators = parts.part("operators", lambda: operator_rows(search, confirmed.written))
+    stages = parts.part("steps", lambda: stage_rows(search, confirmed, baseline))
     dataset = search.shop.dataset
-    areas = parts.part("defects by area", lambda: area_rows(dataset, *judged), ()) if judged else ()
-    pictures = parts.part("pictures", lambda: gallery(dataset, *judged), ()) if judged else ()
+    areas = parts.part("defects by area", lambda: area_rows(dataset, *judged)) if judged else ()
+    pictures = parts.part("pictures", lambda: gallery(dataset, *judged)) if judged else ()
     exhibits = Exhibits(
         stages=stages, operators=operators, areas=areas, missing=tuple(parts.missing),
         pictures=scored_rows(*judged) if judged else (),
@@ -69,9 +70,9 @@ def collect(search: Search, confirmed: Confirmed, baseline: Written) -> Shows:
     return Shows(exhibits, pictures)
 
 
-def _judged(search: Search, *both: Written) -> tuple[Judged, Judged]:
-    first, second = (Judged(one, score_split(one, search.shop, "confirmation")) for one in both)
-    return first, second
+def _judged(search: Search, *both: Written) -> tuple[Judged, ...]:
+    """Baseline and artifact on the confirmation split."""
+    return tuple(Judged(one, score_split(one, search.shop, "confirmation")) for one in both)
 
 
 def scored_rows(before: Judged, after: Judged) -> tuple[ScoredPicture, ...]:

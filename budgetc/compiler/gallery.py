@@ -93,7 +93,8 @@ def overlaid(plain: Pixels, heat: NDArray[np.float32], threshold: float) -> Pixe
     color = _FAINT + (_STRONG - _FAINT) * strength
     gray = np.repeat(plain.mean(2, keepdims=True), 3, axis=2)
     cover = 0.85 * np.sqrt(strength)
-    return (gray * (1 - cover) + color * cover).astype(np.uint8)
+    mixed: Pixels = (gray * (1 - cover) + color * cover).astype(np.uint8)
+    return mixed
 
 
 def mask_of(dataset: Dataset, sample: Sample, size: tuple[int, int]) -> NDArray[np.bool_] | None:
@@ -101,7 +102,8 @@ def mask_of(dataset: Dataset, sample: Sample, size: tuple[int, int]) -> NDArray[
     if sample.mask is None:
         return None
     mask = decode((Path(dataset.root) / sample.mask).read_bytes()).convert("L")
-    return np.asarray(mask.resize((size[1], size[0]), Image.Resampling.NEAREST)) > 0
+    found: NDArray[np.bool_] = np.asarray(mask.resize((size[1], size[0]), Image.Resampling.NEAREST)) > 0
+    return found
 
 
 def _outlined(plain: Pixels, dataset: Dataset, sample: Sample) -> Pixels:

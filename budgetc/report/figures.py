@@ -161,7 +161,7 @@ def recall_figures(report: Report) -> list[Figure]:
     figures = [Figure("Recall by defect type", draw_found(rows, title="Recall by defect type"), _RECALL)]
     areas = report.exhibits.areas if report.exhibits is not None else ()
     sized = [
-        Found(f"{_area(one.smallest)} to {_area(one.largest)} of the picture", one.of, one.found, one.found_by_baseline)
+        Found(f"{_area(one.smallest)} to {_area(one.largest)}", one.of, one.found, one.found_by_baseline)
         for one in areas
     ]
     figures.append(Figure("Recall by defect area", draw_found(sized, title="Recall by defect area"), _AREA))

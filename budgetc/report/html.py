@@ -35,6 +35,7 @@ from budgetc.report.tables import (
     digests_table,
     files_table,
     measurements_table,
+    notes,
     search_rows,
     seeds_table,
     splits_table,
@@ -210,7 +211,7 @@ def _tables(report: Report) -> Mapping[str, Any]:
     }
 
 
-def _subject(name: str, subject: Subject) -> tuple[str, str, Table, Table]:
+def _subject(name: str, subject: Subject) -> tuple[str, str, Table, Table, Mapping[str, Sequence[str]]]:
     total = quantity(sum(subject.files.values()), "B")
     words = f"{name}: {subject.parameters:,} parameters, {total}"
-    return name, words, files_table(subject), measurements_table(subject)
+    return name, words, files_table(subject), measurements_table(subject), notes(subject)

@@ -16,6 +16,7 @@ from budgetc.report.tables import (
     digests_table,
     files_table,
     measurements_table,
+    notes,
     search_rows,
     seeds_table,
     splits_table,
@@ -43,9 +44,9 @@ def _head(report: Report) -> str:
     about = f"Detector {code(report.detector)} for target {code(report.target.name)}, {text(report.created)}."
     table = markdown_table([name.capitalize() for name in HEADER], limit_rows(report))
     about_terms = meanings([row[0] for row in limit_rows(report)])
-    notes = "\n".join(f"- {name if name[0].isupper() else code(name)}: {what}" for name, what in about_terms.items())
+    terms = "\n".join(f"- {name if name[0].isupper() else code(name)}: {what}" for name, what in about_terms.items())
     warnings = "\n".join(f"- **Warning:** {text(warning)}" for warning in report.warnings)
-    return "\n\n".join(part for part in (title, about, table, warnings, notes) if part)
+    return "\n\n".join(part for part in (title, about, table, warnings, terms) if part)
 
 
 def _next(report: Report) -> str:
@@ -116,12 +117,7 @@ def _subject(name: str, subject: Subject) -> Iterable[str]:
 
 
 def _notes(subject: Subject) -> Iterable[str]:
-    """Each note on how numbers were found once, with the names it is about."""
-    about: dict[str, list[str]] = {}
-    for one in subject.measurements:
-        if one.note:
-            about.setdefault(one.note, []).append(one.metric)
-    if about:
+    if about := notes(subject):
         yield "\n".join(f"- {', '.join(map(text, names))}: {text(note)}" for note, names in about.items())
 
 

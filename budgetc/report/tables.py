@@ -103,6 +103,15 @@ def measurements_table(subject: Subject) -> Table:
     return Table(["Measurement", "Value", "Device", "Runtime"], rows)
 
 
+def notes(subject: Subject) -> dict[str, list[str]]:
+    """Each note on how numbers were found once, with the names it is about."""
+    about: dict[str, list[str]] = {}
+    for one in subject.measurements:
+        if one.note:
+            about.setdefault(one.note, []).append(one.metric)
+    return about
+
+
 def search_rows(report: Report) -> list[tuple[str, str]]:
     """What the search did."""
     search = report.search

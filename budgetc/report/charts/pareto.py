@@ -55,8 +55,8 @@ def draw_pareto(dots: Sequence[Dot], bounds: Bounds, *, latency: str) -> str:
     x, y = _scales(dots, known, bounds)
     chosen = next((dot for dot in known if dot.chosen), None)
     label = f"{len(known)} of {len(dots)} candidates were trained" + (f"; chosen: {_about(chosen)}" if chosen else "")
-    parts = [*_axes(x, y), *_limits(bounds, x, y), *_untrained(dots, x)]
-    return picture(_WIDTH, _HEIGHT, label, [*parts, *_trained(known, x, y), *_legend(known, latency)])
+    parts = [*_axes(x, y), *_untrained(dots, x), *_trained(known, x, y), *_limits(bounds, x, y)]
+    return picture(_WIDTH, _HEIGHT, label, [*parts, *_legend(known, latency)])
 
 
 def _scales(dots: Sequence[Dot], known: Sequence[Dot], bounds: Bounds) -> tuple[Scale, Scale]:
@@ -74,7 +74,8 @@ def _scales(dots: Sequence[Dot], known: Sequence[Dot], bounds: Bounds) -> tuple[
 def _axes(x: Scale, y: Scale) -> Iterator[str]:
     for size in size_ticks(x.low, x.high):
         yield stroke(x.at(size), _TOP, x.at(size), _BOTTOM, style="grid")
-        yield words(x.at(size), _BOTTOM + 17, size_words(size), "middle", style="tick")
+        side = "end" if x.at(size) > _RIGHT - 24 else "middle"
+        yield words(min(x.at(size), _RIGHT + 4), _BOTTOM + 17, size_words(size), side, style="tick")
     step = auroc_step(y.low, y.high)
     for number in range(round((y.high - y.low) / step) + 1):
         value = min(y.low + number * step, y.high)
@@ -107,9 +108,10 @@ def _trained(known: Sequence[Dot], x: Scale, y: Scale) -> Iterator[str]:
     path += "".join(f"H{x.at(size):.1f}V{y.at(-auroc):.1f}" for size, auroc in front[1:])
     yield f'<path class="front" d="{path}"/>'
     colors, on_front = _colored(known), set(front)
+    small = 4.5 if len(known) <= _HOVERED else 2.5
     for dot, point in sorted(zip(known, points, strict=True), key=lambda pair: pair[1] in on_front):
         at = f'{x.at(dot.size):.1f}" cy="{y.at(dot.auroc or 0.0):.1f}'
-        radius = 6.5 if point in on_front else 4.5
+        radius = 6.5 if point in on_front else small
         said = point in on_front or dot.chosen or len(known) <= _HOVERED
         title = f"<title>{escape(_about(dot))}</title>" if said else ""
         yield f'<circle class="dot {colors[dot.name]}" cx="{at}" r="{radius}">{title}</circle>'

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from budgetc.report.charts.svg import Scale, bar, picture, shortened, words
 
 _WIDTH, _ROW, _EDGE = 330, 44, 2
-_CHARACTERS = 50
+_CHARACTERS = 47
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Literal
 from budgetc.report.charts.svg import Scale, bar, picture, shortened, stroke, words
 
 _WIDTH, _ROW, _EDGE, _THICK = 330, 40, 2, 12
-_CHARACTERS = 52
+_CHARACTERS = 47
 """That fit beside each other in a row."""
 Shape = Literal["waterfall", "bars", "dots"]
 
