@@ -47,6 +47,8 @@ from budgetc.report.words import ABSENT, clean, percent, quantity
 
 _SHOWN_CANDIDATES = 12
 _SHOWN_OPERATORS = 12
+_SAME_AUROC = 0.0005
+"""Less is 0.000 in the three digits of the page."""
 _KINDS = {
     "missed": "Missed: anomalies below the threshold, the lowest score first",
     "false alarm": "False alarms: normals above the threshold, the highest score first",
@@ -122,7 +124,7 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
         _times(found.size_ratio, "smaller", "larger"),
         _times(found.latency_p50_ratio, "faster", "slower"),
         _times(found.model_memory_ratio, "less", "more"),
-        f"{'−' if change < 0 else '+'}{abs(change):.3f}",
+        "the same" if abs(change) < _SAME_AUROC else f"{'−' if change < 0 else '+'}{abs(change):.3f}",
     ]
     return [(name, much, words) for (name, words), much in zip(gains(report, with_notes=False), large, strict=False)]
 
@@ -186,10 +188,11 @@ def _operators(report: Report) -> Table:
     operators = report.exhibits.operators if report.exhibits is not None else ()
     bounded = any(one.bound for one in operators)
     rows = [
-        (one.name, one.kind, one.compute, f"{one.ms:.3g} ms", percent(one.share), *([one.bound] if bounded else []))
-        for one in sorted(operators, key=lambda one: -one.ms)
-    ]
-    return Table(["Operator", "Kind", "Runs in", "Time", "Share", *(["Limited by"] if bounded else [])], rows)
+        (one.name, str(place), one.kind, one.compute, f"{one.ms:.3g} ms", percent(one.share),
+         *([one.bound] if bounded else []))
+        for place, one in sorted(enumerate(operators, 1), key=lambda pair: -pair[1].ms)
+    ]  # fmt: skip
+    return Table(["Operator", "Place", "Kind", "Runs in", "Time", "Share", *(["Limited by"] if bounded else [])], rows)
 
 
 def _tables(report: Report) -> Mapping[str, Any]:

@@ -104,7 +104,8 @@ def _with_changes(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         words = row.shown
         if before and row.value is not None:
-            words += f" ({100 * (row.value / before - 1):+.0f} %)"
+            change = round(100 * (row.value / before - 1))
+            words += f" ({change:+d} %)" if change else " (same)"
         changed.append(Row(row.name, row.value, words))
         before = row.value if row.value is not None else before
     return changed

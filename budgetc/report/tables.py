@@ -129,10 +129,10 @@ def search_rows(report: Report) -> list[tuple[str, str]]:
 def candidates_table(report: Report) -> Table:
     """Every candidate with what became of it and why, the chosen one first."""
     order = sorted(report.candidates, key=lambda one: (FATES.index(one.fate), one.artifact_size or 0, one.id))
-    limits = frozenset(type(report.budget.limits).model_fields)
+    limited = frozenset(name for name, limit in report.budget.limits if limit is not None)
     rows = [
         (one.id, one.plan.title(), one.fate, ABSENT if one.artifact_size is None else quantity(one.artifact_size, "B"),
-         _screened(one, limits), _by_rung(one), one.reason)
+         _screened(one, limited), _by_rung(one), one.reason)
         for one in order
     ]  # fmt: skip
     return Table(["Candidate", "Plan", "Fate", "Size", "Screened", "AUROC (selection)", "Reason"], rows)
@@ -176,9 +176,9 @@ def _share(found: int, of: int) -> str:
     return f"{found} of {of}" + (f" ({percent(found / of)})" if of else "")
 
 
-def _screened(candidate: CandidateRecord, limits: Collection[str]) -> str:
-    """What a budget can limit; the parts of it stand in report.json."""
-    seen = (one for one in candidate.screened if one.metric in limits)
+def _screened(candidate: CandidateRecord, limited: Collection[str]) -> str:
+    """What the budget limits; the rest stands in report.json."""
+    seen = (one for one in candidate.screened if one.metric in limited)
     return ", ".join(f"{one.metric} {quantity(one.value, one.unit)}" for one in seen) or ABSENT
 
 
