@@ -60,10 +60,10 @@ def collect(search: Search, confirmed: Confirmed, baseline: Written) -> Shows:
     stages = parts.part("steps", lambda: stage_rows(search, confirmed, baseline))
     dataset = search.shop.dataset
     areas = parts.part("defects by area", lambda: area_rows(dataset, *judged)) if judged else ()
+    rows = parts.part("scores", lambda: scored_rows(*judged)) if judged else ()
     pictures = parts.part("pictures", lambda: gallery(dataset, *judged)) if judged else ()
     exhibits = Exhibits(
-        stages=stages, operators=operators, areas=areas, missing=tuple(parts.missing),
-        pictures=scored_rows(*judged) if judged else (),
+        stages=stages, operators=operators, areas=areas, pictures=rows, missing=tuple(parts.missing),
         operators_are="predicted" if search.screener.costing.predicts else "measured",
     )  # fmt: skip
     search.shop.run.record("exhibits", {"seconds": time.monotonic() - started, "missing": list(parts.missing)})
@@ -117,12 +117,11 @@ def _after(search: Search, title: str, prefix: Plan, *, written: Written | None,
 
 def _stage(search: Search, about: Stage, written: Written, inners: tuple[Inner | None, Inner | None]) -> Stage:
     alike, scored = likeness(*inners), score_split(written, search.shop, "selection")
-    return about.model_copy(
-        update={
-            "artifact_size": written.size, "costs": _costs(search, written),
-            "auroc": by_category(scored).over(search.over).value,
-            "similarity": alike.similarity, "active": alike.active, "divergence": alike.divergence,
-        }
+    # Not a copy: a figure that is no number has to be refused here, not when the report is written.
+    return Stage(
+        step=about.step, training_loss=about.training_loss, artifact_size=written.size, costs=_costs(search, written),
+        auroc=by_category(scored).over(search.over).value, similarity=alike.similarity, active=alike.active,
+        divergence=alike.divergence,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from budgetc.core.layout import ARTIFACT
 from budgetc.runtime.artifact import session_options
 from budgetc.runtime.spec import Spec, read_spec
 
@@ -48,7 +49,7 @@ def profile_nodes(directory: Path) -> tuple[NodeTime, ...]:
     Args:
         directory: `artifact.json` and its graph, whose input is a picture (1, 3, height, width).
     """
-    spec = read_spec(directory / "artifact.json")
+    spec = read_spec(directory / ARTIFACT)
     with tempfile.TemporaryDirectory() as scratch:
         events = _profiled(directory, spec, Path(scratch))
     nodes: dict[str, _Seen] = {}

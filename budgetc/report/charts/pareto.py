@@ -60,14 +60,14 @@ def draw_pareto(dots: Sequence[Dot], bounds: Bounds, *, latency: str) -> str:
 
 
 def _scales(dots: Sequence[Dot], known: Sequence[Dot], bounds: Bounds) -> tuple[Scale, Scale]:
-    sizes = [dot.size for dot in dots] + ([bounds.size] if bounds.size else [])
+    sizes = [max(size, 1.0) for size in (*(dot.size for dot in dots), *([bounds.size] if bounds.size else []))]
     values = [dot.auroc for dot in known if dot.auroc is not None]
     if bounds.auroc is not None:
         values.append(bounds.auroc)
     step = auroc_step(min(values), max(values))
     low = max(0.0, floor(min(values) / step - 0.2) * step)
     high = min(1.0, max(ceil(max(values) / step + 0.2) * step, low + step))
-    x = Scale(max(min(sizes), 1) / 1.25, max(sizes) * 1.25, _LEFT, _RIGHT, logarithmic=True)
+    x = Scale(min(sizes) / 1.25, max(sizes) * 1.25, _LEFT, _RIGHT, logarithmic=True)
     return x, Scale(low if low < high else high - step, high, _BOTTOM, _TOP)
 
 
