@@ -23,7 +23,7 @@ def check(svg: str) -> None:
         width = float((chart.get("viewBox") or "").split()[2])
         assert not re.search(r"\b(nan|inf)\b", svg)
         for bar in chart.iter("rect"):
-            assert -1 <= number(bar, "x") and number(bar, "x") + number(bar, "width") <= width + 1
+            assert number(bar, "x") >= -1 and number(bar, "x") + number(bar, "width") <= width + 1
             assert number(bar, "height") >= 0
 
 
