@@ -103,7 +103,8 @@ def _untrained(dots: Sequence[Dot], x: Scale) -> Iterator[str]:
 
 def _trained(known: Sequence[Dot], x: Scale, y: Scale) -> Iterator[str]:
     points = [(dot.size, -(dot.auroc or 0.0)) for dot in known]
-    front = sorted((points[at] for at in pareto_front(points)), key=lambda point: point[0])
+    different = sorted(set(points))  # thousands of equal ones would all be compared with each other
+    front = [different[at] for at in pareto_front(different)]
     path = f"M{x.at(front[0][0]):.1f} {y.at(-front[0][1]):.1f}"
     path += "".join(f"H{x.at(size):.1f}V{y.at(-auroc):.1f}" for size, auroc in front[1:])
     yield f'<path class="front" d="{path}"/>'

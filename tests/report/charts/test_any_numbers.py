@@ -50,9 +50,9 @@ def test_steps(values: list[float | None], bound: float | None, shape: str) -> N
 @given(value=COST | st.none(), bound=COST, baseline=COST | st.none(), floor=st.booleans())
 def test_limits(value: float | None, bound: float, baseline: float | None, floor: bool) -> None:
     """Also a limit of zero."""
-    if floor:
-        value, bound, baseline = (None if one is None else min(one, 1.0) for one in (value, bound, baseline))
-    check(draw_bullet(Bullet(value, bound or 0.0, floor, baseline=baseline), "t"))
+    most = 1.0 if floor else 1e12
+    value, baseline = (None if one is None else min(one, most) for one in (value, baseline))
+    check(draw_bullet(Bullet(value, min(bound, most), floor, baseline=baseline), "t"))
 
 
 @settings(max_examples=60)
