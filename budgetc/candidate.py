@@ -103,9 +103,30 @@ def build(plan: Plan, shop: Workshop, effort: float) -> Built:
     trained = _stored(key, shop.store)
     shop.run.record("training", {"key": key, "anew": trained is None})
     if trained is None:
-        trained = _carry_out(steps, Built(shop.baseline, ()), shop.work(effort, plan.seed))
+        trained = _train(plan, shop, effort)
         _keep(key, trained, shop.store)
     return _carry_out(plan.steps[len(steps) :], trained, shop.work(effort, plan.seed))
+
+
+def recall(plan: Plan, shop: Workshop) -> Built | None:
+    """The fully trained detector of a plan where nothing has to be trained for it, else None."""
+    steps, key = up_to_training(plan), training_key(plan, shop, 1.0)
+    start = Built(shop.baseline, ()) if key is None else _stored(key, shop.store)
+    return None if start is None else _carry_out(plan.steps[len(steps) :], start, shop.work(1.0, plan.seed))
+
+
+def _train(plan: Plan, shop: Workshop, effort: float) -> Built:
+    """Everything up to the last training step. A full training keeps the networks on its way, too: a report shows
+    what each step did, and every step's training depends on nothing but its seed and the steps before it.
+    """
+    built, work, steps = Built(shop.baseline, ()), shop.work(effort, plan.seed), up_to_training(plan)
+    for count, step in enumerate(steps, 1):
+        built = _carry_out((step,), built, work)
+        way = plan.model_copy(update={"steps": steps[:count]})
+        key = training_key(way, shop, effort) if effort == 1.0 and up_to_training(way) == way.steps else None
+        if key is not None and count < len(steps):
+            _keep(key, built, shop.store)
+    return built
 
 
 def _stored(key: str, store: Store) -> Built | None:
