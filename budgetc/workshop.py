@@ -97,7 +97,10 @@ class Workshop:
         if size not in known:
             groups = [sample.group for sample in self.dataset.samples["train"]]
             images = self.dataset.images("train", size)
-            known[size] = make_pictures(images, groups, seed=self.seed, damage=_DAMAGE.get(self.baseline.family, 1))
+            known[size] = make_pictures(
+                images, groups, seed=self.seed, damage=_DAMAGE.get(self.baseline.family, 1),
+                upright=self.dataset.upright,
+            )  # fmt: skip
         return known[size]
 
 

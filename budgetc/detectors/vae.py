@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from budgetc.detectors.detector import DetectorConfig
 from budgetc.detectors.halves import half_safe_kl
+from budgetc.detectors.latents import LatentDistance
 from budgetc.detectors.layers import ConvUnit, InputUnit, LinearUnit
 from budgetc.errors import InputRejected
 
@@ -28,6 +29,8 @@ class VaeConfig(DetectorConfig):
     """Sizes of the fully connected layers between the last block and the heads; may be empty."""
     latents: int = Field(default=30, ge=1)
     beta: float = Field(default=1.4, gt=0)
+    prototypes: int = Field(default=0, ge=0, le=1024)
+    """The score is the distance to the nearest of so many clusters of normals; 0: the KL divergence, as published."""
     decoder: bool = True
     """Whether the decoder is kept; a compressed detector has none, since only training needs it."""
 
@@ -64,9 +67,12 @@ def kl_per_latent(latent: Latent) -> Tensor:
 
 
 class VaeEncoder(nn.Module):
-    """(b, 3, H, W) in [0, 1] -> score (b,), kl (b, latents). The deployed part."""
+    """(b, 3, H, W) in [0, 1] -> score (b,), kl (b, latents). The deployed part.
 
-    output_names = ("score", "kl")
+    With prototypes only the score: `logvar` is then a branch of the training, and no file holds it.
+    """
+
+    output_names: tuple[str, ...] = ("score", "kl")
     half_safe = False
     """Whether the head must survive FP16; set by the export for targets that compute in it."""
 
@@ -80,18 +86,27 @@ class VaeEncoder(nn.Module):
         # Two heads, never one: mu and logvar must not share a quantization scale.
         self.mu = LinearUnit(sizes[-1], config.latents, head=True)
         self.logvar = LinearUnit(sizes[-1], config.latents, head=True)
+        self.distance = LatentDistance(config.latents, config.prototypes) if config.prototypes else None
+        if self.distance is not None:
+            self.output_names = ("score",)
 
     def encode(self, image: Tensor) -> Latent:
         """(b, 3, H, W) in [0, 1] -> posterior."""
+        x = self._features(image)
+        return Latent(self.mu(x), self.logvar(x))
+
+    def _features(self, image: Tensor) -> Tensor:
         x: Tensor = self.input(image)
         for block in self.blocks:
             x = F.max_pool2d(block(x), 2)
         x = x.reshape(x.shape[0], -1)
         for layer in self.hidden:
             x = layer(x)
-        return Latent(self.mu(x), self.logvar(x))
+        return x
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        if self.distance is not None:
+            return (self.distance(self.mu(self._features(image))),)
         latent = self.encode(image)
         kl = half_safe_kl(*latent) if self.half_safe else kl_per_latent(latent)
         return kl.sum(1), kl

@@ -46,12 +46,12 @@ def plain_backbone(old: BackboneConfig, ratio: float, tap_channels: tuple[int, .
     return new.model_copy(update={"tap_channels": tap_channels})
 
 
-def narrow_vae(old: VaeConfig, ratio: float) -> VaeConfig:
-    """Encoder with `ratio` of the channels and of the hidden units; the latent space stays."""
+def narrow_vae(old: VaeConfig, ratio: float, *, drop_hidden: bool = False) -> VaeConfig:
+    """Encoder with `ratio` of the channels and of the hidden units, or without these; the latent space stays."""
     return old.model_copy(
         update={
             "widths": tuple(narrowed(width, ratio) for width in old.widths),
-            "hidden": tuple(narrowed(size, ratio) for size in old.hidden),
+            "hidden": () if drop_hidden else tuple(narrowed(size, ratio) for size in old.hidden),
             "decoder": False,
         }
     )

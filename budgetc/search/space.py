@@ -75,12 +75,13 @@ _ROUNDED = 0.5
 
 
 def settings_of(plan: Plan) -> tuple[float, ...]:
-    """A plan as numbers: log2 widths of student and teacher, INT8 of either, trained under INT8, FP16, undistilled.
+    """A plan as numbers: log2 widths of student and teacher, INT8 of either, trained under INT8, FP16, undistilled,
+    without hidden layers.
 
     Successive steps multiply widths; what quantization precedes is trained under its rounding.
     """
     student = teacher = keep = kept_teacher = 0.0
-    replaced = rounded_student = rounded_teacher = under_rounding = half = alone = 0.0
+    replaced = rounded_student = rounded_teacher = under_rounding = half = alone = dropped = 0.0
     for step in plan.steps:
         match step:
             case Direct():
@@ -90,6 +91,7 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
             case Distill():
                 student += math.log2(step.student)
                 teacher += math.log2(step.teacher) if step.teacher else 0.0
+                dropped = max(dropped, float(step.drop_hidden))
                 replaced = max(replaced, float(step.teacher is not None))
                 under_rounding = max(under_rounding, rounded_student)
             case Prune():
@@ -101,7 +103,10 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
                 rounded_teacher = max(rounded_teacher, _ROUNDED * (step.scope == "all"))
             case Fp16():
                 half = 0.1  # it hardly moves a score
-    return student, teacher, keep, kept_teacher, replaced, rounded_student, rounded_teacher, under_rounding, half, alone
+    return (
+        student, teacher, keep, kept_teacher, replaced, rounded_student, rounded_teacher, under_rounding, half, alone,
+        dropped,
+    )  # fmt: skip
 
 
 def trains(plan: Plan) -> bool:

@@ -76,3 +76,38 @@ def test_the_images_stay_as_they_were() -> None:
     before = images.copy()
     make_pictures(images, list("abcd"), seed=0)
     assert np.array_equal(images, before)
+
+
+def test_pictures_of_an_upright_camera_are_mirrored_and_never_turned() -> None:
+    """Sky stays above road in every variant and in every damaged copy that is changed as a whole."""
+    images = np.full((6, 3, 32, 32), 40, np.uint8)
+    images[:, :, :16] = 220
+    images[:, :, 20:28, 2:8] = 120
+    groups = list("abcdef")
+    upright = make_pictures(images, groups, seed=0, variants=6, upright=True).normal.astype(int)
+    assert (upright[:, :, :8].mean((1, 2, 3)) > upright[:, :, -4:].mean((1, 2, 3)) + 100).all()
+    assert np.array_equal(upright[6:12], images[..., ::-1])
+    turned = make_pictures(images, groups, seed=0, variants=6).normal.astype(int)
+    assert not (turned[:, :, :8].mean((1, 2, 3)) > turned[:, :, -4:].mean((1, 2, 3)) + 100).all()
+
+
+def test_variants_of_an_upright_camera_keep_their_light() -> None:
+    """Brightness is what darkness and fog change: a network that saw other tones as normal would not notice them."""
+    images = np.full((2, 3, 32, 32), 99, np.uint8)
+    assert (make_pictures(images, ["a", "b"], seed=0, variants=8, upright=True).normal == 99).all()
+
+
+def test_half_of_an_upright_cameras_damage_changes_the_whole_picture() -> None:
+    """Weather is everywhere in a frame: a student that saw only patches damaged would not follow its teacher there."""
+    images = np.full((40, 3, 32, 32), 60, np.uint8)
+    images[..., ::2, ::2] = 200
+    damaged = make_pictures(images, [str(i) for i in range(40)], seed=0, upright=True).damaged.astype(int)
+    contrast = np.abs(np.diff(damaged)).mean((1, 2, 3))
+    assert contrast[1::2].mean() < 0.6 * contrast[::2].mean()
+
+
+def test_originals_come_first() -> None:
+    """As many as there are images, and as they were taken."""
+    images = textures(4)
+    pictures = make_pictures(images, list("abcd"), seed=0, variants=3)
+    assert np.array_equal(pictures.normal[: pictures.originals], images)
