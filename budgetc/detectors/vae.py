@@ -67,12 +67,9 @@ def kl_per_latent(latent: Latent) -> Tensor:
 
 
 class VaeEncoder(nn.Module):
-    """(b, 3, H, W) in [0, 1] -> score (b,), kl (b, latents). The deployed part.
+    """(b, 3, H, W) in [0, 1] -> score (b,), kl (b, latents). The deployed part of a VAE without prototypes."""
 
-    With prototypes only the score: `logvar` is then a branch of the training, and no file holds it.
-    """
-
-    output_names: tuple[str, ...] = ("score", "kl")
+    output_names = ("score", "kl")
     half_safe = False
     """Whether the head must survive FP16; set by the export for targets that compute in it."""
 
@@ -87,29 +84,49 @@ class VaeEncoder(nn.Module):
         self.mu = LinearUnit(sizes[-1], config.latents, head=True)
         self.logvar = LinearUnit(sizes[-1], config.latents, head=True)
         self.distance = LatentDistance(config.latents, config.prototypes) if config.prototypes else None
-        if self.distance is not None:
-            self.output_names = ("score",)
 
     def encode(self, image: Tensor) -> Latent:
         """(b, 3, H, W) in [0, 1] -> posterior."""
-        x = self._features(image)
+        x = _features(self, image)
         return Latent(self.mu(x), self.logvar(x))
 
-    def _features(self, image: Tensor) -> Tensor:
-        x: Tensor = self.input(image)
-        for block in self.blocks:
-            x = F.max_pool2d(block(x), 2)
-        x = x.reshape(x.shape[0], -1)
-        for layer in self.hidden:
-            x = layer(x)
-        return x
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        if self.distance is not None:
-            return (self.distance(self.mu(self._features(image))),)
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         latent = self.encode(image)
         kl = half_safe_kl(*latent) if self.half_safe else kl_per_latent(latent)
         return kl.sum(1), kl
+
+
+class VaeDistance(nn.Module):
+    """(b, 3, H, W) in [0, 1] -> score (b,): the deployed part of a VAE with prototypes.
+
+    It shares the layers of an encoder, without `logvar`, which only training needs.
+    """
+
+    output_names = ("score",)
+
+    def __init__(self, encoder: VaeEncoder, distance: LatentDistance) -> None:
+        super().__init__()
+        self.input, self.blocks, self.hidden = encoder.input, encoder.blocks, encoder.hidden
+        self.mu, self.distance = encoder.mu, distance
+
+    def means(self, image: Tensor) -> Tensor:
+        """(b, 3, H, W) in [0, 1] -> (b, latents): what the distance is measured of."""
+        mu: Tensor = self.mu(_features(self, image))
+        return mu
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        return (self.distance(self.means(image)),)
+
+
+def _features(network: VaeEncoder | VaeDistance, image: Tensor) -> Tensor:
+    """(b, 3, H, W) in [0, 1] -> (b, c): what the heads read."""
+    x: Tensor = network.input(image)
+    for block in network.blocks:
+        x = F.max_pool2d(block(x), 2)
+    x = x.reshape(x.shape[0], -1)
+    for layer in network.hidden:
+        x = layer(x)
+    return x
 
 
 class VaeDecoder(nn.Module):
@@ -143,8 +160,9 @@ class Vae(nn.Module):
         self.decoder = VaeDecoder(config) if config.decoder else None
 
     def deployed(self) -> nn.Module:
-        """The encoder."""
-        return self.encoder
+        """The encoder, or what measures the distance of its means."""
+        encoder = self.encoder
+        return encoder if encoder.distance is None else VaeDistance(encoder, encoder.distance)
 
     def forward(self, image: Tensor) -> VaeOutput:
         if self.decoder is None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.latents import fit_prototypes
-from budgetc.detectors.vae import Vae, VaeEncoder
+from budgetc.detectors.vae import Vae, VaeDistance
 from budgetc.passes.work import Work
 from budgetc.training.features import outputs_of
 
@@ -17,9 +17,9 @@ def refit_latents(detector: Detector, work: Work) -> Detector:
     """
     if work.effort == 0 or not isinstance(detector.module, Vae) or detector.module.encoder.distance is None:
         return detector
-    encoder, module = detector.deployed(), copy.deepcopy(detector.module)
-    assert isinstance(encoder, VaeEncoder) and module.encoder.distance is not None
+    deployed, module = detector.deployed(), copy.deepcopy(detector.module)
+    assert isinstance(deployed, VaeDistance) and module.encoder.distance is not None
     pictures = work.pictures(detector.config.input_size)
-    (mu,) = outputs_of(lambda x: [encoder.encode(x).mu], pictures.normal[: pictures.originals])
+    (mu,) = outputs_of(lambda x: [deployed.means(x)], pictures.normal[: pictures.originals])
     fit_prototypes(module.encoder.distance, mu)
     return replace(detector, module=module)
