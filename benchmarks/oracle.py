@@ -18,6 +18,7 @@ from line import Line  # beside this script
 
 from budgetc.candidate import QUICK_SHARE, Workshop, Written, training_key
 from budgetc.compiler.confirming import sample_images
+from budgetc.compiler.costing import Costing
 from budgetc.compiler.inputs import Inputs, all_plans, load_inputs
 from budgetc.compiler.pipeline import make_workshop, measure_baseline
 from budgetc.compiler.screening import MARGIN, Screener
@@ -105,7 +106,8 @@ def exhaust(name: str, inputs: Inputs, run: RunDirectory, *, quick: bool) -> Spa
     images = sample_images(inputs.dataset, run.path / "pictures")
     generous = limits_of(latency=1e6, memory=2**40, floor=0.5)
     budget = inputs.budget.model_copy(update={"limits": generous})
-    search = Search(shop, budget, reference.auroc.value, Screener(generous, images), lambda sentence: None)
+    costing = Costing(inputs.target, generous, images, run.store)
+    search = Search(shop, budget, reference.auroc.value, Screener(costing), lambda sentence: None)
     plans, dropped = all_plans(inputs)
     search.add(plans[::3] if quick else plans, dropped)
     search.price_all()
@@ -160,12 +162,13 @@ class Recorded(Screener):
     """Answers with what was measured once, so that search and oracle judge the same numbers."""
 
     def __init__(self, space: Space, limits: Limits) -> None:
-        super().__init__(limits, space.images)
+        shop = space.shop
+        super().__init__(Costing(shop.target, limits, space.images, shop.run.store))
         self.space = space
 
     def fits(self, one: str) -> bool:
         """Whether a structure keeps latency and memory, with the screening's margin."""
-        limits = self.limits
+        limits = self.costing.limits
         fast = limits.latency_p50 is None or self.space.latency[one] <= limits.latency_p50 * (1 + MARGIN)
         small = limits.peak_memory is None or self.space.memory[one] <= limits.peak_memory * (1 + MARGIN)
         return fast and small

@@ -19,6 +19,42 @@ _EPOCHS = {"gaussian": 1, "stfpm": 60, "vae": 100}
 _LEARNING_RATE = {"gaussian": 1e-3, "stfpm": 3e-3, "vae": 1e-3}
 
 
+InputSize = Annotated[str, typer.Option(help="SIDE or HEIGHTxWIDTH in pixels.")]
+Teacher = Annotated[
+    str | None,
+    typer.Option(
+        help="gaussian, stfpm: the pretrained network: resnet18, wide_resnet50_2, efficientnet_lite0 (default), plain."
+    ),
+]
+TeacherWeights = Annotated[
+    str | None, typer.Option(help="gaussian, stfpm: its state_dict or .safetensors; none leaves it random.")
+]
+TeacherWidths = Annotated[str | None, typer.Option(help="stfpm: channels of a plain teacher's stages.")]
+StudentWidths = Annotated[
+    str | None, typer.Option(help="stfpm: channels of a plain student's stages [16,32,48,64]; same: as the teacher.")
+]
+Taps = Annotated[
+    str | None,
+    typer.Option(help="gaussian: the stages whose features are judged together [efficientnet_lite0: 3,4,5,6,7]."),
+]
+Widths = Annotated[str | None, typer.Option(help="vae: channels of its blocks [128,64,32,16].")]
+Hidden = Annotated[
+    str | None, typer.Option(help="vae: sizes of its linear layers [2048,1000,250]; none: no such layer.")
+]
+Latents = Annotated[int | None, typer.Option(min=1, help="vae: latent variables [30].")]
+Beta = Annotated[float | None, typer.Option(min=1e-6, help="vae: weight of the KL divergence in its loss [1.4].")]
+Prototypes = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="vae: score by the distance to the nearest of so many clusters of normals [0: by the KL]."
+    ),
+]
+Variants = Annotated[
+    int | None, typer.Option(min=1, help="Pictures made of each normal [as many as make 2500, at most 16].")
+]
+Epochs = Annotated[int | None, typer.Option(min=1, help="At most; training stops early. [stfpm 60, vae 100]")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command("train")(train)
@@ -29,45 +65,19 @@ def train(
     *,
     data: Annotated[Path, typer.Option(help="Data set; only its normal training pictures are used.")],
     output: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write.")] = Path("model.pt"),
-    input_size: Annotated[str, typer.Option(help="SIDE or HEIGHTxWIDTH in pixels.")] = "64",
-    teacher: Annotated[
-        str | None,
-        typer.Option(
-            help="gaussian, stfpm: the pretrained network: resnet18, wide_resnet50_2, efficientnet_lite0 (default) "
-            "or plain."
-        ),
-    ] = None,
-    teacher_weights: Annotated[
-        str | None, typer.Option(help="gaussian, stfpm: its state_dict or .safetensors; none leaves it random.")
-    ] = None,
-    teacher_widths: Annotated[str | None, typer.Option(help="stfpm: channels of a plain teacher's stages.")] = None,
-    student_widths: Annotated[
-        str | None,
-        typer.Option(help="stfpm: channels of a plain student's stages [16,32,48,64]; same: as the teacher."),
-    ] = None,
-    tap: Annotated[
-        int | None, typer.Option(min=0, help="gaussian: the stage whose features are judged [efficientnet_lite0: 6].")
-    ] = None,
-    widths: Annotated[str | None, typer.Option(help="vae: channels of its blocks [128,64,32,16].")] = None,
-    hidden: Annotated[
-        str | None, typer.Option(help="vae: sizes of its linear layers [2048,1000,250]; none: no such layer.")
-    ] = None,
-    latents: Annotated[int | None, typer.Option(min=1, help="vae: latent variables [30].")] = None,
-    beta: Annotated[
-        float | None, typer.Option(min=1e-6, help="vae: weight of the KL divergence in its loss [1.4].")
-    ] = None,
-    prototypes: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="vae: score by the distance to the nearest of so many clusters of normals [0: by the KL]."
-        ),
-    ] = None,
-    variants: Annotated[
-        int | None, typer.Option(min=1, help="Pictures made of each normal [as many as make 2500, at most 16].")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="At most; training stops early. [stfpm 60, vae 100]")
-    ] = None,
+    input_size: InputSize = "64",
+    teacher: Teacher = None,
+    teacher_weights: TeacherWeights = None,
+    teacher_widths: TeacherWidths = None,
+    student_widths: StudentWidths = None,
+    taps: Taps = None,
+    widths: Widths = None,
+    hidden: Hidden = None,
+    latents: Latents = None,
+    beta: Beta = None,
+    prototypes: Prototypes = None,
+    variants: Variants = None,
+    epochs: Epochs = None,
     learning_rate: Annotated[float | None, typer.Option(min=1e-8, help="[stfpm 0.003, vae 0.001]")] = None,
     batch: Annotated[int, typer.Option(min=2, help="Pictures of one gradient step.")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and the held-out choice.")] = 0,
@@ -80,7 +90,7 @@ def train(
     pretrained = {"teacher": teacher, "teacher_weights": teacher_weights}
     for_stfpm = {"teacher_widths": teacher_widths, "student_widths": student_widths}
     for_vae = {"widths": widths, "hidden": hidden, "latents": latents, "beta": beta, "prototypes": prototypes}
-    known: dict[str, Options] = {"gaussian": {**pretrained, "tap": tap}, "stfpm": {**pretrained, **for_stfpm},
+    known: dict[str, Options] = {"gaussian": {**pretrained, "taps": taps}, "stfpm": {**pretrained, **for_stfpm},
                                  "vae": {**for_vae}}  # fmt: skip
     if detector not in _EPOCHS:
         raise UsageError(f"unknown detector {detector!r}; budgetc trains {', '.join(_EPOCHS)}")
@@ -109,10 +119,10 @@ def train(
 def _gaussian(size: tuple[int, int], given: Options, seed: int) -> "Detector":
     from budgetc.compiler.untrained import new_gaussian
 
-    backbone, weights, tap = given["teacher"], given["teacher_weights"], given["tap"]
+    backbone, weights, taps = given["teacher"], given["teacher_weights"], given["taps"]
     return new_gaussian(
         size, backbone=str(backbone or "efficientnet_lite0"), weights=None if weights is None else str(weights),
-        tap=None if tap is None else int(tap), seed=seed,
+        taps=None if taps is None else widths_of("--taps", taps, ()), seed=seed,
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def widths_of(option: str, text: "str | int | float | None", default: tuple[int,
     if text is None or text == "same":
         return default
     if re.fullmatch(r"[1-9][0-9]{0,5}(,[1-9][0-9]{0,5})*", str(text)) is None:
-        raise UsageError(f"{option} {text}: expected numbers of channels with commas, such as 16,32,48,64")
+        raise UsageError(f"{option} {text}: expected numbers with commas, such as 16,32,48,64")
     return tuple(int(part) for part in str(text).split(","))
 
 

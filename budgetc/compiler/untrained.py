@@ -35,8 +35,13 @@ TAPS: dict[Architecture, tuple[int, ...]] = {
     "plain": (1, 2, 3),
 }
 """Stages that are compared: everywhere those of strides 4, 8 and 16, as in the paper."""
-DEEP_TAP: dict[Architecture, int] = {"resnet18": 3, "wide_resnet50_2": 3, "efficientnet_lite0": 6, "plain": 3}
-"""The stage that a gaussian looks at: deep enough for parts of objects, not yet for classes of them."""
+DEEP_TAPS: dict[Architecture, tuple[int, ...]] = {
+    "resnet18": (2, 3),
+    "wide_resnet50_2": (2, 3),
+    "efficientnet_lite0": (3, 4, 5, 6, 7),
+    "plain": (1, 2, 3),
+}
+"""The stages that a gaussian looks at, from stride 8 on: textures, parts, and what surrounds them."""
 TEACHER_WIDTHS = (32, 64, 96, 128)
 STUDENT_WIDTHS = (16, 32, 48, 64)
 _MAXIMUM_SEED = 2**31
@@ -79,7 +84,7 @@ def new_stfpm(
 
 def new_gaussian(
     input_size: tuple[int, int], *, backbone: str = "efficientnet_lite0", weights: str | Path | None = None,
-    tap: int | None = None, seed: int = 0,
+    taps: Sequence[int] | None = None, seed: int = 0,
 ) -> Detector:  # fmt: skip
     """A detector with a finished backbone whose features of normals are still to be fitted.
 
@@ -87,7 +92,7 @@ def new_gaussian(
         input_size: (height, width).
         backbone: resnet18, wide_resnet50_2 or efficientnet_lite0.
         weights: as `new_stfpm`'s teacher_weights.
-        tap: the stage whose features are judged; None takes one of stride 16 or 32 that does well (`DEEP_TAP`).
+        taps: the stages whose features are judged together, ascending; None takes `DEEP_TAPS`.
         seed: of random weights.
 
     Raises:
@@ -99,7 +104,7 @@ def new_gaussian(
         raise UsageError(f"--input-size {input_size[0]}x{input_size[1]}: gaussian needs at least 32 pixels on a side")
     try:
         widths = TEACHER_WIDTHS if arch == "plain" else ()
-        shape = BackboneConfig(arch=arch, widths=widths, taps=(DEEP_TAP[arch] if tap is None else tap,))
+        shape = BackboneConfig(arch=arch, widths=widths, taps=DEEP_TAPS[arch] if taps is None else tuple(taps))
         mean, std = normalization(arch)
         config = GaussianConfig(input_size=input_size, backbone=shape, mean=mean, std=std)
     except ValidationError as error:

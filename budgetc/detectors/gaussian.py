@@ -3,15 +3,18 @@
 Rippel, Mertens & Merhof, "Modeling the Distribution of Normal Data in Pre-Trained Deep Features for Anomaly
 Detection" (ICPR 2020, arXiv 2005.14140), with one Gaussian for all places of a feature map instead of one for its
 mean, so that small defects count as much as large ones (as PaDiM does, arXiv 2011.08785, with one Gaussian a place).
+Several taps are one feature vector a place: the finer maps are averaged over the places of the coarsest.
 """
+
+from math import ceil
 
 import torch
 import torch.nn.functional as F
-from pydantic import model_validator
 from torch import Tensor, nn
 
 from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone, tap_widths
 from budgetc.detectors.detector import DetectorConfig
+from budgetc.detectors.halves import half_safe_mean_square
 from budgetc.detectors.layers import ConvUnit
 from budgetc.detectors.stfpm import IMAGENET_MEAN, IMAGENET_STD
 from budgetc.errors import BudgetcError
@@ -21,29 +24,25 @@ SHRINKAGE = 0.01
 
 
 class GaussianConfig(DetectorConfig):
-    """One backbone, one tap."""
+    """One backbone; its taps together are what is judged."""
 
     backbone: BackboneConfig
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-
-    @model_validator(mode="after")
-    def _one_tap(self) -> "GaussianConfig":
-        if len(self.backbone.taps) != 1:
-            raise ValueError(f"backbone.taps: {self.backbone.taps}; a gaussian looks at one tap")
-        return self
 
 
 class Gaussian(nn.Module):
     """(b, 3, H, W) in [0, 1] -> score (b,), map (b, 1, H, W): mean square of whitened features, and its maximum."""
 
     output_names = ("score", "map")
+    half_safe = False
+    """Whether the head must survive FP16; set by the export for targets that compute in it."""
 
     def __init__(self, config: GaussianConfig) -> None:
         super().__init__()
         self.size = config.input_size
         self.backbone: Backbone = build_backbone(config.backbone)
-        channels = tap_widths(config.backbone)[0]
+        channels = sum(tap_widths(config.backbone))
         self.whiten = ConvUnit(channels, channels, 1, norm=False, activation="none", head=True)
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
@@ -57,14 +56,26 @@ class Gaussian(nn.Module):
         return (image - self.get_buffer("mean")) / self.get_buffer("std")
 
     def features(self, image: Tensor) -> Tensor:
-        """(b, 3, H, W) in [0, 1] -> (b, c, h, w): the tap."""
+        """(b, 3, H, W) in [0, 1] -> (b, c, h, w): all taps on the grid of the coarsest one."""
         taps: list[Tensor] = self.backbone(self.normalized(image))
-        return taps[0]
+        grid = taps[-1].shape[-2:]
+        return torch.cat([_averaged(tap, (int(grid[0]), int(grid[1]))) for tap in taps], 1)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        distance = self.whiten(self.features(image)).square().mean(1, keepdim=True)
+        whitened = self.whiten(self.features(image))
+        distance = half_safe_mean_square(whitened) if self.half_safe else whitened.square().mean(1, keepdim=True)
         resized = F.interpolate(distance, size=self.size, mode="bilinear", align_corners=False)
         return distance.flatten(1).amax(1), resized
+
+
+def _averaged(tap: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(b, c, h', w') -> (b, c, h, w): means over squares of one size; those at the far edges may be cut off."""
+    height, width = int(tap.shape[-2]), int(tap.shape[-1])
+    if (height, width) == grid:
+        return tap
+    side = ceil(height / grid[0])
+    whole = height % side == 0 and width % side == 0
+    return F.avg_pool2d(tap, side, ceil_mode=not whole, count_include_pad=False)
 
 
 @torch.no_grad()

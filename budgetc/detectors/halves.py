@@ -10,12 +10,15 @@ from torch import Tensor
 
 LARGEST_BITS = 15
 """Maps are multiplied by a power of two each, so that the product of maps that are all 2 (opposite features) stays
-within 2^15: with three taps by 2^4, and three maps of 1e-3 give 4e-6 and not 1e-9, which is 0 in FP16. The factor stays in
-the score; dividing it out would round small scores to 0 after all."""
+within 2^15: with three taps by 2^4, and three maps of 1e-3 give 4e-6 and not 1e-9, which is 0 in FP16. The factor
+stays in the score; dividing it out would round small scores to 0 after all."""
 
 _SMALLEST = 2.0**-14
 _DIFFERENCE = 2.0**6
 """Differences of directions times 64, squared: their sum reaches 4 x 4096, and one of 1e-3 keeps its bits."""
+
+_FARTHEST = 250.0
+"""Its square is below 65504, the largest FP16 number."""
 
 
 def map_gain(taps: int) -> float:
@@ -48,3 +51,12 @@ def half_safe_kl(mu: Tensor, logvar: Tensor) -> Tensor:
         series = series * logvar + coefficient
     rest = torch.where(logvar.abs() < 0.5, logvar.square() * series, logvar.exp() - logvar - 1)
     return 0.5 * (mu.square() + rest)
+
+
+def half_safe_mean_square(x: Tensor) -> Tensor:
+    """(b, c, h, w) -> (b, 1, h, w): divided by the root of c before squaring, so that no sum of squares overflows.
+
+    Whitened features beyond +-250 count as 250: no detector needs to tell such distances apart.
+    """
+    scaled: Tensor = x.clamp(-_FARTHEST, _FARTHEST) * x.shape[1] ** -0.5
+    return scaled.square().sum(1, keepdim=True)

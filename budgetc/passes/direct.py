@@ -12,7 +12,7 @@ from budgetc.errors import UsageError
 from budgetc.passes.features import refit, tell_damage
 from budgetc.passes.imitate import learn_student
 from budgetc.passes.restore import restore_formats
-from budgetc.passes.shrink import narrow_vae, plain_backbone
+from budgetc.passes.shrink import narrow_vae, plain_backbone, plain_gaussian
 from budgetc.passes.work import Work
 from budgetc.training.baseline import train_detector
 
@@ -58,7 +58,7 @@ def _train_stfpm(detector: Detector, old: Stfpm, config: StfpmConfig, *, step: D
 
 
 def _train_gaussian(detector: Detector, old: GaussianConfig, step: Direct, work: Work) -> Detector:
-    config = old.model_copy(update={"backbone": plain_backbone(old.backbone, step.student)})
+    config = old.model_copy(update={"backbone": plain_gaussian(old.backbone, step.student)})
     new = Gaussian(config)
     tell_damage(new, detector, work.effort_of(step.epochs, step.learning_rate, "training directly"), work)
     refit(new, work)

@@ -17,7 +17,7 @@ from budgetc.passes.imitate import (
     learn_student,
 )
 from budgetc.passes.restore import restore_formats
-from budgetc.passes.shrink import narrow_vae, plain_backbone, warm_start
+from budgetc.passes.shrink import narrow_vae, plain_backbone, plain_gaussian, warm_start
 from budgetc.passes.tune import tune_rounded
 from budgetc.passes.work import Work
 
@@ -61,7 +61,7 @@ def _distill_vae(detector: Detector, step: Distill, work: Work) -> Detector:
 def _distill_gaussian(detector: Detector, old: GaussianConfig, step: Distill, work: Work) -> Detector:
     if step.teacher is not None:
         raise UsageError("distill.teacher: a gaussian has one network, its student; leave the setting out")
-    config = old.model_copy(update={"backbone": plain_backbone(old.backbone, step.student)})
+    config = old.model_copy(update={"backbone": plain_gaussian(old.backbone, step.student)})
     new = Gaussian(config)
     imitate_features(new, detector, work.effort_of(step.epochs, step.learning_rate, "distilling the features"), work)
     refit(new, work)

@@ -25,7 +25,7 @@ def imitate_features(new: Gaussian, detector: Detector, effort: Effort, work: Wo
     and nothing of how far damage lies from them (measured: DECISIONS.md).
 
     Args:
-        new: its tap has the stride of the baseline's.
+        new: its coarsest tap has the stride of the baseline's.
         detector: says the input size.
         effort: epochs and learning rate; no epochs leave the weights as they are.
         work: pictures and the baseline.

@@ -46,6 +46,11 @@ def plain_backbone(old: BackboneConfig, ratio: float, tap_channels: tuple[int, .
     return new.model_copy(update={"tap_channels": tap_channels})
 
 
+def plain_gaussian(old: BackboneConfig, ratio: float) -> BackboneConfig:
+    """A plain backbone with one tap, at the stride of the old one's coarsest and `ratio` as wide."""
+    return plain_backbone(old.model_copy(update={"taps": old.taps[-1:]}), ratio)
+
+
 def narrow_vae(old: VaeConfig, ratio: float, *, drop_hidden: bool = False) -> VaeConfig:
     """Encoder with `ratio` of the channels and of the hidden units, or without these; the latent space stays."""
     return old.model_copy(

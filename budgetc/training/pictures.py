@@ -59,8 +59,9 @@ def make_pictures(
     # Variants are for training; watching needs each picture once, as it is.
     train_all = [i + number * len(images) for number in range(count) for i in train]
     # Patches come from the same side, so that nothing of a watched picture is trained on.
-    sides = {i: images[side] for side in (train, watch) for i in side}
-    damaged = [_damaged(image, sides[i], rng) for _ in range(damage) for i, image in enumerate(images)]
+    sides = [images[train], images[watch]]
+    watched = set(watch)
+    damaged = [_damaged(image, sides[i in watched], rng) for _ in range(damage) for i, image in enumerate(images)]
     if upright:
         damaged = [_veiled(image, rng) if number % 2 else image for number, image in enumerate(damaged)]
     damaged_train = [i + number * len(images) for number in range(damage) for i in train]

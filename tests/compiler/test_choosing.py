@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from budgetc.candidate import Workshop, build, finish
+from budgetc.candidate import Workshop, Written, build, finish
 from budgetc.compiler.choosing import Choosing, other_seeds
 from budgetc.compiler.confirming import Confirmation
 from budgetc.compiler.costing import Costing, Costs
@@ -43,7 +43,7 @@ class Simulated(Costing):
     slow: Callable[[Path], bool] = lambda directory: False
     looked: list[str] = field(default_factory=list)
 
-    def quick(self, directory: Path, *, every: bool = False) -> dict[str, Measurement]:
+    def quick(self, written: Written, *, every: bool = False) -> dict[str, Measurement]:
         return latency(1.0)
 
     def full(
@@ -69,13 +69,17 @@ def started(
         "target": "host-cpu", "limits": {"latency_p95": "10 ms", "auroc": {"min": 0.1}}, "search": search,
     })  # fmt: skip
     shop = Workshop(small_stfpm(), dataset(), target(), run, seed=0, key="k")
-    costing = Simulated(shop.target, budget.limits, (), slow)
+    costing = Simulated(shop.target, budget.limits, (), run.store, slow=slow)
     baseline = finish(build(UNCHANGED, shop, 1.0), shop, run.path / "baseline")
     table = Search(shop, budget, 0.9, Screener(costing), lambda sentence: None)
     table.add(plans, [])
     table.run(deadline=float("inf"))
     confirmation = Confirmation(shop, budget, baseline, costing)
-    return table, Choosing(table, confirmation, 0.05, lambda: run.record("opened") and None, lambda sentence: None)
+
+    def note_opening() -> None:
+        run.record("opened")
+
+    return table, Choosing(table, confirmation, 0.05, note_opening, lambda sentence: None)
 
 
 def smallest(search: Search) -> str:

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 
 from budgetc.detectors.detector import as_input, score_images
 from budgetc.detectors.gaussian import SHRINKAGE, Gaussian, GaussianConfig, fit_normals
@@ -58,7 +57,25 @@ def test_features_that_never_vary_are_refused() -> None:
         fit_normals(module, torch.ones(4, module.whiten.conv.in_channels, 2, 2))
 
 
-def test_it_looks_at_one_tap() -> None:
-    """Two would need a grid in common."""
-    with pytest.raises(ValidationError, match="one tap"):
-        GaussianConfig(input_size=SIZE, backbone=plain(16, 24))
+def test_several_taps_are_averaged_on_the_coarsest_grid() -> None:
+    """Every place holds the channels of all taps; sizes that do not divide lose nothing but the far edge."""
+    config = plain(16, 24, 32).model_copy(update={"taps": (0, 1, 2)})
+    for size in (SIZE, (36, 44)):
+        module = Gaussian(GaussianConfig(input_size=size, backbone=config)).eval()
+        image = as_input(textures(2, size=size))
+        with torch.no_grad():
+            taps, features = module.backbone(module.normalized(image)), module.features(image)
+        assert features.shape == (2, 72, *taps[-1].shape[-2:])
+        assert torch.equal(features[:, 40:], taps[-1])
+        assert features[0, 0, 0, 0] == pytest.approx(float(taps[0][0, 0, :4, :4].mean()), rel=1e-5)
+
+
+def test_the_half_safe_head_gives_the_same_scores() -> None:
+    """FP16 devices get another order of operations, not another detector."""
+    module = small_gaussian().module
+    assert isinstance(module, Gaussian)
+    images = as_input(textures(4))
+    with torch.no_grad():
+        plainly = module(images)[0]
+        module.half_safe = True
+        assert torch.allclose(module(images)[0], plainly, rtol=1e-5)

@@ -11,7 +11,11 @@ from budgetc.errors import UsageError
 from budgetc.passes.apply import apply_step
 from tests.small import at_effort, small_gaussian, textures, work_for
 
-STEPS = [Distill(student=0.5, epochs=3), Prune(keep=0.5, epochs=2), Direct(student=0.5, epochs=3)]
+STEPS: tuple[Distill, Prune, Direct] = (
+    Distill(student=0.5, epochs=3),
+    Prune(keep=0.5, epochs=2),
+    Direct(student=0.5, epochs=3),
+)
 
 
 def _module(detector: Detector) -> Gaussian:

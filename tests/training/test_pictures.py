@@ -1,5 +1,7 @@
 """Pictures to learn from."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -111,3 +113,13 @@ def test_originals_come_first() -> None:
     images = textures(4)
     pictures = make_pictures(images, list("abcd"), seed=0, variants=3)
     assert np.array_equal(pictures.normal[: pictures.originals], images)
+
+
+def test_memory_grows_with_the_pictures_and_not_with_their_square() -> None:
+    """A few hundred camera pictures fit into the memory of a workstation."""
+    images = textures(96, size=(32, 32))
+    tracemalloc.start()
+    make_pictures(images, [str(i) for i in range(96)], seed=0, variants=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * images.nbytes
