@@ -1,7 +1,7 @@
 """Driving: a beta-VAE at 96 px on frames of moving traffic, judged under eight OOD factors.
 
-In-distribution are a dash-cam on a highway, the cabin of a car, and the shots of a street clip: these are too short to be
-cut into four stretches of time, and go to training whole. Another scene, a cartoon, is scored beside the factors.
+In-distribution are a dash-cam on a highway, the cabin of a car, and the shots of a street clip: these are too short to
+be cut into four stretches of time, and go to training whole. Another scene, a cartoon, is scored beside the factors.
 """
 
 import shutil
@@ -62,7 +62,7 @@ def make_data(source: Path, folder: Path) -> Path:
 
 
 def train(data: Path, model: Path, *, quick: bool) -> list[Line]:
-    """The baseline, as `budgetc train vae --input-size 96 --prototypes 16 --variants 1 --batch 8 --epochs 24` does it."""
+    """As `budgetc train vae --input-size 96 --prototypes 16 --variants 1 --batch 8 --epochs 24`; its worth."""
     effort = Effort(2 if quick else EPOCHS, 1e-3, seed=0, batch=8, label="training vae")
     trained = train_bundle(
         new_vae((SIDE, SIDE), prototypes=PROTOTYPES), data=data, out=model, effort=effort, variants=1

@@ -29,7 +29,11 @@ class LatentDistance(nn.Module):
         self.register_buffer("centers", torch.zeros(1, prototypes, latents))
 
     def forward(self, mu: Tensor) -> Tensor:
-        difference = (self.whiten(mu)[:, None] - self.get_buffer("centers")) * _SCALE
+        return self.nearest(self.whiten(mu))
+
+    def nearest(self, whitened: Tensor) -> Tensor:
+        """(b, latents) whitened means -> (b,)."""
+        difference = (whitened[:, None] - self.get_buffer("centers")) * _SCALE
         squares: Tensor = difference.clamp(-_FARTHEST, _FARTHEST).square().sum(2)
         return squares.amin(1)
 

@@ -14,6 +14,8 @@ Pixels = NDArray[np.uint8]
 _PICTURES = 2500
 """About how many pictures a training set is brought to: their teacher features stay in memory."""
 _MOST_VARIANTS = 16
+_MOST_UPRIGHT = 3
+"""Of frames: neighbors in time are variants of each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,13 @@ def make_pictures(
         variants: pictures per image: first its orientations, then those again, zoomed and toned.
             None takes as many as a few thousand pictures allow: few normals need more.
         damage: damaged copies of each image.
-        upright: of a camera that is never turned: variants are mirrored or a little nearer, never turned or toned, and
-            half of the damaged copies are changed as a whole too, as weather and light do.
+        upright: of a camera that is never turned: variants are a little nearer, never turned, toned or mirrored
+            (traffic keeps to its side), and fewer; damage comes in all strengths, half of it over the whole picture.
     """
     rng = np.random.default_rng(seed)
     train, watch = hold_out(groups, 0.1, seed)
-    count = variants or max(1, min(_MOST_VARIANTS, _PICTURES // max(1, len(images))))
+    most = _MOST_UPRIGHT if upright else _MOST_VARIANTS
+    count = variants or max(1, min(most, _PICTURES // max(1, len(images))))
     variant = _upright_variant if upright else _variant
     normal = np.concatenate([variant(images, number, rng) for number in range(count)])
     # Variants are for training; watching needs each picture once, as it is.
@@ -63,7 +66,7 @@ def make_pictures(
     watched = set(watch)
     damaged = [_damaged(image, sides[i in watched], rng) for _ in range(damage) for i, image in enumerate(images)]
     if upright:
-        damaged = [_veiled(image, rng) if number % 2 else image for number, image in enumerate(damaged)]
+        damaged = [_milder(image, images[number % len(images)], rng) for number, image in enumerate(damaged)]
     damaged_train = [i + number * len(images) for number in range(damage) for i in train]
     return Pictures(
         normal, np.stack(damaged) if damaged else images, torch.tensor(train_all), torch.tensor(watch),
@@ -82,12 +85,10 @@ def _variant(images: Pixels, number: int, rng: np.random.Generator) -> Pixels:
 
 
 def _upright_variant(images: Pixels, number: int, rng: np.random.Generator) -> Pixels:
-    """The images as they are or mirrored; from the third on a crop of at least nine tenths at full size."""
-    mirrored = np.ascontiguousarray(images[..., ::-1]) if number % 2 else images
-    if number < 2:
-        return mirrored
-    near = [_cropped(image, rng.uniform(0.9, 1.0), rng) for image in mirrored]
-    return np.stack(near).round().astype(np.uint8)
+    """The images as they are; from the second on a crop of at least nine tenths at full size."""
+    if number == 0:
+        return images
+    return np.stack([_cropped(image, rng.uniform(0.9, 1.0), rng) for image in images]).round().astype(np.uint8)
 
 
 def _cropped(image: Pixels, share: float, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -100,6 +101,15 @@ def _cropped(image: Pixels, share: float, rng: np.random.Generator) -> NDArray[n
         0
     ].numpy()
     return resized
+
+
+def _milder(damaged: Pixels, image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Patches of damage, or another light with sensor noise, at any strength and more often weak than strong."""
+    strength, whole = rng.uniform(0, 1) ** 2, rng.random() < 0.5
+    worst = (_veiled(image, rng) if whole else damaged).astype(np.float32)
+    mixed = image + strength * (worst - image) + whole * rng.normal(0, 40 * strength * rng.random(), image.shape)
+    pixels: Pixels = np.clip(mixed, 0, 255).round().astype(np.uint8)
+    return pixels
 
 
 def _veiled(image: Pixels, rng: np.random.Generator) -> Pixels:
