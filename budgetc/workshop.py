@@ -29,6 +29,8 @@ from budgetc.training.pictures import Pictures, make_pictures
 _EXPORTERS = ("budgetc", "torch", "torch-pruning", "onnx", "onnxsim")
 _DAMAGE = {"gaussian": 3}
 """Damaged copies of each normal: a smaller gaussian learns from them alone how far damage lies from normals."""
+_UPRIGHT_DAMAGE = 4
+"""The same of frames: weather, light and a failing sensor are more kinds of damage, in all strengths."""
 _NO_MATTER = {"name", "description", "facts", "measured_on", "cost"}
 """Fields of a target that no exported file depends on."""
 
@@ -97,7 +99,9 @@ class Workshop:
         if size not in known:
             groups = [sample.group for sample in self.dataset.samples["train"]]
             images = self.dataset.images("train", size)
-            known[size] = make_pictures(images, groups, seed=self.seed, damage=_DAMAGE.get(self.baseline.family, 1))
+            upright = self.dataset.upright
+            damage = _UPRIGHT_DAMAGE if upright else _DAMAGE.get(self.baseline.family, 1)
+            known[size] = make_pictures(images, groups, seed=self.seed, damage=damage, upright=upright)
         return known[size]
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from budgetc.compiler.training import Trained
     from budgetc.detectors.detector import Detector
 
-Options = dict[str, str | int | None]
+Options = dict[str, str | int | float | None]
 _EPOCHS = {"gaussian": 1, "stfpm": 60, "vae": 100}
 _LEARNING_RATE = {"gaussian": 1e-3, "stfpm": 3e-3, "vae": 1e-3}
 
@@ -42,6 +42,16 @@ Hidden = Annotated[
     str | None, typer.Option(help="vae: sizes of its linear layers [2048,1000,250]; none: no such layer.")
 ]
 Latents = Annotated[int | None, typer.Option(min=1, help="vae: latent variables [30].")]
+Beta = Annotated[float | None, typer.Option(min=1e-6, help="vae: weight of the KL divergence in its loss [1.4].")]
+Prototypes = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="vae: score by the distance to the nearest of so many clusters of normals [0: by the KL]."
+    ),
+]
+Variants = Annotated[
+    int | None, typer.Option(min=1, help="Pictures made of each normal [as many as make 2500, at most 16].")
+]
 Epochs = Annotated[int | None, typer.Option(min=1, help="At most; training stops early. [stfpm 60, vae 100]")]
 
 
@@ -64,6 +74,9 @@ def train(
     widths: Widths = None,
     hidden: Hidden = None,
     latents: Latents = None,
+    beta: Beta = None,
+    prototypes: Prototypes = None,
+    variants: Variants = None,
     epochs: Epochs = None,
     learning_rate: Annotated[float | None, typer.Option(min=1e-8, help="[stfpm 0.003, vae 0.001]")] = None,
     batch: Annotated[int, typer.Option(min=2, help="Pictures of one gradient step.")] = 16,
@@ -76,7 +89,7 @@ def train(
     size = input_size_of(input_size)
     pretrained = {"teacher": teacher, "teacher_weights": teacher_weights}
     for_stfpm = {"teacher_widths": teacher_widths, "student_widths": student_widths}
-    for_vae = {"widths": widths, "hidden": hidden, "latents": latents}
+    for_vae = {"widths": widths, "hidden": hidden, "latents": latents, "beta": beta, "prototypes": prototypes}
     known: dict[str, Options] = {"gaussian": {**pretrained, "taps": taps}, "stfpm": {**pretrained, **for_stfpm},
                                  "vae": {**for_vae}}  # fmt: skip
     if detector not in _EPOCHS:
@@ -97,8 +110,8 @@ def train(
     untrained = make(size, known[detector], seed)
     display = Display()
     trained = train_bundle(
-        untrained, data=data, out=output, effort=effort, group=group, train_device=train_device,
-        progress=display.progress,
+        untrained, data=data, out=output, effort=effort, group=group, variants=variants,
+        train_device=train_device, progress=display.progress,
     )  # fmt: skip
     _print(trained, json=json)
 
@@ -140,6 +153,8 @@ def _vae(size: tuple[int, int], given: Options, seed: int) -> "Detector":
         widths=widths_of("--widths", widths, defaults.widths),
         hidden=() if hidden == "none" else widths_of("--hidden", hidden, defaults.hidden),
         latents=int(latents or defaults.latents),
+        beta=float(given["beta"] or defaults.beta),
+        prototypes=int(given["prototypes"] or 0),
         seed=seed,
     )
 

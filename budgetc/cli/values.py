@@ -19,7 +19,7 @@ def input_size_of(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2] or found[1])
 
 
-def widths_of(option: str, text: "str | int | None", default: tuple[int, ...]) -> tuple[int, ...]:
+def widths_of(option: str, text: "str | int | float | None", default: tuple[int, ...]) -> tuple[int, ...]:
     """`16,32,48` -> (16, 32, 48); the default where nothing was given.
 
     Raises:

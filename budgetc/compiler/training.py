@@ -43,7 +43,7 @@ class Trained:
 
 def train_bundle(
     detector: Detector, *, data: str | Path, out: str | Path, effort: Effort, group: str | None = None,
-    train_device: str = "cpu", threads: int = 1, progress: Progress = silent,
+    variants: int | None = None, train_device: str = "cpu", threads: int = 1, progress: Progress = silent,
 ) -> Trained:  # fmt: skip
     """Train a detector on the normals of a data set and write it as a bundle, with its threshold.
 
@@ -56,6 +56,7 @@ def train_bundle(
         out: the bundle, usually `model.pt`; its folder must exist.
         effort: epochs, rate, batch and seed.
         group: regular expression that names the part or clip of a file, where no groups.csv does.
+        variants: pictures made of each normal, itself included; None takes as many as make a few thousand.
         train_device: `cpu`, or what torch calls an accelerator that it can see, such as `cuda`.
         threads: of training on the CPU; results depend on it, so it does not follow the machine.
         progress: gets (what, done, of).
@@ -70,7 +71,10 @@ def train_bundle(
     torch.set_num_threads(threads)
     dataset = load_dataset(data, group=group, seed=effort.seed)
     groups = [sample.group for sample in dataset.samples["train"]]
-    pictures = make_pictures(dataset.images("train", detector.config.input_size), groups, seed=effort.seed)
+    pictures = make_pictures(
+        dataset.images("train", detector.config.input_size), groups, seed=effort.seed, variants=variants,
+        upright=dataset.upright,
+    )  # fmt: skip
     trained, curve = train_detector(detector, pictures, effort, progress=progress, device=device)
     calibrated = replace(trained, threshold=_fit_threshold(trained, dataset, effort.seed))
     size = save_bundle(calibrated, path)

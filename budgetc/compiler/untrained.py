@@ -118,16 +118,24 @@ def new_gaussian(
 
 def new_vae(
     input_size: tuple[int, int], *, widths: Sequence[int] = (128, 64, 32, 16),
-    hidden: Sequence[int] = (2048, 1000, 250), latents: int = 30, beta: float = 1.4, seed: int = 0,
+    hidden: Sequence[int] = (2048, 1000, 250), latents: int = 30, beta: float = 1.4,
+    prototypes: int = 0, seed: int = 0,
 ) -> Detector:  # fmt: skip
     """An untrained beta-VAE: channels of its blocks, sizes of its linear layers, latent variables.
+
+    With `prototypes` it is scored by the distance to the nearest of so many clusters of normals, else by the KL.
 
     Raises:
         UsageError: a shape that cannot be.
     """
     try:
         config = VaeConfig(
-            input_size=input_size, widths=tuple(widths), hidden=tuple(hidden), latents=latents, beta=beta
+            input_size=input_size,
+            widths=tuple(widths),
+            hidden=tuple(hidden),
+            latents=latents,
+            beta=beta,
+            prototypes=prototypes,
         )
     except ValidationError as error:
         raise UsageError(f"no such vae: {_first(error)}") from error

@@ -46,6 +46,8 @@ class Dataset:
     """(sample, (height, width)) -> (3, height, width), resized by the runtime's own function."""
     video: bool = False
     """Whether groups are blocks of consecutive frames."""
+    upright: bool = False
+    """Whether pictures are frames, of cameras that are never turned."""
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict, repr=False)
     """File -> (width, height) of the picture as it was taken, in pixels; without those that are not known."""
     _cache: dict[tuple[SplitName, tuple[int, int]], NDArray[np.uint8]] = field(default_factory=dict, repr=False)

@@ -48,6 +48,8 @@ class Distill(Frozen):
     """Channels of the new student (of a VAE: its encoder) over those of the old."""
     teacher: Ratio | None = None
     """Same for the teacher of a student-teacher detector; None keeps the teacher."""
+    drop_hidden: bool = False
+    """Of a VAE's encoder: leave out the linear layers between the last convolution and the heads."""
     map_weight: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Weight of the loss between the old and the new anomaly maps on synthetically damaged normals."""
     epochs: Annotated[int, Field(ge=0, le=10_000)] = 10
@@ -120,7 +122,8 @@ def _step_title(step: Step) -> str:
             return f"direct({teacher}student {step.student:g})"
         case Distill():
             teacher = "" if step.teacher is None else f"teacher {step.teacher:g}, "
-            return f"distill({teacher}student {step.student:g})"
+            dropped = ", no hidden layers" if step.drop_hidden else ""
+            return f"distill({teacher}student {step.student:g}{dropped})"
         case Prune():
             teacher = "" if step.teacher is None else f"teacher {step.teacher:g}, "
             return f"prune({teacher}keep {step.keep:g})"

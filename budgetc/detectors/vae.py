@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from budgetc.detectors.detector import DetectorConfig
 from budgetc.detectors.halves import half_safe_kl
+from budgetc.detectors.latents import LatentDistance
 from budgetc.detectors.layers import ConvUnit, InputUnit, LinearUnit
 from budgetc.errors import InputRejected
 
@@ -28,6 +29,8 @@ class VaeConfig(DetectorConfig):
     """Sizes of the fully connected layers between the last block and the heads; may be empty."""
     latents: int = Field(default=30, ge=1)
     beta: float = Field(default=1.4, gt=0)
+    prototypes: int = Field(default=0, ge=0, le=1024)
+    """The score is the distance to the nearest of so many clusters of normals; 0: the KL divergence, as published."""
     decoder: bool = True
     """Whether the decoder is kept; a compressed detector has none, since only training needs it."""
 
@@ -64,7 +67,7 @@ def kl_per_latent(latent: Latent) -> Tensor:
 
 
 class VaeEncoder(nn.Module):
-    """(b, 3, H, W) in [0, 1] -> score (b,), kl (b, latents). The deployed part."""
+    """(b, 3, H, W) in [0, 1] -> score (b,), kl (b, latents). The deployed part of a VAE without prototypes."""
 
     output_names = ("score", "kl")
     half_safe = False
@@ -80,21 +83,50 @@ class VaeEncoder(nn.Module):
         # Two heads, never one: mu and logvar must not share a quantization scale.
         self.mu = LinearUnit(sizes[-1], config.latents, head=True)
         self.logvar = LinearUnit(sizes[-1], config.latents, head=True)
+        self.distance = LatentDistance(config.latents, config.prototypes) if config.prototypes else None
 
     def encode(self, image: Tensor) -> Latent:
         """(b, 3, H, W) in [0, 1] -> posterior."""
-        x: Tensor = self.input(image)
-        for block in self.blocks:
-            x = F.max_pool2d(block(x), 2)
-        x = x.reshape(x.shape[0], -1)
-        for layer in self.hidden:
-            x = layer(x)
+        x = _features(self, image)
         return Latent(self.mu(x), self.logvar(x))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         latent = self.encode(image)
         kl = half_safe_kl(*latent) if self.half_safe else kl_per_latent(latent)
         return kl.sum(1), kl
+
+
+class VaeDistance(nn.Module):
+    """(b, 3, H, W) in [0, 1] -> score (b,): the deployed part of a VAE with prototypes.
+
+    It shares the layers of an encoder, without `logvar`, which only training needs.
+    """
+
+    output_names = ("score",)
+
+    def __init__(self, encoder: VaeEncoder, distance: LatentDistance) -> None:
+        super().__init__()
+        self.input, self.blocks, self.hidden = encoder.input, encoder.blocks, encoder.hidden
+        self.mu, self.distance = encoder.mu, distance
+
+    def means(self, image: Tensor) -> Tensor:
+        """(b, 3, H, W) in [0, 1] -> (b, latents): what the distance is measured of."""
+        mu: Tensor = self.mu(_features(self, image))
+        return mu
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        return (self.distance(self.means(image)),)
+
+
+def _features(network: VaeEncoder | VaeDistance, image: Tensor) -> Tensor:
+    """(b, 3, H, W) in [0, 1] -> (b, c): what the heads read."""
+    x: Tensor = network.input(image)
+    for block in network.blocks:
+        x = F.max_pool2d(block(x), 2)
+    x = x.reshape(x.shape[0], -1)
+    for layer in network.hidden:
+        x = layer(x)
+    return x
 
 
 class VaeDecoder(nn.Module):
@@ -128,8 +160,9 @@ class Vae(nn.Module):
         self.decoder = VaeDecoder(config) if config.decoder else None
 
     def deployed(self) -> nn.Module:
-        """The encoder."""
-        return self.encoder
+        """The encoder, or what measures the distance of its means."""
+        encoder = self.encoder
+        return encoder if encoder.distance is None else VaeDistance(encoder, encoder.distance)
 
     def forward(self, image: Tensor) -> VaeOutput:
         if self.decoder is None:

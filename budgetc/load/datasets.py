@@ -209,4 +209,4 @@ def _only_confirmation(samples: tuple[Sample, ...]) -> Splits:
 
 def _dataset(source: Source, splits: Splits, *, video: bool) -> Dataset:
     sizes = {file: picture.size for file, picture in source.pictures.items()}
-    return Dataset(str(source.root), source.digest, splits, source.read, video=video, sizes=sizes)
+    return Dataset(str(source.root), source.digest, splits, source.read, video=video, upright=source.video, sizes=sizes)

@@ -29,6 +29,8 @@ def distill(detector: Detector, step: Distill, work: Work) -> Detector:
         UsageError: a teacher is to be shrunk in a family that deploys none.
     """
     torch.manual_seed(work.seed)
+    if step.drop_hidden and not isinstance(detector.module, Vae):
+        raise UsageError(f"distill.drop_hidden: only a VAE has such layers, not a {detector.family}")
     match detector.module, detector.config:
         case Stfpm(), StfpmConfig():
             result = _distill_stfpm(detector, step, work)
@@ -48,7 +50,7 @@ def _distill_vae(detector: Detector, step: Distill, work: Work) -> Detector:
     if step.teacher is not None:
         raise UsageError("distill.teacher: a VAE deploys no teacher; leave the setting out")
     assert isinstance(detector.config, VaeConfig) and isinstance(detector.module, Vae)
-    config = narrow_vae(detector.config, step.student)
+    config = narrow_vae(detector.config, step.student, drop_hidden=step.drop_hidden)
     new = Vae(config)
     warm_start(new.encoder, detector.module.encoder)
     result = detector.with_module(new, config)

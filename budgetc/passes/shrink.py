@@ -51,12 +51,12 @@ def plain_gaussian(old: BackboneConfig, ratio: float) -> BackboneConfig:
     return plain_backbone(old.model_copy(update={"taps": old.taps[-1:]}), ratio)
 
 
-def narrow_vae(old: VaeConfig, ratio: float) -> VaeConfig:
-    """Encoder with `ratio` of the channels and of the hidden units; the latent space stays."""
+def narrow_vae(old: VaeConfig, ratio: float, *, drop_hidden: bool = False) -> VaeConfig:
+    """Encoder with `ratio` of the channels and of the hidden units, or without these; the latent space stays."""
     return old.model_copy(
         update={
             "widths": tuple(narrowed(width, ratio) for width in old.widths),
-            "hidden": tuple(narrowed(size, ratio) for size in old.hidden),
+            "hidden": () if drop_hidden else tuple(narrowed(size, ratio) for size in old.hidden),
             "decoder": False,
         }
     )

@@ -78,12 +78,12 @@ _ROUNDED = 0.5
 
 def settings_of(plan: Plan) -> tuple[float, ...]:
     """A plan as numbers: log2 widths of student and teacher, log2 input side, last stage, INT8 of either, trained
-    under INT8, FP16, undistilled.
+    under INT8, FP16, undistilled, without hidden layers.
 
     Successive steps multiply widths; what quantization precedes is trained under its rounding.
     """
     student = teacher = keep = kept_teacher = side = cut = 0.0
-    replaced = rounded_student = rounded_teacher = under_rounding = half = alone = 0.0
+    replaced = rounded_student = rounded_teacher = under_rounding = half = alone = dropped = 0.0
     for step in plan.steps:
         match step:
             case Truncate():
@@ -96,6 +96,7 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
             case Distill():
                 student += math.log2(step.student)
                 teacher += math.log2(step.teacher) if step.teacher else 0.0
+                dropped = max(dropped, float(step.drop_hidden))
                 replaced = max(replaced, float(step.teacher is not None))
                 under_rounding = max(under_rounding, rounded_student)
             case Prune():
@@ -108,7 +109,7 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
             case Fp16():
                 half = 0.1  # it hardly moves a score
     widths = (student, teacher, keep, kept_teacher, side, cut)
-    return *widths, replaced, rounded_student, rounded_teacher, under_rounding, half, alone
+    return *widths, replaced, rounded_student, rounded_teacher, under_rounding, half, alone, dropped
 
 
 def trains(plan: Plan) -> bool:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.gaussian import Gaussian, fit_normals
+from budgetc.detectors.latents import fit_prototypes
 from budgetc.detectors.stfpm import Stfpm, matching_loss
 from budgetc.detectors.vae import Vae, VaeConfig, vae_loss
 from budgetc.errors import UsageError
@@ -75,7 +76,13 @@ def _train_vae(module: Vae, beta: float, pictures: Pictures, effort: Effort, *, 
         image = as_input(pictures.normal[indices.numpy()]).to(device)
         return vae_loss(module(image), image, beta)
 
-    return fit(module, Examples(pictures.train, pictures.held_out, loss), effort, progress)
+    curve = fit(module, Examples(pictures.train, pictures.held_out, loss), effort, progress)
+    encoder = module.encoder
+    if encoder.distance is not None:
+        originals = pictures.normal[: pictures.originals]
+        (mu,) = outputs_of(lambda x: [encoder.encode(x.to(device)).mu], originals)
+        fit_prototypes(encoder.distance, mu)
+    return curve
 
 
 def _device_of(module: nn.Module) -> torch.device:

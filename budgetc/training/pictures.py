@@ -1,4 +1,4 @@
-"""What a network learns from: normals in all orientations, and normals with made-up damage."""
+"""What a network learns from: normals in the orientations that occur, and normals with made-up damage."""
 
 from dataclasses import dataclass
 
@@ -14,6 +14,8 @@ Pixels = NDArray[np.uint8]
 _PICTURES = 2500
 """About how many pictures a training set is brought to: their teacher features stay in memory."""
 _MOST_VARIANTS = 16
+_MOST_UPRIGHT = 3
+"""Of frames: neighbors in time are variants of each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,12 @@ class Pictures:
     held_out: Tensor
     damaged_train: Tensor
     damaged_held_out: Tensor
+    originals: int
+    """How many of `normal`, from the first, are pictures as they were taken."""
 
 
 def make_pictures(
-    images: Pixels, groups: list[str], *, seed: int, variants: int | None = None, damage: int = 1
+    images: Pixels, groups: list[str], *, seed: int, variants: int | None = None, damage: int = 1, upright: bool = False
 ) -> Pictures:
     """All pictures of a training split.
 
@@ -46,21 +50,27 @@ def make_pictures(
         variants: pictures per image: first its orientations, then those again, zoomed and toned.
             None takes as many as a few thousand pictures allow: few normals need more.
         damage: damaged copies of each image.
+        upright: of a camera that is never turned: variants are a little nearer, never turned, toned or mirrored
+            (traffic keeps to its side), and fewer; damage comes in all strengths, half of it over the whole picture.
     """
     rng = np.random.default_rng(seed)
     train, watch = hold_out(groups, 0.1, seed)
-    count = variants or max(1, min(_MOST_VARIANTS, _PICTURES // max(1, len(images))))
-    normal = np.concatenate([_variant(images, number, rng) for number in range(count)])
+    most = _MOST_UPRIGHT if upright else _MOST_VARIANTS
+    count = variants or max(1, min(most, _PICTURES // max(1, len(images))))
+    variant = _upright_variant if upright else _variant
+    normal = np.concatenate([variant(images, number, rng) for number in range(count)])
     # Variants are for training; watching needs each picture once, as it is.
     train_all = [i + number * len(images) for number in range(count) for i in train]
     # Patches come from the same side, so that nothing of a watched picture is trained on.
     sides = [images[train], images[watch]]
     watched = set(watch)
     damaged = [_damaged(image, sides[i in watched], rng) for _ in range(damage) for i, image in enumerate(images)]
+    if upright:
+        damaged = [_milder(image, images[number % len(images)], rng) for number, image in enumerate(damaged)]
     damaged_train = [i + number * len(images) for number in range(damage) for i in train]
     return Pictures(
         normal, np.stack(damaged) if damaged else images, torch.tensor(train_all), torch.tensor(watch),
-        torch.tensor(damaged_train), torch.tensor(watch),
+        torch.tensor(damaged_train), torch.tensor(watch), len(images),
     )  # fmt: skip
 
 
@@ -74,14 +84,50 @@ def _variant(images: Pixels, number: int, rng: np.random.Generator) -> Pixels:
     return turned if number < (8 if square else 4) else np.stack([_zoomed(image, rng) for image in turned])
 
 
-def _zoomed(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """A crop of at least three quarters at full size, a little brighter or darker, harder or softer."""
+def _upright_variant(images: Pixels, number: int, rng: np.random.Generator) -> Pixels:
+    """The images as they are; from the second on a crop of at least nine tenths at full size."""
+    if number == 0:
+        return images
+    return np.stack([_cropped(image, rng.uniform(0.9, 1.0), rng) for image in images]).round().astype(np.uint8)
+
+
+def _cropped(image: Pixels, share: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Some `share` of both sides, anywhere in the picture, at full size."""
     height, width = image.shape[-2:]
-    share = rng.uniform(0.75, 1.0)
     h, w = max(1, int(height * share)), max(1, int(width * share))
     y, x = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
     crop = torch.from_numpy(image[:, y : y + h, x : x + w].astype(np.float32))[None]
-    resized = F.interpolate(crop, size=(height, width), mode="bilinear", align_corners=False)[0].numpy()
+    resized: NDArray[np.float32] = F.interpolate(crop, size=(height, width), mode="bilinear", align_corners=False)[
+        0
+    ].numpy()
+    return resized
+
+
+def _milder(damaged: Pixels, image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Patches of damage, or another light with sensor noise, at any strength and more often weak than strong."""
+    strength, whole = rng.uniform(0, 1) ** 2, rng.random() < 0.5
+    worst = (_veiled(image, rng) if whole else damaged).astype(np.float32)
+    mixed = image + strength * (worst - image) + whole * rng.normal(0, 40 * strength * rng.random(), image.shape)
+    pixels: Pixels = np.clip(mixed, 0, 255).round().astype(np.uint8)
+    return pixels
+
+
+def _veiled(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """The whole picture under another light: a curve of the tones, a veil of one gray, and less sharpness."""
+    toned = 255 * (image.astype(np.float32) / 255) ** rng.uniform(0.6, 1.8) * rng.uniform(0.4, 1.1)
+    veil = rng.uniform(0, 0.6)
+    veiled = torch.from_numpy(toned * (1 - veil) + rng.uniform(0, 255) * veil).float()[None]
+    height, width = image.shape[-2:]
+    share = rng.uniform(0.2, 1.0)
+    small = F.interpolate(veiled, size=(max(1, int(height * share)), max(1, int(width * share))), mode="area")
+    blurred = F.interpolate(small, size=(height, width), mode="bilinear", align_corners=False)[0].numpy()
+    pixels: Pixels = np.clip(blurred, 0, 255).astype(np.uint8)
+    return pixels
+
+
+def _zoomed(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """A crop of at least three quarters at full size, a little brighter or darker, harder or softer."""
+    resized = _cropped(image, rng.uniform(0.75, 1.0), rng)
     toned = (resized - resized.mean()) * rng.uniform(0.85, 1.15) + resized.mean() + rng.uniform(-15, 15)
     pixels: Pixels = np.clip(toned, 0, 255).astype(np.uint8)
     return pixels

@@ -41,6 +41,16 @@ def test_train_says_what_it_did(budgetc: Command, data: Path, tmp_path: Path) ->
     assert found[0]["threshold"] == found[1]["threshold"]
 
 
+def test_a_vae_can_be_scored_by_clusters(budgetc: Command, data: Path, tmp_path: Path) -> None:
+    """`--prototypes`, `--beta` and `--variants` reach the detector and its training; only a VAE has the first two."""
+    given = ("--prototypes", "3", "--beta", "0.5", "--variants", "2")
+    assert budgetc("train", "vae", "--data", data, "-o", tmp_path / "m.pt", *TINY_VAE, *given).code == 0
+    config = json.loads(budgetc("inspect", tmp_path / "m.pt", "--json").out)["config"]
+    assert (config["prototypes"], config["beta"]) == (3, 0.5)
+    refused = budgetc("train", "stfpm", "--data", data, "-o", tmp_path / "m.pt", "--prototypes", "3")
+    assert refused.code == 2 and "--prototypes: not for stfpm" in refused.err
+
+
 def test_train_never_reads_test_labels(budgetc: Command, data: Path, tmp_path: Path) -> None:
     """The figures that `train` prints are of normals: there is no AUROC among them."""
     ended = budgetc("train", "stfpm", "--data", data, "-o", tmp_path / "m.pt", "--teacher", "plain",

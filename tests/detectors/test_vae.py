@@ -77,3 +77,13 @@ def test_an_input_that_vanishes_is_refused() -> None:
     """Four halvings of 8 px leave nothing."""
     with pytest.raises(ValidationError, match="too small for 4 halvings"):
         VaeConfig(input_size=(8, 64))
+
+
+@torch.no_grad()
+def test_a_vae_with_prototypes_deploys_its_score_alone() -> None:
+    """The distance of its means to clusters; logvar is a branch of the training."""
+    config = VaeConfig(input_size=SIZE, widths=(8, 8), hidden=(), latents=4, prototypes=3)
+    encoder = build("vae", config).deployed()
+    assert encoder.output_names == ("score",)
+    (score,) = encoder(torch.rand(5, 3, *SIZE))
+    assert score.shape == (5,)

@@ -171,3 +171,20 @@ def test_a_pruned_detector_gets_smaller_too(family: str) -> None:
     work = work_for(detector, effort=0)
     pruned = prune(detector, Prune(keep=0.5, round_to=4), work)
     assert distill(pruned, Distill(student=0.5), work).parameters() < pruned.parameters()
+
+
+def test_a_vae_without_hidden_layers_still_has_its_latents() -> None:
+    """Heads of the same latents on the flattened convolutions, with fewer weights than narrowing leaves."""
+    detector = small_vae()
+    dropped = distill(detector, Distill(student=0.5, epochs=1, drop_hidden=True), work_for(detector))
+    assert isinstance(dropped.config, VaeConfig)
+    assert dropped.config.hidden == ()
+    _, kl = dropped.deployed()(torch.rand(2, 3, *SIZE))
+    assert kl.shape == (2, 4)
+
+
+def test_only_a_vae_has_hidden_layers_to_drop() -> None:
+    """Others say so instead of ignoring the setting."""
+    detector = small_stfpm()
+    with pytest.raises(UsageError, match="drop_hidden: only a VAE"):
+        distill(detector, Distill(drop_hidden=True), work_for(detector))

@@ -6,12 +6,14 @@ import torch
 
 from budgetc.core.plan import Fp16, Quantize
 from budgetc.detectors.detector import score_images
+from budgetc.detectors.families import build
 from budgetc.detectors.layers import units
 from budgetc.detectors.rounding import unit_weight
+from budgetc.detectors.vae import VaeConfig
 from budgetc.errors import UsageError
 from budgetc.passes.fp16 import fp16
 from budgetc.passes.quantize import quantize
-from tests.small import small_stfpm, small_vae, textures, work_for
+from tests.small import SIZE, small_stfpm, small_vae, textures, work_for
 
 
 def test_every_weight_in_fp32_is_marked() -> None:
@@ -49,3 +51,11 @@ def test_a_weight_beyond_fp16_is_refused() -> None:
         next(detector.module.encoder.mu.parameters())[0, 0] = 1e5  # type: ignore[union-attr]
     with pytest.raises(UsageError, match=r"encoder\.mu: a weight is larger than FP16 can hold"):
         fp16(detector, Fp16())
+
+
+def test_a_branch_that_no_file_holds_is_not_marked() -> None:
+    """A VAE with prototypes deploys no logvar: the export would look for its halves in vain."""
+    config = VaeConfig(input_size=SIZE, widths=(8,), hidden=(), latents=4, prototypes=2)
+    marked = fp16(build("vae", config), Fp16()).formats
+    assert "encoder.mu" in marked and "encoder.distance.whiten" in marked
+    assert "encoder.logvar" not in marked

@@ -64,3 +64,9 @@ def test_a_warm_start_leaves_alone_what_does_not_fit() -> None:
     before = wide.conv.weight.detach().clone()
     assert warm_start(wide, narrow) == 0
     assert torch.equal(wide.conv.weight, before)
+
+
+def test_a_vae_can_lose_its_hidden_layers() -> None:
+    """Convolutions still shrink by the ratio; the heads read the last of them."""
+    new = narrow_vae(VaeConfig(), 0.5, drop_hidden=True)
+    assert (new.widths, new.hidden) == ((64, 32, 16, 8), ())

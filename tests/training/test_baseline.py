@@ -3,14 +3,16 @@
 import pytest
 import torch
 
-from budgetc.detectors.detector import Detector, weights_digest
+from budgetc.detectors.detector import Detector, score_images, weights_digest
+from budgetc.detectors.families import build
 from budgetc.detectors.stfpm import Stfpm
+from budgetc.detectors.vae import Vae, VaeConfig
 from budgetc.errors import UsageError
 from budgetc.training.baseline import train_detector
 from budgetc.training.features import outputs_of
 from budgetc.training.loop import Effort
 from budgetc.training.pictures import Pictures, make_pictures
-from tests.small import small, small_stfpm, textures
+from tests.small import SIZE, small, small_stfpm, textures
 
 EFFORT = Effort(3, 3e-3, seed=0)
 
@@ -59,3 +61,14 @@ def test_cached_outputs_are_those_of_the_network() -> None:
     parts = outputs_of(lambda x: [x.mean((1, 2, 3)), x], images, batch=2)
     assert [tuple(t.shape) for t in whole] == [(5,), (5, 3, 32, 32)]
     assert all(torch.allclose(a, b) for a, b in zip(whole, parts, strict=True))
+
+
+def test_training_a_vae_with_prototypes_fits_them(pictures: Pictures) -> None:
+    """Training normals score low afterwards, and the clusters differ."""
+    config = VaeConfig(input_size=SIZE, widths=(8, 8), hidden=(), latents=4, prototypes=3)
+    trained, _ = train_detector(build("vae", config), pictures, Effort(2, 1e-3, seed=0))
+    assert isinstance(trained.module, Vae) and trained.module.encoder.distance is not None
+    centers = trained.module.encoder.distance.get_buffer("centers")
+    assert not torch.equal(centers[0, 0], centers[0, 1])
+    scores = score_images(trained.deployed(), textures(8, seed=1))
+    assert scores.mean() < 4.1 / 64

@@ -80,6 +80,45 @@ def test_the_images_stay_as_they_were() -> None:
     assert np.array_equal(images, before)
 
 
+def test_pictures_of_an_upright_camera_are_never_turned_or_mirrored() -> None:
+    """Sky stays above road, and what drives on the left stays there, in every variant; else some variant turns it."""
+    images = np.full((6, 3, 32, 32), 40, np.uint8)
+    images[:, :, :16] = 220
+    images[:, :, 20:28, 2:12] = 120
+    groups = list("abcdef")
+
+    def kept(upright: bool) -> bool:
+        pixels = make_pictures(images, groups, seed=0, variants=6, upright=upright).normal.astype(int)
+        above = (pixels[:, :, :8].mean((1, 2, 3)) > pixels[:, :, -4:].mean((1, 2, 3)) + 100).all()
+        left = (pixels[:, :, 20:, :16].mean((1, 2, 3)) > pixels[:, :, 20:, 16:].mean((1, 2, 3)) + 10).all()
+        return bool(above and left)
+
+    assert kept(True) and not kept(False)
+
+
+def test_variants_of_an_upright_camera_keep_their_light() -> None:
+    """Brightness is what darkness and fog change: a network that saw other tones as normal would not notice them."""
+    images = np.full((2, 3, 32, 32), 99, np.uint8)
+    assert (make_pictures(images, ["a", "b"], seed=0, variants=8, upright=True).normal == 99).all()
+
+
+def test_damage_of_an_upright_camera_comes_in_all_strengths() -> None:
+    """From hardly visible to severe, and some of it blurs the whole picture: a student follows its teacher there."""
+    images = np.full((60, 3, 32, 32), 60, np.uint8)
+    images[..., ::2, ::2] = 200
+    damaged = make_pictures(images, [str(i) for i in range(60)], seed=0, upright=True).damaged.astype(int)
+    change = np.abs(damaged - images).mean((1, 2, 3))
+    assert (change < 3).any() and (change > 25).any()
+    assert np.abs(np.diff(damaged)).mean((1, 2, 3)).min() < 0.3 * np.abs(np.diff(images.astype(int))).mean()
+
+
+def test_originals_come_first() -> None:
+    """As many as there are images, and as they were taken."""
+    images = textures(4)
+    pictures = make_pictures(images, list("abcd"), seed=0, variants=3)
+    assert np.array_equal(pictures.normal[: pictures.originals], images)
+
+
 def test_memory_grows_with_the_pictures_and_not_with_their_square() -> None:
     """A few hundred camera pictures fit into the memory of a workstation."""
     images = textures(96, size=(32, 32))
