@@ -5,7 +5,7 @@ target or output directory finds the same result in the store.
 """
 
 import io
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -155,6 +155,13 @@ def training_key(plan: Plan, shop: Workshop, effort: float) -> str | None:
         ["training", shop.key, [step.model_dump() for step in steps], plan.seed, shop.seed, effort,
          shop.weight_levels if rounds else None]
     )  # fmt: skip
+
+
+def calibration_key(steps: Sequence[Step], seed: int, shop: Workshop, effort: float) -> str:
+    """What a calibrated network depends on."""
+    return fingerprint(
+        ["calibration", shop.key, [step.model_dump() for step in steps], seed, shop.seed, effort, shop.weight_levels]
+    )
 
 
 def up_to_training(plan: Plan) -> tuple[Step, ...]:

@@ -10,15 +10,12 @@ from budgetc.detectors.detector import Detector
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.layers import conform
 from budgetc.errors import UsageError
-from budgetc.passes.features import refit
 from budgetc.passes.restore import restore_formats
 from budgetc.passes.work import Size, Work
 
 
 def truncate(detector: Detector, step: Truncate, work: Work) -> Detector:
     """The detector without the stages after `step.stages`, for pictures of `step.input` of the sides.
-
-    What normals look like is fitted again on training normals of the new size.
 
     Raises:
         UsageError: another family than gaussian, or no tap is left.
@@ -35,7 +32,6 @@ def truncate(detector: Detector, step: Truncate, work: Work) -> Detector:
     conform(new.backbone, {name: tuple(weight.shape) for name, weight in weights.items()})
     new.backbone.load_state_dict(weights)
     new.eval()
-    refit(new, work)
     return restore_formats(detector.with_module(new, config), detector, work)
 
 

@@ -138,6 +138,12 @@ def incumbent(rows: Sequence[Row], rules: Rules) -> Row | None:
     return min((row for row in rows if compliant(row, rules)), key=order, default=None)
 
 
+def alike(row: Row, smallest: Row) -> bool:
+    """Whether a structure is no more than one percent larger: bytes that decide nothing."""
+    assert row.size is not None and smallest.size is not None, "only priced structures are compared"
+    return row.size <= 1.01 * smallest.size
+
+
 def order(row: Row) -> tuple[int, str]:
     """Small first."""
     assert row.size is not None, "only priced structures are compared"
