@@ -280,7 +280,7 @@ def applicable(plan: Plan, family: str, target: Target) -> str | None:
                 return f"a {family} has one network: the scope makes no difference"
             case Direct() | Distill() | Prune() if family != "stfpm" and step.teacher is not None:
                 return f"a {family} deploys no teacher"
-            case Distill() if family != "vae" and step.drop_hidden:
+            case Direct() | Distill() if family != "vae" and step.drop_hidden:
                 return f"a {family} has no hidden linear layers"
             case _:
                 pass
