@@ -1,7 +1,8 @@
 """Driving: a beta-VAE at 96 px on frames of moving traffic, judged under eight OOD factors.
 
-In-distribution are a dash-cam on a highway, the cabin of a car, and the shots of a street clip: these are too short to
-be cut into four stretches of time, and go to training whole. Another scene, a cartoon, is scored beside the factors.
+In-distribution are a dash-cam on a highway and the shots of a street clip. The shots are too short to be cut into four
+stretches of time and go to training whole, so all test normals are of the highway. Two other scenes, the cabin of a car
+and a cartoon, are scored beside the factors.
 """
 
 import shutil
@@ -26,15 +27,29 @@ from budgetc.measurement.quality import Scored, quality_of
 from budgetc.runtime.preprocess import decode, resize_rgb
 from budgetc.training.loop import Effort
 
-RECIPES = ("quantize", "vae-distill-quantize")
-GPU_RECIPES = ("fp16", "vae-distill-fp16")
+RECIPES = ("quantize", "vae-direct-quantize")
+GPU_RECIPES = ("fp16", "vae-direct-fp16")
 """The same for a GPU without INT8."""
 SIDE = 96
 PROTOTYPES = 16
 EPOCHS = 24
 FACTORS = """\
+factors:
+  rain: [0.1]
+  fog: [0.1]
+  darkness: [0.1]
+  noise: [0.1]
+  blur: [0.1]
+  occlusion: [0.1]
+  dead-rows: [0.1]
+  glare: [0.1]
+held_back: [glare]
 """
-# One severity a factor, so that the pooled AUROC is the mean over factors.
+"""One severity for all, so that none is picked, and the pooled AUROC is the mean over factors: the mildest of .01, .02,
+.05, .1, .2, .3 at which the baseline scores .80 to .95 on average on copies of the 30 calibration normals (.84). At .3
+the statistics of the control tell every factor but occlusion with an AUROC of 1."""
+OTHERS = {"cabin": "carphone", "cartoon": "bigbuckbunny"}
+"""Scenes beside the data and the clips they are: as part of it each would weigh more than a factor."""
 CUT = 40
 """Gray levels between two frames, on average over the picture, from which on they are of two shots."""
 
@@ -49,14 +64,13 @@ def make_data(source: Path, folder: Path) -> Path:
     data = folder / "data"
     shutil.rmtree(data, ignore_errors=True)
     shutil.copytree(source / "train" / "highway", data / "train" / "highway")
-    shutil.copytree(source / "other" / "carphone", data / "train" / "cabin")
     for number, shot in enumerate(_shots(sorted((source / "other" / "bikes").iterdir()))):
         scene = data / "train" / f"street-{number}"
         scene.mkdir()
         for frame in shot:
             shutil.copy(frame, scene)
-    # Beside the scenes, not among them: its 132 frames would weigh more than a factor.
-    shutil.copytree(source / "other" / "bigbuckbunny", folder / "cartoon", dirs_exist_ok=True)
+    for other, clip in OTHERS.items():
+        shutil.copytree(source / "other" / clip, folder / other, dirs_exist_ok=True)
     (data / "factors.yaml").write_text(FACTORS)
     return data
 
@@ -71,14 +85,15 @@ def train(data: Path, model: Path, *, quick: bool) -> list[Line]:
 
 
 def baseline_lines(data: Path, detector: Detector) -> list[Line]:
-    """AUROC on selection by factor and the controls beside it; the other scene."""
+    """AUROC on selection by factor and the controls beside it; the other scenes."""
     dataset = load_dataset(data)
     scored = _scored(detector, dataset)
     quality = quality_of(scored, detector.threshold or 0.0)
     mean = quality.auroc_mean
     lines = [_line("mean over factors", mean, goal=".80 to .95", ok=0.80 <= mean.value <= 0.95)]
     lines += [_line(row.defect, row.auroc) for row in quality.defects]
-    return [*lines, *_controls(dataset, scored), _cartoon(data.parent / "cartoon", detector, scored)]
+    others = [_other(data.parent / scene, detector, scored) for scene in OTHERS]
+    return [*lines, *_controls(dataset, scored), *others]
 
 
 def _training(trained: Trained) -> Iterator[Line]:
@@ -106,13 +121,15 @@ def _controls(dataset: Dataset, scored: Scored) -> Iterator[Line]:
                        control.auroc.n, "")  # fmt: skip
 
 
-def _cartoon(frames: Path, detector: Detector, scored: Scored) -> Line:
+def _other(frames: Path, detector: Detector, scored: Scored) -> Line:
     height, width = detector.config.input_size
     pixels = np.stack([resize_rgb(decode(frame.read_bytes()), height, width) for frame in sorted(frames.iterdir())])
     normal = scored.scores[scored.labels == 0]
     both = np.concatenate([normal, score_images(detector.deployed(), pixels)])
     value = auroc(both, np.repeat([0, 1], [len(normal), len(pixels)]))
-    return Line("driving baseline AUROC, another scene", round(value, 4), "reported", True, "1", len(both), "")
+    return Line(
+        f"driving baseline AUROC, another scene, {frames.name}", round(value, 4), "reported", True, "1", len(both), ""
+    )
 
 
 def _line(name: str, found: Measurement, goal: str = "reported", ok: bool = True) -> Line:

@@ -319,7 +319,7 @@ def applicable(plan: Plan, family: str, target: Target) -> str | None:
                 return f"truncate fits normals again without training, which a {family} cannot"
             case Direct() | Distill() | Prune() if family != "stfpm" and step.teacher is not None:
                 return f"a {family} deploys no teacher"
-            case Distill() if family != "vae" and step.drop_hidden:
+            case Direct() | Distill() if family != "vae" and step.drop_hidden:
                 return f"a {family} has no hidden linear layers"
             case _:
                 pass

@@ -64,6 +64,8 @@ class Direct(Frozen):
     """Channels of the new student (of a VAE: its encoder) over those of the old."""
     teacher: Ratio | None = None
     """Same for the teacher of a student-teacher detector, which then has random weights; None keeps the teacher."""
+    drop_hidden: bool = False
+    """Of a VAE: leave out the linear layers between the last convolution and the heads."""
     epochs: Annotated[int, Field(ge=0, le=10_000)] = 30
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 3e-3
 
@@ -119,11 +121,10 @@ def _step_title(step: Step) -> str:
             return f"truncate({', '.join(kept) or 'nothing'})"
         case Direct():
             teacher = "" if step.teacher is None else f"teacher {step.teacher:g}, "
-            return f"direct({teacher}student {step.student:g})"
+            return f"direct({teacher}student {step.student:g}{', no hidden layers' if step.drop_hidden else ''})"
         case Distill():
             teacher = "" if step.teacher is None else f"teacher {step.teacher:g}, "
-            dropped = ", no hidden layers" if step.drop_hidden else ""
-            return f"distill({teacher}student {step.student:g}{dropped})"
+            return f"distill({teacher}student {step.student:g}{', no hidden layers' if step.drop_hidden else ''})"
         case Prune():
             teacher = "" if step.teacher is None else f"teacher {step.teacher:g}, "
             return f"prune({teacher}keep {step.keep:g})"

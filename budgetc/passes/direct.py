@@ -27,6 +27,8 @@ def direct(detector: Detector, step: Direct, work: Work) -> Detector:
         UsageError: a teacher is to be shrunk in a family that deploys none.
     """
     torch.manual_seed(work.seed)
+    if step.drop_hidden and not isinstance(detector.module, Vae):
+        raise UsageError(f"direct.drop_hidden: only a VAE has such layers, not a {detector.family}")
     match detector.module, detector.config:
         case Stfpm() as module, StfpmConfig() as config:
             result = _train_stfpm(detector, module, config, step=step, work=work)
@@ -65,7 +67,7 @@ def _train_gaussian(detector: Detector, old: GaussianConfig, step: Direct, work:
 
 
 def _train_vae(detector: Detector, config: VaeConfig, step: Direct, work: Work) -> Detector:
-    narrow = narrow_vae(config, step.student).model_copy(update={"decoder": True})
+    narrow = narrow_vae(config, step.student, drop_hidden=step.drop_hidden).model_copy(update={"decoder": True})
     result = detector.with_module(Vae(narrow), narrow)
     effort = work.effort_of(step.epochs, step.learning_rate, "training directly")
     if effort.epochs == 0:

@@ -93,6 +93,7 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
                 student += math.log2(step.student)
                 teacher += math.log2(step.teacher) if step.teacher else 0.0
                 alone = 1.0
+                dropped = max(dropped, float(step.drop_hidden))
             case Distill():
                 student += math.log2(step.student)
                 teacher += math.log2(step.teacher) if step.teacher else 0.0

@@ -6,6 +6,7 @@ import torch
 from budgetc.core.plan import Direct
 from budgetc.detectors.detector import weights_digest
 from budgetc.detectors.stfpm import Stfpm
+from budgetc.detectors.vae import VaeConfig
 from budgetc.errors import UsageError
 from budgetc.passes.direct import direct
 from tests.small import at_effort, lively, small, small_stfpm, small_vae, work_for
@@ -64,3 +65,12 @@ def test_training_sees_normals_alone() -> None:
     torch.manual_seed(0)
     direct(detector, QUICK, work)
     assert [curve.epochs for curve in work.curves] == [2]
+
+
+def test_a_vae_trained_directly_can_lose_its_hidden_layers() -> None:
+    """Encoder and decoder have none then."""
+    detector = small_vae()
+    result = direct(detector, Direct(student=0.5, epochs=1, drop_hidden=True), work_for(detector))
+    assert isinstance(result.config, VaeConfig)
+    assert result.config.hidden == ()
+    assert result.parameters() < detector.parameters()
