@@ -2,8 +2,8 @@
 
     BUDGETC_TEST_DATA=DIR python benchmarks/real.py --case magnetic-tile|driving --budget NAME -o DIR [--quick]
 
-Leaves DIR/model.pt (the baseline; trained once and taken again), DIR/NAME.yaml (the budget), DIR/out/ (the artifact) and
-DIR/store/: what another --budget with the same -o DIR need not do again. `--budget host-cpu` derives its limits from
+Leaves DIR/model.pt (the baseline; trained once and taken again), DIR/NAME.yaml (the budget), DIR/out/ (the artifact)
+and DIR/store/: what another --budget with the same -o DIR need not do again. `--budget host-cpu` derives its limits from
 the baseline as it is measured here: shares of its bytes and of its median latency. Any other name is a shipped budget
 with the case's recipes. `--control` compiles with the recipe `no-compiler` instead, into DIR/control/.
 `--sides` measures the magnetic tile's baseline at every input size. `--quick` trains less everywhere: it shows
