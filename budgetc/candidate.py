@@ -21,7 +21,7 @@ import torch
 from budgetc.core.dataset import SplitName, evenly
 from budgetc.core.frozen import Frozen
 from budgetc.core.layout import ARTIFACT, MODEL
-from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize, Step, fingerprint
+from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize, Step, Truncate, fingerprint
 from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector, score_images
 from budgetc.detectors.families import bundle, from_bundle
@@ -31,13 +31,14 @@ from budgetc.measurement.host import device
 from budgetc.measurement.quality import Scored, fit_threshold, score_pixels
 from budgetc.measurement.size import deployed_bytes
 from budgetc.passes.apply import apply_step
+from budgetc.passes.refit import has_fitted_head
 from budgetc.passes.work import Work
 from budgetc.report.schema import ArtifactSpec, Preprocessing, StepRecord
 from budgetc.runtime.artifact import load_artifact
 from budgetc.runtime.spec import read_spec
 from budgetc.store.shared import Store
 from budgetc.workshop import Workshop as Workshop
-from budgetc.workshop import file_key, price_key, runtime_facts, tensor_bytes, up_to_training
+from budgetc.workshop import calibration_key, file_key, price_key, runtime_facts, tensor_bytes, up_to_training
 from budgetc.workshop import training_key as training_key
 
 QUICK_SHARE = 0.3
@@ -98,14 +99,50 @@ def build(plan: Plan, shop: Workshop, effort: float) -> Built:
     """The detector of a plan at a share of its epochs; trained networks come from the store when they are there."""
     key = training_key(plan, shop, effort)
     if key is None:
-        return _carry_out(plan.steps, Built(shop.baseline, ()), shop.work(effort, plan.seed))
-    steps = up_to_training(plan)
+        return _calibrated(plan, Built(shop.baseline, ()), shop, effort)
     trained = _stored(key, shop.store)
     shop.run.record("training", {"key": key, "anew": trained is None})
     if trained is None:
-        trained = _carry_out(steps, Built(shop.baseline, ()), shop.work(effort, plan.seed))
+        trained = _train(plan, shop, effort)
         _keep(key, trained, shop.store)
-    return _carry_out(plan.steps[len(steps) :], trained, shop.work(effort, plan.seed))
+    return _calibrated(plan, trained, shop, effort)
+
+
+def recall(plan: Plan, shop: Workshop) -> Built | None:
+    """The fully trained detector of a plan where nothing has to be trained for it, else None."""
+    key = training_key(plan, shop, 1.0)
+    start = Built(shop.baseline, ()) if key is None else _stored(key, shop.store)
+    return None if start is None else _calibrated(plan, start, shop, 1.0)
+
+
+def _calibrated(plan: Plan, trained: Built, shop: Workshop, effort: float) -> Built:
+    """The steps after training. Where quantization fits a head anew, which takes a while, its result is kept too."""
+    first = 0 if training_key(plan, shop, effort) is None else len(up_to_training(plan))
+    work = shop.work(effort, plan.seed)
+    rounds = [number for number, step in enumerate(plan.steps, 1) if isinstance(step, Quantize) and number > first]
+    if effort == 0 or not rounds or not has_fitted_head(shop.baseline.module):
+        return _carry_out(plan.steps[first:], trained, work)
+    steps = plan.steps[: rounds[-1]]
+    key = calibration_key(steps, plan.seed, shop, effort)
+    built = _stored(key, shop.store)
+    if built is None:
+        built = _carry_out(steps[first:], trained, work)
+        _keep(key, built, shop.store)
+    return _carry_out(plan.steps[len(steps) :], built, work)
+
+
+def _train(plan: Plan, shop: Workshop, effort: float) -> Built:
+    """Everything up to the last training step. A full training keeps the networks on its way, too: a report shows
+    what each step did, and every step's training depends on nothing but its seed and the steps before it.
+    """
+    built, work, steps = Built(shop.baseline, ()), shop.work(effort, plan.seed), up_to_training(plan)
+    for count, step in enumerate(steps, 1):
+        built = _carry_out((step,), built, work)
+        way = plan.model_copy(update={"steps": steps[:count]})
+        key = training_key(way, shop, effort) if effort == 1.0 and up_to_training(way) == way.steps else None
+        if key is not None and count < len(steps):
+            _keep(key, built, shop.store)
+    return built
 
 
 def _stored(key: str, store: Store) -> Built | None:
@@ -278,6 +315,8 @@ def applicable(plan: Plan, family: str, target: Target) -> str | None:
                 return f"target {target.name} does not take FP16 weights"
             case Quantize() if family != "stfpm" and step.scope == "student":
                 return f"a {family} has one network: the scope makes no difference"
+            case Truncate() if family != "gaussian":
+                return f"truncate fits normals again without training, which a {family} cannot"
             case Direct() | Distill() | Prune() if family != "stfpm" and step.teacher is not None:
                 return f"a {family} deploys no teacher"
             case Direct() | Distill() if family != "vae" and step.drop_hidden:

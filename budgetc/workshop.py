@@ -5,7 +5,7 @@ target or output directory finds the same result in the store.
 """
 
 import io
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from budgetc.core.dataset import SPLITS, Dataset
-from budgetc.core.plan import Direct, Distill, Plan, Prune, Quantize, Step, fingerprint
+from budgetc.core.plan import Direct, Distill, Plan, Prune, Quantize, Step, Truncate, fingerprint
 from budgetc.core.target import Target
 from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone
 from budgetc.detectors.detector import Detector, weights_digest
@@ -157,9 +157,17 @@ def training_key(plan: Plan, shop: Workshop, effort: float) -> str | None:
     )  # fmt: skip
 
 
+def calibration_key(steps: Sequence[Step], seed: int, shop: Workshop, effort: float) -> str:
+    """What a calibrated network depends on."""
+    return fingerprint(
+        ["calibration", shop.key, [step.model_dump() for step in steps], seed, shop.seed, effort, shop.weight_levels]
+    )
+
+
 def up_to_training(plan: Plan) -> tuple[Step, ...]:
-    """The steps up to and with the last one that trains."""
-    at = [number for number, step in enumerate(plan.steps, 1) if isinstance(step, (Direct, Distill, Prune))]
+    """The steps up to and with the last one that changes weights by what it saw of normals."""
+    learned = (Direct, Distill, Prune, Truncate)
+    at = [number for number, step in enumerate(plan.steps, 1) if isinstance(step, learned)]
     return plan.steps[: at[-1]] if at else ()
 
 

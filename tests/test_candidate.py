@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from budgetc.candidate import Workshop, applicable, build, finish, price, score_split
+from budgetc.candidate import Workshop, applicable, build, finish, price, recall, score_split
 from budgetc.core.dataset import SplitName
 from budgetc.core.plan import Distill, Fp16, Plan, Prune, Quantize, Step
 from budgetc.detectors.detector import Detector, score_images, weights_digest
@@ -214,3 +214,26 @@ def test_plans_that_cannot_be_built_say_why(step: Step, family: str, changes: di
 def test_plans_that_can_be_built_have_no_objection(family: str) -> None:
     """None means go."""
     assert applicable(_plan(Quantize(), Distill(), Prune(), Fp16()), family, target()) is None
+
+
+def test_what_was_trained_on_the_way_is_what_a_shorter_plan_trains(run: RunDirectory, tmp_path: Path) -> None:
+    """So that the store may hand it to one: same weights, same trail but for the time it took."""
+    steps = (Quantize(), Distill(student=0.5, epochs=2), Prune(keep=0.5, epochs=2))
+    build(_plan(*steps), _shop(small_stfpm(), run), 1.0)
+    kept = recall(_plan(*steps[:2]), _shop(small_stfpm(), run))
+    with RunDirectory.open(tmp_path / "other") as other:
+        trained = build(_plan(*steps[:2]), _shop(small_stfpm(), other), 1.0)
+    assert kept is not None
+    assert weights_digest(kept.detector.module) == weights_digest(trained.detector.module)
+    assert kept.detector.formats == trained.detector.formats
+    losses = [[step.training_loss for step in one.trail] for one in (kept, trained)]
+    assert losses[0] == losses[1]
+
+
+def test_nothing_is_trained_to_recall_a_plan(run: RunDirectory) -> None:
+    """None where a training is missing; where nothing trains, the detector itself."""
+    shop = _shop(small_stfpm(), run)
+    assert recall(_plan(Distill(student=0.5, epochs=2)), shop) is None
+    quantized = recall(_plan(Quantize()), shop)
+    assert quantized is not None and quantized.detector.formats
+    assert not [event for event in run.events if event.event == "training"]

@@ -87,10 +87,10 @@ def report_code(report: "Report") -> int:
 
 
 def _verdict(report: "Report", directory: Path) -> str:
-    from budgetc.core.layout import REPORT_MARKDOWN
+    from budgetc.core.layout import REPORT_HTML, REPORT_MARKDOWN
     from budgetc.report.verdict_table import verdict_table
 
-    return f"{verdict_table(report)}\nreport: {directory / REPORT_MARKDOWN}"
+    return f"{verdict_table(report)}\npage: {directory / REPORT_HTML}\nreport: {directory / REPORT_MARKDOWN}"
 
 
 def plan(

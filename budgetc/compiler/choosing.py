@@ -10,7 +10,7 @@ from budgetc.compiler.costing import Costs
 from budgetc.compiler.searching import Search
 from budgetc.measurement.quality import by_category, loss_between
 from budgetc.report.schema import SeedRecord
-from budgetc.search.finalists import finalists
+from budgetc.search.finalists import MOST, finalists
 from budgetc.search.space import trains
 
 Say = Callable[[str], None]
@@ -53,7 +53,9 @@ class Choosing:
         rows, search = list(self.search.rows.values()), self.search
         safe, passed = (finalists(rows, rules, self.standard_error) for rules in (search.aims, search.limits))
         seen = {found.id for found in self.looked}
-        return next((name for name in safe or passed if name not in seen), None)
+        if len(seen) == MOST:
+            return None
+        return next((name for name in (*safe, *passed) if name not in seen), None)
 
     def _fall_back(self) -> None:
         """Where no finalist kept its cost, or there was none: what came nearest is judged, and kept as best effort."""

@@ -9,6 +9,7 @@ from budgetc.candidate import Workshop, Written, score_split
 from budgetc.compiler.confirming import Confirmed
 from budgetc.compiler.controlling import control_warnings
 from budgetc.compiler.environment import environment
+from budgetc.compiler.exhibits import collect
 from budgetc.compiler.inputs import Inputs
 from budgetc.compiler.searching import Search
 from budgetc.core.dataset import Dataset
@@ -31,12 +32,16 @@ def emit(
     inputs: Inputs, search: Search, baseline: Written, confirmed: Confirmed | None, *, out: Path, seconds: float
 ) -> Report:
     """Write OUT: the artifact where one was built, and the report in any case."""
-    report = _report(inputs, search, baseline, confirmed, out=out, seconds=seconds, complete=True)
+    report, shows = _report(inputs, search, baseline, confirmed, out=out, seconds=seconds, complete=True), None
+    if confirmed is not None:
+        shows = collect(search, confirmed, baseline)
+        report = report.model_copy(update={"exhibits": shows.exhibits})
     with atomic_directory(out) as directory:
         if confirmed is not None:
             _copy_artifact(confirmed.written.directory, directory)
         outputs = {name: _sha256(directory / name) for name in _files(directory)}
-        return write_report(report.model_copy(update={"outputs": outputs}), directory)
+        pictures = shows.pictures if shows is not None else ()
+        return write_report(report.model_copy(update={"outputs": outputs}), directory, pictures)
 
 
 def partial(inputs: Inputs, search: Search, baseline: Written, *, run: Path, out: Path, seconds: float) -> None:

@@ -179,7 +179,7 @@ class Search:
         row = self.rows[name]
         effort = QUICK_SHARE if rung == QUICK else 1.0
         key = training_key(self.plans[name], self.shop, effort)
-        self.trained |= set() if key is None else {key}
+        self.trained |= {key} if key is not None and row.trains else set()
         built = build(self.plans[name], self.shop, effort)
         auroc = self._judge(name, built)
         self.rows[name] = replace(row, auroc={**row.auroc, rung: auroc}, size=self.written[name].size)

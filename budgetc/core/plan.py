@@ -30,6 +30,16 @@ class Fp16(Frozen):
     step: Literal["fp16"] = "fp16"
 
 
+class Truncate(Frozen):
+    """Keep the first stages of a pretrained network, on smaller pictures; no gradient step."""
+
+    step: Literal["truncate"] = "truncate"
+    stages: Annotated[int, Field(ge=0, le=16)] | None = None
+    """The last stage that stays, counted as taps are; None keeps all."""
+    input: Ratio = 1.0
+    """Sides of the picture over the old ones."""
+
+
 class Distill(Frozen):
     """Replace networks by smaller ones that are trained to reproduce them."""
 
@@ -73,7 +83,7 @@ class Prune(Frozen):
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
 
 
-Step = Annotated[Quantize | Fp16 | Direct | Distill | Prune, Field(discriminator="step")]
+Step = Annotated[Quantize | Fp16 | Truncate | Direct | Distill | Prune, Field(discriminator="step")]
 
 
 def fingerprint(value: object) -> str:
@@ -105,6 +115,10 @@ def _step_title(step: Step) -> str:
             return "quantize" if step.scope == "all" else "quantize(student)"
         case Fp16():
             return "fp16"
+        case Truncate():
+            kept = [] if step.stages is None else [f"stage {step.stages}"]
+            kept += [] if step.input == 1.0 else [f"input {step.input:g}"]
+            return f"truncate({', '.join(kept) or 'nothing'})"
         case Direct():
             teacher = "" if step.teacher is None else f"teacher {step.teacher:g}, "
             return f"direct({teacher}student {step.student:g}{', no hidden layers' if step.drop_hidden else ''})"

@@ -2,20 +2,22 @@
 
 from typing import assert_never
 
-from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Step
+from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Step, Truncate
 from budgetc.detectors.detector import Detector
 from budgetc.passes.direct import direct
 from budgetc.passes.distill import distill
 from budgetc.passes.fp16 import fp16
 from budgetc.passes.prune import prune
 from budgetc.passes.quantize import quantize
-from budgetc.passes.refit import refit_latents
+from budgetc.passes.refit import refit
+from budgetc.passes.truncate import truncate
 from budgetc.passes.work import Work
 
 
 def apply_step(detector: Detector, step: Step, work: Work) -> Detector:
-    """The detector after a step, its latent distance fitted again; the one that was passed in is unchanged."""
-    return refit_latents(_carried_out(detector, step, work), work)
+    """The detector after a step, its head fitted again; the one that was passed in is unchanged."""
+    changed = _carried_out(detector, step, work)
+    return changed if isinstance(step, Fp16) else refit(changed, work)
 
 
 def _carried_out(detector: Detector, step: Step, work: Work) -> Detector:
@@ -24,6 +26,8 @@ def _carried_out(detector: Detector, step: Step, work: Work) -> Detector:
             return quantize(detector, step, work)
         case Fp16():
             return fp16(detector, step)
+        case Truncate():
+            return truncate(detector, step, work)
         case Direct():
             return direct(detector, step, work)
         case Distill():

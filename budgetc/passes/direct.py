@@ -9,7 +9,7 @@ from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
 from budgetc.detectors.vae import Vae, VaeConfig
 from budgetc.errors import UsageError
-from budgetc.passes.features import refit, tell_damage
+from budgetc.passes.features import tell_damage
 from budgetc.passes.imitate import learn_student
 from budgetc.passes.restore import restore_formats
 from budgetc.passes.shrink import narrow_vae, plain_backbone, plain_gaussian
@@ -63,7 +63,6 @@ def _train_gaussian(detector: Detector, old: GaussianConfig, step: Direct, work:
     config = old.model_copy(update={"backbone": plain_gaussian(old.backbone, step.student)})
     new = Gaussian(config)
     tell_damage(new, detector, work.effort_of(step.epochs, step.learning_rate, "training directly"), work)
-    refit(new, work)
     return detector.with_module(new, config)
 
 

@@ -9,7 +9,7 @@ from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
 from budgetc.detectors.vae import Vae, VaeConfig
 from budgetc.errors import UsageError
-from budgetc.passes.features import imitate_features, refit
+from budgetc.passes.features import imitate_features
 from budgetc.passes.imitate import (
     Imitation,
     imitate_latents,
@@ -64,7 +64,6 @@ def _distill_gaussian(detector: Detector, old: GaussianConfig, step: Distill, wo
     config = old.model_copy(update={"backbone": plain_gaussian(old.backbone, step.student)})
     new = Gaussian(config)
     imitate_features(new, detector, work.effort_of(step.epochs, step.learning_rate, "distilling the features"), work)
-    refit(new, work)
     return detector.with_module(new, config)
 
 

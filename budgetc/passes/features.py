@@ -1,14 +1,13 @@
-"""Smaller backbones of a Gaussian detector: learned, then fitted to normals again."""
+"""Smaller backbones of a Gaussian detector: learned. What they make of normals is fitted afterwards (`refit.py`)."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from budgetc.detectors.detector import Detector, as_input
-from budgetc.detectors.gaussian import Gaussian, fit_normals
+from budgetc.detectors.gaussian import Gaussian
 from budgetc.passes.imitate import on_all
 from budgetc.passes.work import Work
-from budgetc.training.features import outputs_of
 from budgetc.training.loop import Effort, Examples, fit
 
 _DISTANCE_WEIGHT = 0.5
@@ -72,15 +71,3 @@ def tell_damage(new: Gaussian, detector: Detector, effort: Effort, work: Work) -
         return F.binary_cross_entropy_with_logits(judge(pooled)[:, 0], (indices >= normal).float(), pos_weight=weight)
 
     work.curves.append(fit(trained, Examples(train, watch, loss), effort, work.progress))
-
-
-def refit(module: Gaussian, work: Work) -> None:
-    """Fit the Gaussian to the features of training normals: after every change of the backbone.
-
-    With effort 0 the weights stay as they are: a price depends on shapes alone.
-    """
-    if work.effort == 0:
-        return
-    module.eval()
-    (features,) = outputs_of(lambda x: [module.features(x)], work.pictures(module.size).normal)
-    fit_normals(module, features)

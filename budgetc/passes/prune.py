@@ -17,7 +17,7 @@ from budgetc.detectors.rounding import unit_weight
 from budgetc.detectors.stfpm import Stfpm
 from budgetc.detectors.vae import Vae, VaeConfig, VaeEncoder
 from budgetc.errors import UsageError
-from budgetc.passes.features import imitate_features, refit
+from budgetc.passes.features import imitate_features
 from budgetc.passes.imitate import Imitation, imitate_latents, imitate_taps, learn_student
 from budgetc.passes.restore import restore_formats
 from budgetc.passes.tune import tune_rounded
@@ -59,7 +59,6 @@ def prune(detector: Detector, step: Prune, work: Work) -> Detector:
             _narrow(gaussian.backbone, step.keep, step.round_to, detector.config.input_size)
             _settle_norms(gaussian.backbone, detector, work)
             imitate_features(gaussian, detector, imitation.effort(work), work)
-            refit(gaussian, work)
         case _:
             raise UsageError(f"prune does not know detectors of family {detector.family}")
     restored = restore_formats(result, detector, work)

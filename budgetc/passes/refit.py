@@ -1,25 +1,38 @@
-"""After every change of a VAE's encoder: the distance to normals is fitted to its own latent codes."""
+"""After every change of a network: the part of its head that is fitted to normals, fitted again."""
 
 import copy
 from dataclasses import replace
 
+from torch import nn
+
 from budgetc.detectors.detector import Detector
+from budgetc.detectors.gaussian import Gaussian, fit_normals
 from budgetc.detectors.latents import fit_prototypes
 from budgetc.detectors.vae import Vae, VaeDistance
 from budgetc.passes.work import Work
 from budgetc.training.features import outputs_of
 
 
-def refit_latents(detector: Detector, work: Work) -> Detector:
-    """The detector with clusters of what its rounded encoder makes of training normals; others as they are.
+def has_fitted_head(module: nn.Module) -> bool:
+    """Whether scores are distances to what the network makes of normals."""
+    return isinstance(module, Gaussian) or (isinstance(module, Vae) and module.encoder.distance is not None)
 
-    With effort 0 the weights stay as they are: a price depends on shapes alone.
+
+def refit(detector: Detector, work: Work) -> Detector:
+    """The detector with its head fitted to training normals through the rounded network; others as they are.
+
+    Rounding is noise in every feature, and a whitening that never saw it takes it for a distance where normals vary
+    little (measured: DECISIONS.md). With effort 0 the weights stay as they are: a price depends on shapes alone.
     """
-    if work.effort == 0 or not isinstance(detector.module, Vae) or detector.module.encoder.distance is None:
+    if work.effort == 0 or not has_fitted_head(detector.module):
         return detector
     deployed, module = detector.deployed(), copy.deepcopy(detector.module)
-    assert isinstance(deployed, VaeDistance) and module.encoder.distance is not None
     pictures = work.pictures(detector.config.input_size)
-    (mu,) = outputs_of(lambda x: [deployed.means(x)], pictures.normal[: pictures.originals])
-    fit_prototypes(module.encoder.distance, mu)
+    match module, deployed:
+        case Gaussian(), Gaussian():
+            (features,) = outputs_of(lambda x: [deployed.features(x)], pictures.as_taken)
+            fit_normals(module, features)
+        case Vae(), VaeDistance() if module.encoder.distance is not None:
+            (mu,) = outputs_of(lambda x: [deployed.means(x)], pictures.as_taken)
+            fit_prototypes(module.encoder.distance, mu)
     return replace(detector, module=module)

@@ -5,7 +5,7 @@ from budgetc.detectors.detector import Detector
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.rounding import rounded_copy
 from budgetc.detectors.vae import Vae
-from budgetc.passes.features import imitate_features, refit
+from budgetc.passes.features import imitate_features
 from budgetc.passes.imitate import imitate_encoder, learn_taps
 from budgetc.passes.work import Work
 
@@ -29,7 +29,6 @@ def tune_rounded(detector: Detector, step: Distill, work: Work) -> Detector:
                 imitate_encoder(module.encoder, rounded, effort, work)
             case Gaussian():
                 imitate_features(module, rounded, effort, work)
-                refit(module, work)
             case _:
                 learn_taps(rounded, effort, work)
     return detector.with_module(rounded_copy(module, {}))

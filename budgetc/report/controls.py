@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from budgetc.core.quality import Control
+from budgetc.report.tables import Table
 from budgetc.report.words import ABSENT, backing, clean, described, markdown_table, quantity
 
-_ABOUT = (
+ABOUT_CONTROLS = (
     "What can be told without a detector: the Mahalanobis distance of two or four plain numbers to the training "
     "normals, on the same images. A detector that is less than 0.05 above the better one is not worth compressing."
 )
@@ -18,8 +19,12 @@ def control_rows(controls: Sequence[Control]) -> list[tuple[str, str]]:
 
 def controls_markdown(controls: Sequence[Control]) -> list[str]:
     """Paragraph and table; empty without controls."""
-    if not controls:
-        return []
+    table = controls_table(controls)
+    return [ABOUT_CONTROLS, markdown_table(table.header, table.rows)] if table.rows else []
+
+
+def controls_table(controls: Sequence[Control]) -> Table:
+    """Each control with how far baseline and artifact are above it."""
     subjects = list(dict.fromkeys(subject for one in controls for subject in one.gaps))
     rows = [
         (one.control, one.reason or ABSENT if one.auroc is None else described(one.auroc.model_copy(update=_NO_NOTE)),
@@ -27,7 +32,7 @@ def controls_markdown(controls: Sequence[Control]) -> list[str]:
         for one in controls
     ]  # fmt: skip
     header = ["Control", "AUROC", *(f"{subject.capitalize()} above it" for subject in subjects), "By defect type"]
-    return [_ABOUT, markdown_table(header, rows)]
+    return Table(header, rows)
 
 
 _NO_NOTE = {"note": None}

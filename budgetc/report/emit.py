@@ -1,26 +1,36 @@
-"""Writes `report.json` and `report.md`, and says what the files of an artifact look like."""
+"""Writes `report.json`, `report.md` and `report.html`, and says what the files of an artifact look like."""
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from budgetc.core.layout import REPORT_JSON, REPORT_MARKDOWN
+from budgetc.core.layout import REPORT_HTML, REPORT_JSON, REPORT_MARKDOWN
+from budgetc.report.html import render_html
 from budgetc.report.markdown import render_markdown
+from budgetc.report.pictures import Shown
 from budgetc.report.schema import ArtifactSpec, Report
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def write_report(report: Report, directory: Path) -> Report:
-    """Write both forms of the report, last of all files of the artifact.
+def write_report(report: Report, directory: Path, pictures: Sequence[Shown] = ()) -> Report:
+    """Write all forms of the report, last of all files of the artifact.
 
-    Returns the report as written: with the digest of `report.md` among its outputs.
+    Returns the report as written: with the digests of `report.md` and `report.html` among its outputs.
+
+    Args:
+        pictures: for the page alone.
     """
-    markdown = render_markdown(report).encode()
-    outputs = {**report.outputs, REPORT_MARKDOWN: hashlib.sha256(markdown).hexdigest()}
-    final = report.model_copy(update={"outputs": dict(sorted(outputs.items()))})
-    (directory / REPORT_MARKDOWN).write_bytes(markdown)
+    pages = {
+        REPORT_MARKDOWN: render_markdown(report).encode(),
+        REPORT_HTML: render_html(report, pictures).encode(),
+    }
+    digests = {name: hashlib.sha256(page).hexdigest() for name, page in pages.items()}
+    final = report.model_copy(update={"outputs": dict(sorted({**report.outputs, **digests}.items()))})
+    for name, page in pages.items():
+        (directory / name).write_bytes(page)
     (directory / REPORT_JSON).write_text(report_json(final), encoding="utf-8")
     return final
 

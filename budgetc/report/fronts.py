@@ -7,20 +7,18 @@ from math import ceil, floor, log10
 
 from budgetc.core.pareto import pareto_front
 from budgetc.core.quantities import format_bytes
+from budgetc.report.charts.svg import DARK, LIGHT, auroc_step, size_ticks, size_words, words
 
 _WIDTH, _HEIGHT = 900, 600
 _LEFT, _TOP, _BOTTOM = 80, 56, 72
 _LINE = 20
 """Pixels a line of the legend takes."""
-# Distinguishable with the common color deficiencies (Okabe and Ito, Color Universal Design, 2008), light and dark.
-_LIGHT = ("#0072b2", "#d55e00", "#00795a", "#a8437f", "#8a6500", "#2d7fb0")
-_DARK = ("#56b4e9", "#ff9a4d", "#2fd6a8", "#ec9ac8", "#f0e442", "#9ad4ff")
 _STYLE = "".join(
     [
         "svg{background:#fff;color:#1a1a1a;font:13px system-ui,sans-serif}",
-        *(f".s{number}{{color:{color}}}" for number, color in enumerate(_LIGHT)),
+        *(f".s{number}{{color:{color}}}" for number, color in enumerate(LIGHT)),
         "@media (prefers-color-scheme:dark){svg{background:#14161a;color:#e8e8e8}",
-        *(f".s{number}{{color:{color}}}" for number, color in enumerate(_DARK)),
+        *(f".s{number}{{color:{color}}}" for number, color in enumerate(DARK)),
         "}text{fill:currentColor}.grid{stroke:currentColor;stroke-opacity:.14}.axis{stroke:currentColor}"
         ".faint{fill:currentColor;fill-opacity:.28}.front{fill:none;stroke:currentColor}"
         ".on{fill:currentColor}.chosen{fill:none;stroke:currentColor;stroke-width:2}.title{font-weight:600}",
@@ -74,9 +72,9 @@ def draw_fronts(series: Sequence[Series], *, title: str) -> str:
         An SVG document of 900 x 600 px that needs nothing else.
     """
     points = [point for one in series for point in one.points]
-    body = [_text(_LEFT, 28, title, "start", style="title")]
+    body = [words(_LEFT, 28, title, "start", style="title")]
     if not points:
-        body.append(_text(_WIDTH / 2, _HEIGHT / 2, "no candidate was scored", "middle"))
+        body.append(words(_WIDTH / 2, _HEIGHT / 2, "no candidate was scored", "middle"))
     else:
         frame = _frame(points, series)
         body += _axes(frame)
@@ -94,7 +92,7 @@ def draw_fronts(series: Sequence[Series], *, title: str) -> str:
 
 def _frame(points: Sequence[Point], series: Sequence[Series]) -> _Frame:
     sizes, aurocs = [size for size, _ in points], [auroc for _, auroc in points]
-    step = _auroc_step(min(aurocs), max(aurocs))
+    step = auroc_step(min(aurocs), max(aurocs))
     low = max(0.0, floor(min(aurocs) / step) * step)
     high = min(1.0, max(ceil(max(aurocs) / step) * step, low + step))
     longest = max(len(one.name) for one in series)
@@ -102,45 +100,29 @@ def _frame(points: Sequence[Point], series: Sequence[Series]) -> _Frame:
     return _Frame((min(sizes) / 1.25, max(sizes) * 1.25), (low if low < high else high - step, high), right)
 
 
-def _auroc_step(low: float, high: float) -> float:
-    """About five steps."""
-    return next((step for step in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1) if (high - low) / step <= 6), 0.2)
-
-
 def _axes(frame: _Frame) -> Iterator[str]:
     bottom = _HEIGHT - _BOTTOM
-    for size in _size_ticks(*frame.sizes):
+    for size in size_ticks(*frame.sizes):
         x = frame.x(size)
         yield f'<line class="grid" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{bottom}"/>'
-        yield _text(x, bottom + 20, _tick(size), "middle")
+        yield words(x, bottom + 20, size_words(size), "middle")
     low, high = frame.aurocs
-    step = _auroc_step(low, high)
+    step = auroc_step(low, high)
     digits = 3 if step < 0.01 else 2
     for number in range(round((high - low) / step) + 1):
         y = frame.y(min(low + number * step, high))
         yield f'<line class="grid" x1="{_LEFT}" y1="{y:.1f}" x2="{frame.right:.1f}" y2="{y:.1f}"/>'
-        yield _text(_LEFT - 10, y + 4, f"{low + number * step:.{digits}f}", "end")
+        yield words(_LEFT - 10, y + 4, f"{low + number * step:.{digits}f}", "end")
     yield f'<path class="axis" fill="none" d="M{_LEFT} {_TOP}V{bottom}H{frame.right:.1f}"/>'
-    yield _text((_LEFT + frame.right) / 2, _HEIGHT - 22, "size of the deployed files (logarithmic)", "middle")
+    yield words((_LEFT + frame.right) / 2, _HEIGHT - 22, "size of the deployed files (logarithmic)", "middle")
     middle = (_TOP + bottom) / 2
     turned = f'transform="rotate(-90 24 {middle:.0f})"'
     yield f'<text x="24" y="{middle:.0f}" text-anchor="middle" {turned}>image AUROC on the selection split</text>'
 
 
-def _size_ticks(low: float, high: float) -> list[float]:
-    """Powers of two of a byte, at most seven of them."""
-    every = [2.0**power for power in range(41) if low <= 2.0**power <= high]
-    thinned = every[:: max(1, ceil(len(every) / 7))]
-    return thinned if len(thinned) > 1 else [low * 1.25, high / 1.25]
-
-
-def _tick(size: float) -> str:
-    return format_bytes(size).replace(".0 ", " ")
-
-
 def _drawn(number: int, series: Series, frame: _Frame, *, extra: int) -> Iterator[str]:
     front = series.front()
-    yield f'<g class="s{number % len(_LIGHT)}">'
+    yield f'<g class="s{number % len(LIGHT)}">'
     for size, auroc in sorted(set(series.points) - set(front)):
         yield f'<circle class="faint" cx="{frame.x(size):.1f}" cy="{frame.y(auroc):.1f}" r="4"/>'
     if front:
@@ -169,18 +151,13 @@ def _legend(series: Sequence[Series], left: float) -> Iterator[str]:
     y = float(_TOP + 8)
     for number, one in enumerate(series):
         middle = y - 4
-        yield f'<g class="s{number % len(_LIGHT)}">'
+        yield f'<g class="s{number % len(LIGHT)}">'
         yield f'<path class="front" stroke-width="2" {_dashed(number)}d="M{left:.1f} {middle}h28"/>'
         yield f'<circle class="on" cx="{left + 14:.1f}" cy="{middle}" r="4"/></g>'
-        yield _text(left + 38, y, one.name if one.points else f"{one.name} (none scored)", "start")
+        yield words(left + 38, y, one.name if one.points else f"{one.name} (none scored)", "start")
         y += _LINE
     y += _LINE / 2
-    for shape, words in (('class="faint" r="4"', "other candidates"), ('class="chosen" r="8"', "chosen by a budget")):
+    for shape, meaning in (('class="faint" r="4"', "other candidates"), ('class="chosen" r="8"', "chosen by a budget")):
         yield f'<circle {shape} cx="{left + 14:.1f}" cy="{y - 4}"/>'
-        yield _text(left + 38, y, words, "start")
+        yield words(left + 38, y, meaning, "start")
         y += _LINE
-
-
-def _text(x: float, y: float, words: str, anchor: str, *, style: str = "") -> str:
-    kind = f' class="{style}"' if style else ""
-    return f'<text{kind} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'

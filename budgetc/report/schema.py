@@ -107,6 +107,78 @@ class SeedRecord(Frozen):
     artifact_size: int
 
 
+class Stage(Frozen):
+    """The detector after one step of the winner's plan, or before the first: measured shortly, scored on selection."""
+
+    step: str
+    """`baseline`, or the step's title."""
+    artifact_size: int | None
+    """Exact also where nothing was trained; None where the structure could not be built on its own."""
+    costs: tuple[Measurement, ...] = ()
+    """Latency and memory as in screening, or predicted."""
+    auroc: float | None = None
+    """On the selection split, of the kind that the budget limits."""
+    training_loss: float | None = None
+    """At the end of the step's own training; steps train on different losses."""
+    similarity: float | None = None
+    """Linear CKA between its features (of a VAE: latent means) of calibration normals and the baseline's."""
+    active: float | None = None
+    """Share of features that vary over calibration normals (of a VAE: latents with a KL above 0.01 nats)."""
+    divergence: float | None = None
+    """VAE: KL(baseline's posterior || its own), nats a picture. STFPM: distance between the features of its teacher and
+    its student, as in its training. Both over calibration normals; None for other families."""
+    note: str = ""
+    """Why figures are missing, where they could not be had without another training."""
+
+
+class OperatorRow(Frozen):
+    """One operator of the artifact on the target."""
+
+    name: str
+    kind: str
+    compute: str
+    """`int8`, `fp16`, `fp32`, or `convert` between them, as it really runs."""
+    ms: float
+    share: float
+    """Of the graph's time."""
+    bound: str = ""
+    """What limits it, where the cost was predicted."""
+
+
+class AreaRecall(Frozen):
+    """How many defects of one range of sizes were found."""
+
+    smallest: float
+    """Share of the picture that the mask covers."""
+    largest: float
+    of: int
+    found: int
+    found_by_baseline: int
+
+
+class ScoredPicture(Frozen):
+    """One picture of the confirmation split as baseline and artifact score it."""
+
+    file: str
+    category: str
+    defect: str
+    """`good` for normals."""
+    baseline: float
+    artifact: float
+
+
+class Exhibits(Frozen):
+    """What lets a person see what happened: evidence beside the verdict, none of it decides anything."""
+
+    stages: tuple[Stage, ...] = ()
+    operators: tuple[OperatorRow, ...] = ()
+    operators_are: Literal["measured", "predicted"] = "measured"
+    areas: tuple[AreaRecall, ...] = ()
+    pictures: tuple[ScoredPicture, ...] = ()
+    missing: tuple[str, ...] = ()
+    """What could not be shown, and why."""
+
+
 class Environment(Frozen):
     """Where it ran."""
 
@@ -131,7 +203,7 @@ class Report(Frozen):
     inputs: dict[str, str]
     """Model, budget, target, data, recipes -> sha256."""
     outputs: dict[str, str]
-    """Files of the artifact, `report.md` included -> sha256."""
+    """Files of the artifact, `report.md` and `report.html` included -> sha256."""
     environment: Environment
     budget_name: str
     """File name or built-in name of the budget, without `.yaml`."""
@@ -160,6 +232,8 @@ class Report(Frozen):
     candidates: tuple[CandidateRecord, ...]
     confirmation_uses: int
     """How often this confirmation split was opened in this store, this time included."""
+    exhibits: Exhibits | None = None
+    """None where there is no artifact."""
     splits: dict[str, dict[str, int]]
     """Split -> good, bad, groups."""
     warnings: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from budgetc.core.layout import (
     DEPLOYED,
     MODEL,
     OUT_FILES,
+    REPORT_HTML,
     REPORT_JSON,
     REPORT_MARKDOWN,
 )
@@ -136,7 +137,8 @@ def _digests_match(out: Path, report: Report) -> str | None:
 
 
 def _everything_is_listed(out: Path, report: Report) -> str | None:
-    needed = ARTIFACT_FILES | {REPORT_MARKDOWN} if report.artifact is not None else {REPORT_MARKDOWN}
+    written = {REPORT_MARKDOWN, REPORT_HTML}
+    needed = ARTIFACT_FILES | written if report.artifact is not None else written
     unlisted = sorted(needed - set(report.outputs))
     if unlisted:
         return f"{unlisted[0]} has no digest in {REPORT_JSON}: nothing would tell if it were changed"

@@ -79,7 +79,7 @@ def ratio(measurement: Measurement, *, with_note: bool = True) -> str:
 
 def clean(text: str) -> str:
     """One printable line: names come from files of others, and a terminal obeys control characters."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    return text if text.isprintable() else "".join(one if one.isprintable() else " " for one in text)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -110,7 +110,7 @@ def load_model(model: str | os.PathLike[str], spec: Spec | Mapping[str, object])
         )
     try:
         session = onnxruntime.InferenceSession(
-            str(model), _session_options(checked.threads), providers=["CPUExecutionProvider"]
+            str(model), session_options(checked.threads), providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime's errors share no base class of their own
         raise errors.InputRejected(
@@ -138,7 +138,8 @@ def read_encoded(path: str | os.PathLike[str]) -> bytes:
         raise errors.InputRejected(f"{path}: cannot be read ({error.strerror}); expected an image file") from error
 
 
-def _session_options(threads: int) -> onnxruntime.SessionOptions:
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """How every session of an artifact runs."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

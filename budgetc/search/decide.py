@@ -22,6 +22,7 @@ from budgetc.search.space import (
     Screen,
     Stop,
     Train,
+    alike,
     eligible,
     incumbent,
     order,
@@ -62,7 +63,8 @@ def decide(rows: Sequence[Row], rules: Rules) -> Decision:
     best = incumbent(rows, rules)
     open_rows = [row for row in rows if eligible(row, rules) and not _settled(row)]
     if best is not None:
-        open_rows = [row for row in open_rows if order(row) < order(best)]
+        # What needs no training is looked at among equals, too: the best of them is chosen.
+        open_rows = [row for row in open_rows if order(row) < order(best) or (not row.trains and alike(row, best))]
     if not open_rows:
         return Stop(_nothing_open(rows, rules, best))
     if rules.time_is_up:

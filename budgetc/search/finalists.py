@@ -2,28 +2,41 @@
 
 from collections.abc import Sequence
 
-from budgetc.search.space import FULL, Row, Rules, compliant, order
+from budgetc.search.space import FULL, Row, Rules, alike, compliant, order
+
+MOST = 3
+"""Finalists that may be scored on the confirmation split."""
 
 
 def finalists(rows: Sequence[Row], rules: Rules, standard_error: float) -> tuple[str, ...]:
     """Up to three ids, small first: the order in which they are confirmed.
 
     The smallest structure that passed on the selection split passed partly by luck: so come also the
-    smallest that passed by one standard error of its AUROC, and the one with the highest AUROC.
+    smallest that passed by one standard error of its AUROC, and the one with the highest AUROC. Where these are
+    fewer than three, the next smallest fill up. Of structures that are almost equally small, the one with the
+    higher AUROC comes first.
     """
-    passed = sorted((row for row in rows if compliant(row, rules)), key=order)
+    passed = _ranked([row for row in rows if compliant(row, rules)])
     if not passed:
         return ()
     floor = rules.floor or 0.0
-    chosen = [passed[0]]
-    chosen += [row for row in passed if row.auroc[FULL] >= floor + standard_error][:1]
-    chosen += [max(passed, key=lambda row: (row.auroc[FULL], [-part for part in (row.size or 0,)]))]
-    return tuple(row.id for row in sorted(set_by_id(chosen), key=order))
+    safe = [row for row in passed if row.auroc[FULL] >= floor + standard_error]
+    best = max(passed, key=lambda row: row.auroc[FULL])
+    chosen = {row.id for row in (passed[0], *safe[:1], best)}
+    for row in passed:
+        if len(chosen) < MOST:
+            chosen.add(row.id)
+    return tuple(row.id for row in passed if row.id in chosen)
 
 
-def set_by_id(rows: Sequence[Row]) -> list[Row]:
-    """Each row once."""
-    return list({row.id: row for row in rows}.values())
+def _ranked(rows: Sequence[Row]) -> list[Row]:
+    """Small first; within one percent of the smallest of its kind the higher AUROC first."""
+    ranked, rest = list[Row](), sorted(rows, key=order)
+    while rest:
+        equals = [row for row in rest if alike(row, rest[0])]
+        ranked += sorted(equals, key=lambda row: (-row.auroc[FULL], order(row)))
+        rest = rest[len(equals) :]
+    return ranked
 
 
 def near_ties(rows: Sequence[Row], rules: Rules, chosen: str, standard_error: float) -> tuple[str, ...]:
@@ -40,7 +53,7 @@ def near_ties(rows: Sequence[Row], rules: Rules, chosen: str, standard_error: fl
             continue
         missed = (rules.floor or 0.0) - row.auroc[FULL]
         close = row.size < winner.size and 0 < missed < standard_error / 2
-        alike = compliant(row, rules) and row.size <= winner.size * 1.02
-        if close or alike:
+        equal = compliant(row, rules) and row.size <= winner.size * 1.02
+        if close or equal:
             found.append(row.id)
     return tuple(sorted(found))

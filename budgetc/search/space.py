@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize
+from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize, Truncate
 
 QUICK, FULL = 0, 1
 """Rungs: a share of the training, and all of it."""
@@ -70,20 +70,25 @@ class Stop:
 
 
 Decision = PriceStructure | Screen | Train | Stop
+_MOST_STAGES, _STAGE = 8, 0.5
+"""A stage less is about as much as half a halving of width."""
 _ROUNDED = 0.5
 """How far INT8 lies from FP32, in halvings of width: what is known of one says much of the other."""
 
 
 def settings_of(plan: Plan) -> tuple[float, ...]:
-    """A plan as numbers: log2 widths of student and teacher, INT8 of either, trained under INT8, FP16, undistilled,
-    without hidden layers.
+    """A plan as numbers: log2 widths of student and teacher, log2 input side, last stage, INT8 of either, trained
+    under INT8, FP16, undistilled, without hidden layers.
 
     Successive steps multiply widths; what quantization precedes is trained under its rounding.
     """
-    student = teacher = keep = kept_teacher = 0.0
+    student = teacher = keep = kept_teacher = side = cut = 0.0
     replaced = rounded_student = rounded_teacher = under_rounding = half = alone = dropped = 0.0
     for step in plan.steps:
         match step:
+            case Truncate():
+                side += math.log2(step.input)
+                cut = 0.0 if step.stages is None else _STAGE * (_MOST_STAGES - step.stages)
             case Direct():
                 student += math.log2(step.student)
                 teacher += math.log2(step.teacher) if step.teacher else 0.0
@@ -104,10 +109,8 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
                 rounded_teacher = max(rounded_teacher, _ROUNDED * (step.scope == "all"))
             case Fp16():
                 half = 0.1  # it hardly moves a score
-    return (
-        student, teacher, keep, kept_teacher, replaced, rounded_student, rounded_teacher, under_rounding, half, alone,
-        dropped,
-    )  # fmt: skip
+    widths = (student, teacher, keep, kept_teacher, side, cut)
+    return *widths, replaced, rounded_student, rounded_teacher, under_rounding, half, alone, dropped
 
 
 def trains(plan: Plan) -> bool:
@@ -134,6 +137,12 @@ def eligible(row: Row, rules: Rules) -> bool:
 def incumbent(rows: Sequence[Row], rules: Rules) -> Row | None:
     """The smallest structure that complies so far; ties go to the smaller id."""
     return min((row for row in rows if compliant(row, rules)), key=order, default=None)
+
+
+def alike(row: Row, smallest: Row) -> bool:
+    """Whether a structure is no more than one percent larger: bytes that decide nothing."""
+    assert row.size is not None and smallest.size is not None, "only priced structures are compared"
+    return row.size <= 1.01 * smallest.size
 
 
 def order(row: Row) -> tuple[int, str]:

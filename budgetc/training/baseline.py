@@ -64,7 +64,7 @@ def _fit_gaussian(module: Gaussian, pictures: Pictures) -> Curve:
     """Nothing is learned by steps: one pass over the normals."""
     module.eval()
     device = _device_of(module)
-    (features,) = outputs_of(lambda x: [module.features(x.to(device))], pictures.normal)
+    (features,) = outputs_of(lambda x: [module.features(x.to(device))], pictures.as_taken)
     fit_normals(module, features)
     return Curve(None, None, 1)
 
@@ -79,7 +79,7 @@ def _train_vae(module: Vae, beta: float, pictures: Pictures, effort: Effort, *, 
     curve = fit(module, Examples(pictures.train, pictures.held_out, loss), effort, progress)
     encoder = module.encoder
     if encoder.distance is not None:
-        originals = pictures.normal[: pictures.originals]
+        originals = pictures.as_taken
         (mu,) = outputs_of(lambda x: [encoder.encode(x.to(device)).mu], originals)
         fit_prototypes(encoder.distance, mu)
     return curve

@@ -37,6 +37,11 @@ class Pictures:
     originals: int
     """How many of `normal`, from the first, are pictures as they were taken."""
 
+    @property
+    def as_taken(self) -> Pixels:
+        """(originals, 3, H, W): what a distribution of normals is fitted to. Turned copies would widen it."""
+        return self.normal[: self.originals]
+
 
 def make_pictures(
     images: Pixels, groups: list[str], *, seed: int, variants: int | None = None, damage: int = 1, upright: bool = False

@@ -139,6 +139,7 @@ def test_impossible_budget(budgetc: Command, model: Path, data: Path, tmp_path: 
     assert "No candidate" not in ended.out
     assert ended.out.rstrip().endswith(f"report: {out / 'report.md'}")
     assert (out / "report.md").is_file()
+    assert f"page: {out / 'report.html'}" in ended.out
     assert budgetc("verify", out).code == 3
 
 

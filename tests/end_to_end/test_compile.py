@@ -50,6 +50,20 @@ def test_compiles_to_an_artifact_that_keeps_the_budget(case: Path, compiled: sub
     assert all(row["reason"] for row in report["candidates"])
 
 
+def test_the_page_shows_every_step_of_the_choice(case: Path, compiled: subprocess.CompletedProcess[str]) -> None:
+    """With its numbers in report.json; pictures come from arrays as well as from files."""
+    report = json.loads((case / "out" / "report.json").read_text())
+    shown = report["exhibits"]
+    chosen = next(row for row in report["candidates"] if row["id"] == report["chosen"])
+    assert shown["missing"] == []
+    assert len(shown["stages"]) == 1 + len(chosen["plan"]["steps"])
+    assert shown["stages"][-1]["artifact_size"] == sum(report["artifact"]["files"].values())
+    assert len(shown["pictures"]) == report["splits"]["confirmation"]["good"] + report["splits"]["confirmation"]["bad"]
+    page = (case / "out" / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg") >= 3
+    assert f"page: {Path('out') / 'report.html'}" in compiled.stdout
+
+
 def test_price_was_exact(case: Path, compiled: subprocess.CompletedProcess[str]) -> None:
     """The bytes of the untrained structure are those of the artifact."""
     chosen = json.loads((case / "out" / "report.json").read_text())["chosen"]
@@ -207,6 +221,8 @@ def test_ctrl_c_is_exit_130_and_leaves_a_partial_report(case: Path, tmp_path: Pa
     report = json.loads((folder / "out.run" / "report.json").read_text())
     assert report["complete"] is False
     assert report["verdict"] is None
+    page = (folder / "out.run" / "report.html").read_text(encoding="utf-8")
+    assert "stopped before the end, so nothing is compliant" in page
 
 
 def test_a_vae_compiles_to_its_encoder(case: Path, tmp_path: Path) -> None:
@@ -219,3 +235,5 @@ def test_a_vae_compiles_to_its_encoder(case: Path, tmp_path: Path) -> None:
     assert report["artifact"] is not None
     whole = sum(weight.numel() for weight in torch.load(folder / "vae.pt", weights_only=True)["state_dict"].values())
     assert report["baseline"]["parameters"] < 0.7 * whole
+    assert report["exhibits"]["missing"] == []
+    assert all(stage["divergence"] is not None for stage in report["exhibits"]["stages"])

@@ -9,6 +9,7 @@ from budgetc.detectors.detector import Detector, as_input, score_images, weights
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.errors import UsageError
 from budgetc.passes.apply import apply_step
+from budgetc.passes.refit import refit
 from tests.small import at_effort, small_gaussian, textures, work_for
 
 STEPS: tuple[Distill, Prune, Direct] = (
@@ -30,7 +31,7 @@ def test_the_gaussian_is_fitted_again_after_the_backbone_changed(step: Distill |
     work = work_for(detector)
     result = _module(apply_step(detector, step, work))
     with torch.no_grad():
-        whitened = result.whiten(result.features(as_input(work.pictures(result.size).normal)))
+        whitened = result.whiten(result.features(as_input(work.pictures(result.size).as_taken)))
     assert float(whitened.mean((0, 2, 3)).abs().max()) < 1e-2
     assert float(whitened.square().mean()) <= 1.01
 
@@ -72,8 +73,9 @@ def test_a_price_needs_no_training_and_no_fit() -> None:
 
 def test_the_whitening_stays_in_fp32() -> None:
     """It is the head of the score: no INT8 format, and scores stay close."""
-    detector = small_gaussian()
-    rounded = apply_step(detector, Quantize(), work_for(detector))
+    work = work_for(small_gaussian())
+    detector = refit(small_gaussian(), work)
+    rounded = apply_step(detector, Quantize(), work)
     assert "whiten" not in rounded.formats
     pictures = textures(6, seed=5)
     exact, close = score_images(detector.deployed(), pictures), score_images(rounded.deployed(), pictures)
@@ -86,3 +88,16 @@ def test_it_has_one_network(step: Distill | Direct) -> None:
     detector = small_gaussian()
     with pytest.raises(UsageError, match=rf"{step.step}\.teacher: a gaussian has one network"):
         apply_step(detector, step, work_for(detector))
+
+
+def test_the_head_is_fitted_through_the_rounded_network() -> None:
+    """After quantization the features as they are deployed have zero mean and unit spread."""
+    detector = small_gaussian()
+    work = work_for(detector)
+    rounded = apply_step(detector, Quantize(), work)
+    deployed = rounded.deployed()
+    assert isinstance(deployed, Gaussian)
+    with torch.no_grad():
+        whitened = deployed.whiten(deployed.features(as_input(work.pictures(deployed.size).as_taken)))
+    assert float(whitened.mean((0, 2, 3)).abs().max()) < 1e-2
+    assert weights_digest(detector.module) != weights_digest(rounded.module)

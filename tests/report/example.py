@@ -11,17 +11,23 @@ from budgetc.core.plan import Distill, Plan, Prune, Quantize, fingerprint
 from budgetc.core.target import Target
 from budgetc.report.emit import write_report
 from budgetc.report.evidence import judge_report
+from budgetc.report.pictures import Kind, Shown
 from budgetc.report.schema import (
+    AreaRecall,
     ArtifactSpec,
     CandidateRecord,
     CategoryQuality,
     Comparison,
     DefectRecall,
     Environment,
+    Exhibits,
+    OperatorRow,
     Preprocessing,
     Quality,
     Report,
+    ScoredPicture,
     SearchSummary,
+    Stage,
     StepRecord,
     Subject,
 )
@@ -181,3 +187,77 @@ def described(digests: dict[str, str], artifact_bytes: int, **changes: Any) -> R
     """The report of the directory that `write_out` writes."""
     files = {"model.onnx": len(MODEL_BYTES), "artifact.json": artifact_bytes}
     return make_report(**{"outputs": digests, "artifact": subject(files, 18.2, 121 * 2**20, 0.957)} | changes)
+
+
+TITLES = ("baseline", "distill(student 0.25)", "quantize")
+
+
+def exhibits(*, kind: str = "measured") -> Exhibits:
+    """Three stages, operators of every format, masks of two sizes, and scores of three products."""
+
+    def costs(latency: float, memory: int) -> tuple[Measurement, ...]:
+        return (measured("latency_p50", latency, "ms", 0.2, n=60, kind=kind),
+                measured("latency_p95", latency * 1.1, "ms", 0.4, n=60, kind=kind),
+                measured("peak_memory", memory * 2**20, "B", kind=kind))  # fmt: skip
+
+    found = ((5_400_412, 37.0, 181, 0.962), (1_611_000, 21.0, 140, 0.958), (422_800, 16.4, 121, 0.957))
+    stages = tuple(
+        Stage(step=title, artifact_size=size, costs=costs(latency, memory), auroc=auroc, similarity=1 - 0.08 * number,
+              active=1 - 0.05 * number, divergence=0.2 + 0.05 * number, training_loss=0.0123 if number == 1 else None)
+        for number, (title, (size, latency, memory, auroc)) in enumerate(zip(TITLES, found, strict=True))
+    )  # fmt: skip
+    operators = tuple(
+        OperatorRow(name=f"/student/conv{number}", kind=one, compute=compute, ms=ms, share=ms / 16,
+                    bound="memory" if kind == "predicted" else "")
+        for number, (one, compute, ms) in enumerate(
+            (("QLinearConv", "int8", 9.0), ("Conv", "fp32", 4.0), ("DequantizeLinear", "convert", 2.0),
+             ("Mul", "fp16", 1.0)))
+    )  # fmt: skip
+    pictures = tuple(
+        ScoredPicture(file=f"{category}/{number}.png", category=category, defect="scratch" if number % 2 else "good",
+                      baseline=0.02 + 0.002 * number + 0.02 * (number % 2),
+                      artifact=0.021 + 0.003 * number * (number % 2))
+        for category in ("brick", "grass", "gravel") for number in range(16)
+    )  # fmt: skip
+    areas = (AreaRecall(smallest=0.002, largest=0.02, of=22, found=18, found_by_baseline=20),
+             AreaRecall(smallest=0.021, largest=0.2, of=22, found=22, found_by_baseline=22))  # fmt: skip
+    return Exhibits.model_validate(
+        {"stages": stages, "operators": operators, "operators_are": kind, "areas": areas, "pictures": pictures}
+    )
+
+
+def shown(kind: Kind = "missed", *, maps: bool = True, file: str = "brick/1.png", defect: str = "scratch") -> Shown:
+    """A picture of one pixel."""
+    pixel = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+    return Shown(kind, file, "brick", defect, (0.05, 0.02), pixel, (pixel, pixel) if maps else None)
+
+
+HOSTILE = "</style></title><script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
+
+
+def hostile() -> Report:
+    """Every name that comes from files of others tries to leave its place."""
+    found, report = exhibits(), make_report()
+    assert report.artifact is not None
+    pictures = tuple(
+        one.model_copy(
+            update={"file": HOSTILE, "category": HOSTILE + one.category,
+                    "defect": HOSTILE if one.defect != "good" else "good"}
+        )
+        for one in found.pictures
+    )  # fmt: skip
+    worse = found.model_copy(
+        update={
+            "pictures": pictures,
+            "operators": tuple(one.model_copy(update={"name": HOSTILE, "kind": HOSTILE}) for one in found.operators),
+            "stages": tuple(one.model_copy(update={"step": HOSTILE, "note": HOSTILE}) for one in found.stages),
+            "missing": (HOSTILE,),
+        }
+    )
+    recall = (DefectRecall(defect=HOSTILE, found=1, of=2),)
+    quality = report.artifact.quality.model_copy(update={"recall": recall})
+    return make_report(
+        budget_name=HOSTILE, detector=HOSTILE, command=HOSTILE, warnings=(HOSTILE,), why=HOSTILE, exhibits=worse,
+        artifact=report.artifact.model_copy(update={"quality": quality}), splits={HOSTILE: {HOSTILE: 3}},
+        candidates=tuple(one.model_copy(update={"reason": HOSTILE}) for one in candidates()),
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""`report.json` and `report.md` on disk, and the published schemas."""
+"""`report.json`, `report.md` and `report.html` on disk, and the published schemas."""
 
 import hashlib
 import json
@@ -9,9 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from budgetc.report.emit import artifact_json_schema, report_json, report_json_schema, write_report
+from budgetc.report.html import render_html
 from budgetc.report.markdown import render_markdown
 from budgetc.report.schema import Report
-from tests.report.example import make_report, measured
+from tests.report.example import exhibits, make_report, measured, shown
 from tests.report.regenerate_schemas import texts
 
 
@@ -20,7 +21,7 @@ def test_the_report_reads_back_as_itself(report: Report) -> None:
     odd = report.budget.model_copy(
         update={"limits": report.budget.limits.model_copy(update={"latency_p95": 100 / 3, "artifact_size": 1234567})}
     )
-    for one in (report, make_report(budget=odd)):
+    for one in (report, make_report(budget=odd), make_report(exhibits=exhibits())):
         assert Report.model_validate_json(report_json(one)) == one
 
 
@@ -31,12 +32,15 @@ def test_the_order_is_stable(report: Report) -> None:
     assert report_json(Report.model_validate_json(text)) == text
 
 
-def test_both_files_are_written(report: Report, tmp_path: Path) -> None:
-    """The JSON holds the digest of the Markdown."""
-    written = write_report(report, tmp_path)
-    markdown = (tmp_path / "report.md").read_bytes()
-    assert markdown.decode() == render_markdown(report)
-    assert written.outputs["report.md"] == hashlib.sha256(markdown).hexdigest()
+def test_all_forms_are_written(report: Report, tmp_path: Path) -> None:
+    """The JSON holds the digests of Markdown and page; pictures are in the page alone."""
+    written = write_report(report, tmp_path, [shown()])
+    pages = {name: (tmp_path / name).read_bytes() for name in ("report.md", "report.html")}
+    assert pages["report.md"].decode() == render_markdown(report)
+    assert pages["report.html"].decode() == render_html(report, [shown()])
+    assert {name: written.outputs[name] for name in pages} == {
+        name: hashlib.sha256(page).hexdigest() for name, page in pages.items()
+    }
     assert Report.model_validate_json((tmp_path / "report.json").read_bytes()) == written
 
 
@@ -44,7 +48,8 @@ def test_a_report_keeps_its_own_schema(report: Report) -> None:
     """As anybody's validator sees it, in any language."""
     schema = report_json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(json.loads(report_json(report)), schema)
+    for one in (report, make_report(exhibits=exhibits())):
+        jsonschema.validate(json.loads(report_json(one)), schema)
     stopped = make_report(complete=False, baseline=None, artifact=None, comparison=None, chosen=None)
     jsonschema.validate(json.loads(report_json(stopped)), schema)
 

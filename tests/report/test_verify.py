@@ -75,7 +75,7 @@ def test_hiding_a_change_of_artifact_json_needs_more_than_its_digest(out: Path) 
     assert verify_artifact(out).problems == ()
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "device/score.py", "device/config.json", "report.md"])
+@pytest.mark.parametrize("name", ["model.onnx", "device/score.py", "device/config.json", "report.md", "report.html"])
 def test_a_changed_file(out: Path, name: str) -> None:
     """Its digest gives it away."""
     data = bytearray((out / name).read_bytes())
@@ -104,7 +104,7 @@ def test_a_foreign_file(out: Path, name: str) -> None:
     assert sole_problem(out) == f"'{name}' is in the artifact's directory, but not in report.json"
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "device/config.json", "report.md"])
+@pytest.mark.parametrize("name", ["model.onnx", "device/config.json", "report.md", "report.html"])
 def test_a_file_without_a_digest(out: Path, name: str) -> None:
     """It could be changed and nothing would tell."""
     edit_report(out, lambda report: report["outputs"].pop(name))
@@ -223,7 +223,7 @@ def test_a_report_that_is_none(out: Path, content: bytes, sentence: str) -> None
 @given(position=st.integers(min_value=0), flip=st.integers(min_value=1, max_value=255))
 def test_one_byte_of_an_output_never_goes_unnoticed(out: Path, position: int, flip: int) -> None:
     """Anywhere in any file but report.json itself."""
-    names = ["artifact.json", "device/config.json", "device/score.py", "report.md"]
+    names = ["artifact.json", "device/config.json", "device/score.py", "report.md", "report.html"]
     path = out / names[position % len(names)]
     before = path.read_bytes()
     data = bytearray(before)

@@ -194,6 +194,27 @@ def test_finalists_are_the_smallest_the_safe_and_the_best() -> None:
     assert finalists(rows, Rules(None, 0.9, 0), standard_error=0.02) == ("lucky", "safe", "best")
 
 
+def test_the_next_smallest_fill_up() -> None:
+    """Where the smallest is the safe and the best one too, others get their look."""
+    rows = [row("best", 100, 0.97), row("third", 300, 0.92), row("second", 200, 0.91), row("fourth", 400, 0.93)]
+    assert finalists(rows, Rules(None, 0.9, 0), standard_error=0.02) == ("best", "second", "third")
+
+
+def test_of_equally_small_ones_the_better_comes_first() -> None:
+    """One percent of bytes decides nothing."""
+    rows = [row("a", 1000, 0.91), row("b", 1009, 0.93), row("c", 1011, 0.99)]
+    assert finalists(rows, Rules(None, 0.9, 0), standard_error=0.05) == ("b", "a", "c")
+
+
+def test_equals_that_need_no_training_are_looked_at() -> None:
+    """A training is not spent on them."""
+    known = row("known", 1000, 0.95)
+    for trained, expected in ((False, True), (True, False)):
+        other = Row("other", (0.0,), trained, size=1005, fits=True)
+        decision = decide([known, other], Rules(None, 0.9, 10))
+        assert isinstance(decision, Train) == expected
+
+
 def test_no_finalist_without_a_compliant_structure() -> None:
     """Nothing passed, nothing is confirmed."""
     assert finalists([row("bad", 1, 0.8)], Rules(None, 0.9, 0), standard_error=0.02) == ()

@@ -1,0 +1,39 @@
+"""What the words of a report mean, and what to do with an artifact: for people who are no ML engineers."""
+
+MEANINGS = {
+    "latency_p50": "half of the images take at most that long, from the file to the score.",
+    "latency_p95": "95 of 100 images take at most that long, from the file to the score.",
+    "latency_p99": "99 of 100 images take at most that long, from the file to the score.",
+    "peak_memory": "most memory that the process which scores ever holds, its runtime included.",
+    "artifact_size": "all files that the detector is.",
+    "auroc": "the chance that an anomalous image scores higher than a normal one; 0.5 is guessing.",
+    "auroc_loss": "AUROC of the baseline less that of the artifact, on the same images.",
+    "aupro": "how well the maps mark the defects themselves; 1 is perfect.",
+    "Baseline": "the detector as it was given, with everything left out that scoring does not need.",
+    "Margin": "the share of the limit that is left.",
+    "pass (estimate)": "the value reaches the floor, but its interval also holds values below it.",
+}
+"""Names as they stand in the tables; those with a capital letter are words."""
+STEPS = {
+    "direct": "a smaller network trained on normals alone, without the given one: a control.",
+    "truncate": "the first stages of the network on smaller pictures; normals fitted again, nothing trained.",
+    "distill": "smaller networks, trained to imitate the given ones; the number is the share of width.",
+    "prune": "whole channels removed, then trained on; the number is the share that stays.",
+    "quantize": "weights and activations as 8-bit integers.",
+    "fp16": "weights stored with 16 bits.",
+}
+RUN_LINES = (
+    "budgetc run . IMAGE...                  # score, verdict per image",
+    "python3 device/score.py IMAGE...        # the same without budgetc: copy model.onnx and device/ to the board",
+    "budgetc evaluate . --data DIR           # on images of your own; do this before you rely on it",
+    "budgetc verify .                        # nothing was changed, and the verdict follows from the numbers",
+    "budgetc check . --budget OTHER.yaml     # would it keep another budget?",
+)
+NEEDS = "needs Python 3.6 or newer with numpy, onnxruntime and Pillow."
+THROUGH_THE_FILE = "Every score comes from the deployed file in its runtime, on images that the search never saw."
+SEEDS = "The same plan trained with several seeds; the first is the artifact, and nothing was chosen among them."
+
+
+def meanings(limits: list[str]) -> dict[str, str]:
+    """Name -> meaning of what a table of these limits shows."""
+    return {name: MEANINGS[name] for name in [*limits, "Baseline", "Margin", "pass (estimate)"] if name in MEANINGS}

@@ -1,0 +1,98 @@
+"""Truncation: fewer stages, smaller pictures, no gradient step."""
+
+import pytest
+import torch
+
+from budgetc.core.plan import Fp16, Quantize, Truncate
+from budgetc.detectors.detector import Detector, as_input, weights_digest
+from budgetc.detectors.families import build
+from budgetc.detectors.gaussian import Gaussian, GaussianConfig
+from budgetc.errors import UsageError
+from budgetc.export.onnx_file import export_detector
+from budgetc.passes.apply import apply_step
+from budgetc.passes.truncate import scaled_size
+from tests.small import at_effort, lively, plain, small_stfpm, target, work_for
+
+
+def two_taps() -> Detector:
+    """A network of three stages, judged at the last two."""
+    backbone = plain(8, 16, 24).model_copy(update={"taps": (1, 2)})
+    torch.manual_seed(0)
+    return lively(build("gaussian", GaussianConfig(input_size=(64, 64), backbone=backbone)))
+
+
+def network(detector: Detector) -> Gaussian:
+    """Its network."""
+    assert isinstance(detector.module, Gaussian)
+    return detector.module
+
+
+def test_the_stages_that_stay_compute_what_they_did() -> None:
+    """Their weights are those of the larger network, and those of the last stage are gone from the file."""
+    detector = two_taps()
+    before = weights_digest(detector.module)
+    cut = apply_step(detector, Truncate(stages=1), work_for(detector))
+    image = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(
+            network(cut).features(image), network(detector).backbone(network(detector).normalized(image))[0]
+        )
+    assert weights_digest(detector.module) == before
+    whole, less = (len(export_detector(one, target()).model) for one in (detector, cut))
+    assert less < 0.5 * whole
+
+
+def test_pictures_get_smaller() -> None:
+    """The exported file asks for the new size, and normals look normal at it."""
+    detector = two_taps()
+    work = work_for(detector)
+    cut = apply_step(detector, Truncate(input=0.5), work)
+    assert cut.config.input_size == (32, 32)
+    module = network(cut)
+    with torch.no_grad():
+        whitened = module.whiten(module.features(as_input(work.pictures((32, 32)).as_taken)))
+    assert float(whitened.mean((0, 2, 3)).abs().max()) < 1e-2
+
+
+def test_formats_are_fitted_again() -> None:
+    """A quantized detector stays one."""
+    detector = two_taps()
+    work = work_for(detector)
+    cut = apply_step(apply_step(apply_step(detector, Quantize(), work), Fp16(), work), Truncate(stages=1), work)
+    assert cut.quantization == Quantize()
+    assert {known.compute for known in cut.formats.values()} == {"fp32", "int8"}
+    assert all(not name.startswith("backbone.stages.2") for name in cut.formats)
+
+
+def test_a_price_needs_no_fit() -> None:
+    """At effort 0 the shapes are those of the truncated detector."""
+    detector = two_taps()
+    bare, fitted = (apply_step(detector, Truncate(stages=1, input=0.5), at_effort(work_for(detector), effort))
+                    for effort in (0.0, 1.0))  # fmt: skip
+    shapes = [{name: weight.shape for name, weight in one.module.state_dict().items()} for one in (bare, fitted)]
+    assert shapes[0] == shapes[1]
+
+
+def test_a_stage_before_the_first_tap_is_refused() -> None:
+    """Nothing would be left to judge."""
+    detector = two_taps()
+    with pytest.raises(UsageError, match=r"truncate\.stages: 0; the detector's first tap is stage 1"):
+        apply_step(detector, Truncate(stages=0), work_for(detector))
+
+
+def test_other_families_are_refused() -> None:
+    """Their heads are not fitted but trained."""
+    detector = small_stfpm()
+    with pytest.raises(UsageError, match="truncate does not know detectors of family stfpm"):
+        apply_step(detector, Truncate(stages=1), work_for(detector))
+
+
+@pytest.mark.parametrize(
+    ("size", "ratio", "stride", "expected"),
+    [((256, 256), 0.625, 16, (160, 160)), ((90, 120), 0.5, 32, (32, 64)), ((33, 47), 1.0, 32, (33, 47))],
+)
+def test_sides_are_multiples_of_the_stride(
+    size: tuple[int, int], ratio: float, stride: int, expected: tuple[int, int]
+) -> None:
+    """An unchanged picture keeps its own size."""
+    assert scaled_size(size, ratio, stride) == expected
