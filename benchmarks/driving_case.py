@@ -28,8 +28,7 @@ from budgetc.runtime.preprocess import decode, resize_rgb
 from budgetc.training.loop import Effort
 
 RECIPES = ("quantize", "vae-direct-quantize")
-GPU_RECIPES = ("fp16", "vae-direct-fp16")
-"""The same for a GPU without INT8."""
+"""For every target: what a GPU without INT8 cannot run is refused with the reason, and FP16 is left."""
 SIDE = 96
 PROTOTYPES = 16
 EPOCHS = 24
