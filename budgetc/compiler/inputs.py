@@ -98,17 +98,32 @@ def default_out(model: Path, budget_path: Path) -> Path:
 
 
 def all_plans(inputs: Inputs) -> tuple[list[Plan], list[tuple[Plan, str]]]:
-    """Every plan of the budget's recipes once, the unchanged detector first; and the impossible, with the reason."""
+    """Every plan of the budget's recipes once, the unchanged detector first; and the impossible, with the reason.
+
+    A recipe for other families has no plans here, so that one budget serves several detectors.
+
+    Raises:
+        UsageError: all of them are for other families.
+    """
     seed = inputs.budget.search.seed
     plans = {(unchanged := Plan(recipe="none", steps=(), seed=seed)).id: unchanged}
     dropped: dict[str, tuple[Plan, str]] = {}
-    for recipe in inputs.recipes:
+    for recipe in _fitting(inputs.recipes, inputs.detector.family):
         for plan in recipe.plans(seed):
             reason = applicable(plan, inputs.detector.family, inputs.target)
-            if recipe.detectors and inputs.detector.family not in recipe.detectors:
-                reason = f"recipe {recipe.name} is for {', '.join(recipe.detectors)}"
             if reason is None:
                 plans.setdefault(plan.id, plan)
             else:
                 dropped.setdefault(plan.id, (plan, reason))
     return list(plans.values()), list(dropped.values())
+
+
+def _fitting(recipes: tuple[Recipe, ...], family: str) -> list[Recipe]:
+    fitting = [recipe for recipe in recipes if not recipe.detectors or family in recipe.detectors]
+    if recipes and not fitting:
+        named = "; ".join(f"{recipe.name} is for {', '.join(recipe.detectors)}" for recipe in recipes)
+        raise UsageError(
+            f"search.recipes: none is for detectors of family {family} ({named}); "
+            "`budgetc recipes list` shows the others"
+        )
+    return fitting

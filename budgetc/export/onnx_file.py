@@ -71,4 +71,5 @@ def _structure(model: onnx.ModelProto) -> str:
         for node in graph.node
     ]
     tensors = [[tensor.name, tensor.data_type, list(tensor.dims)] for tensor in graph.initializer]
-    return fingerprint([nodes, tensors])
+    inputs = [[value.name, [dim.dim_value for dim in value.type.tensor_type.shape.dim]] for value in graph.input]
+    return fingerprint([nodes, tensors, inputs])

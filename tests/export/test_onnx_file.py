@@ -10,13 +10,14 @@ from budgetc.core.plan import Fp16, Quantize
 from budgetc.detectors.backbones import BackboneConfig
 from budgetc.detectors.detector import Detector, weights_digest
 from budgetc.detectors.families import build
+from budgetc.detectors.gaussian import GaussianConfig
 from budgetc.detectors.rounding import ActivationFormat
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
 from budgetc.export.onnx_file import export_detector
 from budgetc.passes.fp16 import fp16
 from budgetc.passes.quantize import quantize
 from tests.export.single import tensors
-from tests.small import SIZE, lively, small, small_stfpm, small_vae, target, work_for
+from tests.small import SIZE, lively, plain, small, small_stfpm, small_vae, target, work_for
 
 
 def _rounded(detector: Detector) -> Detector:
@@ -96,6 +97,14 @@ def test_structure_is_about_shapes_and_formats_only(family: str) -> None:
     other = lively(build(family, first.config))
     digests = [export_detector(d, target()).structure for d in (first, other, _rounded(first), _rounded(other))]
     assert digests[0] == digests[1] != digests[2] == digests[3]
+
+
+def test_another_input_size_is_another_structure() -> None:
+    """The same weights on a larger picture cost more time."""
+    sizes = ((32, 32), (64, 64))
+    made = [build("gaussian", GaussianConfig(input_size=size, backbone=plain(8, 8))) for size in sizes]
+    small_one, large_one = (export_detector(one, target()).structure for one in made)
+    assert small_one != large_one
 
 
 def test_equal_activation_formats_are_not_merged() -> None:
