@@ -28,7 +28,8 @@ from budgetc.runtime.preprocess import decode, resize_rgb
 from budgetc.training.loop import Effort
 
 RECIPES = ("quantize", "vae-direct-quantize")
-"""For every target: what a GPU without INT8 cannot run is refused with the reason, and FP16 is left."""
+GPU_RECIPES = ("fp16", "vae-direct-quantize")
+"""What a GPU without INT8 cannot run is refused there with the reason, and FP16 is left."""
 SIDE = 96
 PROTOTYPES = 16
 EPOCHS = 24
