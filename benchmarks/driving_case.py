@@ -28,8 +28,8 @@ from budgetc.runtime.preprocess import decode, resize_rgb
 from budgetc.training.loop import Effort
 
 RECIPES = ("quantize", "vae-direct-quantize")
-GPU_RECIPES = ("fp16", "vae-direct-fp16")
-"""The same for a GPU without INT8."""
+GPU_RECIPES = ("fp16", "vae-direct-quantize")
+"""What a GPU without INT8 cannot run is refused there with the reason, and FP16 is left."""
 SIDE = 96
 PROTOTYPES = 16
 EPOCHS = 24
@@ -45,9 +45,9 @@ factors:
   glare: [0.1]
 held_back: [glare]
 """
-"""One severity for all, so that none is picked, and the pooled AUROC is the mean over factors: the mildest of .01, .02,
-.05, .1, .2, .3 at which the baseline scores .80 to .95 on average on copies of the 30 calibration normals (.84). At .3
-the statistics of the control tell every factor but occlusion with an AUROC of 1."""
+"""One severity for all, so that none is picked, and the pooled AUROC is the mean over factors. Of .01, .02, .05, .1, .2
+and .3 it is the mildest at which the baseline's mean on copies of the 30 calibration normals lies in .80 to .95 (.84).
+At .3 the statistics of the control tell every factor but occlusion with an AUROC of 1."""
 OTHERS = {"cabin": "carphone", "cartoon": "bigbuckbunny"}
 """Scenes beside the data and the clips they are: as part of it each would weigh more than a factor."""
 CUT = 40
