@@ -2,16 +2,17 @@
 
     BUDGETC_TEST_DATA=DIR python benchmarks/real.py --case magnetic-tile|driving --budget NAME -o DIR [--quick]
 
-Leaves DIR/model.pt (the baseline; trained once and taken again), DIR/NAME.yaml (the budget), DIR/out/ (the artifact)
-and DIR/store/: what another --budget with the same -o DIR need not do again. `--budget host-cpu` derives its limits
-from the baseline as it is measured here: shares of its bytes and of its median latency. Any other name is a shipped
-budget with the case's recipes. `--control` compiles with the recipe `no-compiler` instead, into DIR/control/.
-`--sides` measures the magnetic tile's baseline at every input size. `--quick` trains less everywhere: it shows
-that the road is open, its figures mean nothing.
+Leaves in DIR: model.pt, the baseline, trained once; out/, the artifact, and a copy of it in out-NAME/; NAME.yaml, the
+budget; store/, what another --budget with the same DIR need not do again. `--budget host-cpu` derives its limits from
+the baseline as it is measured here: shares of its bytes and of its median latency. Any other name is a shipped budget
+with the recipes of the case. `--control` compiles with the recipe `no-compiler` instead, into control/. `--sides` measures
+the magnetic tile's baseline at every input size. `--quick` trains less everywhere: it shows that the road is open, its
+figures mean nothing.
 """
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -213,7 +214,7 @@ def run(case: Case, budget: str, data: Path, folder: Path, *, control: bool, qui
     gpu = budget.endswith("gpu")
     recipes = ("no-compiler",) if control else case.gpu_recipes if gpu else case.recipes
     path = write_budget(case, budget, folder, quick=quick, recipes=recipes)
-    out = folder / ("control" if control else "out" if budget == "host-cpu" else f"out-{budget}")
+    out = folder / ("control" if control else "out")
 
     def compiled(into: Path, evidence: Evidence | None = None) -> Report:
         return budgetc.compile(
@@ -225,6 +226,8 @@ def run(case: Case, budget: str, data: Path, folder: Path, *, control: bool, qui
     report = compiled(out)
     seconds = time.monotonic() - started
     lines = [*baseline_lines(case, report), *verdict_lines(case, budget, report, seconds)]
+    if not control:
+        shutil.copytree(out, folder / f"out-{budget}", dirs_exist_ok=True)  # the next budget replaces out/
     if budget in OTHER and report.artifact is not None:
         lines += elsewhere(case, budget, report, folder)
         lines.append(without_board(case, budget, lambda: compiled(folder / f"measured-{budget}", "measured")))
