@@ -5,9 +5,9 @@
 Leaves in DIR: model.pt, the baseline, trained once; out/, the artifact, and a copy of it in out-NAME/; NAME.yaml, the
 budget; store/, what another --budget with the same DIR need not do again. `--budget host-cpu` derives its limits from
 the baseline as it is measured here: shares of its bytes and of its median latency. Any other name is a shipped budget
-with the recipes of the case. `--control` compiles with the recipe `no-compiler` instead, into control/. `--sides` measures
-the magnetic tile's baseline at every input size. `--quick` trains less everywhere: it shows that the road is open, its
-figures mean nothing.
+with the recipes of the case. `--control` compiles with the recipe `no-compiler` instead, into control/. `--sides`
+measures the magnetic tile's baseline at every input size. `--quick` trains less everywhere: it shows that the road is
+open, its figures mean nothing.
 """
 
 import argparse
@@ -35,6 +35,7 @@ from budgetc.measurement.size import deployed_bytes
 from budgetc.report.schema import Quality, Report
 
 LOCAL = frozenset(tile_case.LOCAL)
+CONTROL = ("no-compiler",)
 OTHER = {"nano-gpu": "nano-cpu", "nano-cpu": "nano-gpu"}
 
 
@@ -49,9 +50,9 @@ class Case:
     train: Callable[..., list[Line]]
     recipes: tuple[str, ...]
     gpu_recipes: tuple[str, ...]
-    minutes: int = 50
 
 
+MINUTES, CONTROL_MINUTES = 50, 15
 CASES = {
     "magnetic-tile": Case("magnetic-tile", 1 / 8, 1 / 3, tile_case.make_data, tile_case.train, tile_case.RECIPES,
                           tile_case.GPU_RECIPES),
@@ -72,7 +73,8 @@ def write_budget(case: Case, name: str, folder: Path, *, quick: bool, recipes: t
             "latency_p50": f"{cost['latency_p50'] * case.latency:.4f} ms",
         }
     written = {**limits, "auroc": {"max_drop": 0.02}}
-    search = {"recipes": list(recipes), "trainings": 4 if quick else 24, "time": f"{case.minutes} min", "seeds": 3}
+    minutes = CONTROL_MINUTES if recipes == CONTROL else MINUTES
+    search = {"recipes": list(recipes), "trainings": 4 if quick else 24, "time": f"{minutes} min", "seeds": 3}
     path = folder / f"{name}.yaml"
     YAML().dump({**raw, "limits": written, "search": search}, path)
     return path
@@ -212,7 +214,7 @@ def run(case: Case, budget: str, data: Path, folder: Path, *, control: bool, qui
         for line in case.train(data, folder / "model.pt", quick=quick):
             line.show()
     gpu = budget.endswith("gpu")
-    recipes = ("no-compiler",) if control else case.gpu_recipes if gpu else case.recipes
+    recipes = CONTROL if control else case.gpu_recipes if gpu else case.recipes
     path = write_budget(case, budget, folder, quick=quick, recipes=recipes)
     out = folder / ("control" if control else "out")
 
