@@ -54,13 +54,16 @@ def evaluate(
 def measure(
     file: Annotated[Path, typer.Argument(help="Directory of an artifact, or a bundle.")],
     target: Annotated[str, typer.Option(help="Name in targets/devices/, or a path.")] = "host-cpu",
+    data: Annotated[
+        Path | None, typer.Option(help="Data set whose pictures are timed, as compile does; else noise of input size.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Size, latency and memory of a detector on a target."""
     from budgetc.compiler.measuring import measure_file
     from budgetc.report.words import aligned
 
-    found = measure_file(file, target=target)
+    found = measure_file(file, target=target, data=data)
     if json:
         show_json(found)
         return
@@ -126,6 +129,7 @@ def _quality(found: "Evaluation") -> str:
         name = f"AUROC of {clean(one.category)}"
         few = (name, ABSENT, f"insufficient data: {one.good} good, {one.bad} bad")
         rows.append(few if one.auroc is None else _counted(name, one.auroc))
+    rows += [_counted(f"AUROC for {clean(one.defect)}", one.auroc) for one in quality.defects]
     for defect in quality.recall:
         share = percent(defect.found / defect.of)
         rows.append((f"recall of {clean(defect.defect)}", share, f"{defect.found} of {defect.of} above the threshold"))

@@ -7,11 +7,13 @@ import numpy as np
 from PIL import Image
 
 from budgetc.candidate import write
+from budgetc.compiler.confirming import sample_images
 from budgetc.core.frozen import Frozen
 from budgetc.core.layout import MODEL
 from budgetc.core.measurement import Measurement
 from budgetc.export.onnx_file import export_detector
 from budgetc.load.config import load_target
+from budgetc.load.datasets import load_dataset
 from budgetc.load.model import load_model
 from budgetc.measurement.latency import screen_latency
 from budgetc.measurement.memory import measure_memory
@@ -29,13 +31,17 @@ class Cost(Frozen):
     measurements: tuple[Measurement, ...]
 
 
-def measure_file(file: str | Path, *, target: str | Path = "host-cpu", calls: int = 300) -> Cost:
-    """Cost of an artifact, or of a bundle exported for the target: measured on noise pictures, or predicted.
+def measure_file(
+    file: str | Path, *, target: str | Path = "host-cpu", calls: int = 300, data: str | Path | None = None
+) -> Cost:
+    """Cost of an artifact, or of a bundle exported for the target: measured, or predicted.
 
     Args:
         file: artifact directory or `model.pt`.
         target: name or path of a target.
         calls: timed calls of the one process.
+        data: a data set whose calibration normals are scored, as `compile` does; without it noise of the
+            input's size, which needs no resize and little decoding.
 
     Raises:
         ConfigError: unknown target. InputRejected: the file is no detector.
@@ -55,6 +61,8 @@ def measure_file(file: str | Path, *, target: str | Path = "host-cpu", calls: in
             found += predicted_measurements(predict(model, settled), settled).values()
         else:
             pictures = _noise(directory, Path(scratch))
+            if data is not None:
+                pictures = sample_images(load_dataset(data), Path(scratch) / "pictures")
             found += screen_latency(directory, pictures, calls=calls).values()
             found += measure_memory(directory, pictures).values()
     return Cost(file=str(file), target=settled.name, measurements=tuple(found))
