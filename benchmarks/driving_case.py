@@ -47,8 +47,8 @@ held_back: [glare]
 """
 """One severity for all, so that no factor is tuned, and the pooled AUROC is the mean over factors. Settled after
 several sets of scenes had been looked at, so that the baseline's mean lies in .80 to .95 (.84 on copies of the
-calibration normals). At .3 the statistics of the control tell every factor but occlusion with an AUROC of 1: how far the VAE is
-above the control depends on this choice."""
+calibration normals). At .3 the statistics of the control tell every factor but occlusion with an AUROC of 1: how far
+the VAE is above the control depends on this choice."""
 OTHERS = {"cabin": "carphone", "cartoon": "bigbuckbunny"}
 """Scenes beside the data and the clips they are: as part of it each would weigh more than a factor."""
 CUT = 40
