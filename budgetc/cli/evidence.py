@@ -57,13 +57,14 @@ def measure(
     data: Annotated[
         Path | None, typer.Option(help="Data set whose pictures are timed, as compile does; else noise of input size.")
     ] = None,
+    group: Group = None,
     json: Json = False,
 ) -> None:
     """Size, latency and memory of a detector on a target."""
     from budgetc.compiler.measuring import measure_file
     from budgetc.report.words import aligned
 
-    found = measure_file(file, target=target, data=data)
+    found = measure_file(file, target=target, data=data, group=group)
     if json:
         show_json(found)
         return

@@ -136,11 +136,14 @@ def _described(split: str, samples: Sequence[Sample], inspected: Inspected, seen
 
 
 def _controls(inspected: Inspected, seen: Survey) -> tuple[Control, ...]:
-    """Empty where there are no normals to fit them on, or one class to judge them by."""
+    """Empty where there are no normals to fit them on, or no category with both classes to judge them by."""
     normals = _normals(inspected) if inspected.dataset is None else inspected.dataset.samples["train"]
     train = _described("train", normals, inspected, seen)
     judged = _described(*_judged(inspected), inspected, seen)
-    if not train.samples or {sample.label for sample in judged.samples} != {0, 1}:
+    labels: dict[str, set[int]] = {}
+    for sample in judged.samples:
+        labels.setdefault(sample.category, set()).add(sample.label)
+    if not train.samples or all(len(found) < 2 for found in labels.values()):
         return ()
     return judge_controls(train, judged, {}, over="mean")
 

@@ -9,10 +9,11 @@ from typing import Protocol
 from budgetc.candidate import applicable
 from budgetc.core.budget import Budget, Evidence
 from budgetc.core.dataset import Dataset
-from budgetc.core.plan import Plan, fingerprint
+from budgetc.core.plan import Plan, Step, Truncate, fingerprint
 from budgetc.core.recipe import Recipe
 from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector
+from budgetc.detectors.gaussian import GaussianConfig
 from budgetc.errors import UsageError
 from budgetc.load.config import load_budget, load_recipe, load_target
 from budgetc.load.datasets import load_dataset
@@ -22,7 +23,7 @@ from budgetc.load.model import load_model
 class ReadData(Protocol):
     """As `load_dataset`."""
 
-    def __call__(self, path: Path, *, group: str | None, seed: int) -> Dataset: ...
+    def __call__(self, path: Path, *, group: str | None) -> Dataset: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,8 @@ def load_inputs(
     target = load_target(loaded.budget.target, folder)
     recipes = [load_recipe(name, folder) for name in loaded.budget.search.recipes]
     bundle = load_model(Path(model))
-    dataset = read(
-        _data_path(loaded.budget, loaded.path, data), group=loaded.budget.group, seed=loaded.budget.search.seed
-    )
+    # Always the same split: with another one, what a baseline was trained on could be what it is judged by.
+    dataset = read(_data_path(loaded.budget, loaded.path, data), group=loaded.budget.group)
     digests = {"model": bundle.sha256, "budget": loaded.sha256, "target": target.sha256, "data": dataset.digest}
     if settled != loaded.budget:
         digests["evidence"] = fingerprint(evidence)
@@ -109,13 +109,31 @@ def all_plans(inputs: Inputs) -> tuple[list[Plan], list[tuple[Plan, str]]]:
     plans = {(unchanged := Plan(recipe="none", steps=(), seed=seed)).id: unchanged}
     dropped: dict[str, tuple[Plan, str]] = {}
     for recipe in _fitting(inputs.recipes, inputs.detector.family):
-        for plan in recipe.plans(seed):
+        for plan in (settled(plan, inputs.detector) for plan in recipe.plans(seed)):
             reason = applicable(plan, inputs.detector.family, inputs.target)
             if reason is None:
                 plans.setdefault(plan.id, plan)
             else:
                 dropped.setdefault(plan.id, (plan, reason))
     return list(plans.values()), list(dropped.values())
+
+
+def settled(plan: Plan, detector: Detector) -> Plan:
+    """The plan with every cut named by the last tap that it leaves, so that equal networks are one plan."""
+    if not isinstance(detector.config, GaussianConfig):
+        return plan
+    taps = detector.config.backbone.taps
+    steps: list[Step] = []
+    for step in plan.steps:
+        if isinstance(step, Truncate):
+            left = tuple(tap for tap in taps if step.stages is None or tap <= step.stages)
+            # What leaves no tap stays as it is written: the step says what is wrong with it.
+            last = step.stages if not left else None if left == taps else left[-1]
+            step = step.model_copy(update={"stages": last})
+            taps = left or taps
+        if step != Truncate():
+            steps.append(step)
+    return plan.model_copy(update={"steps": tuple(steps)})
 
 
 def _fitting(recipes: tuple[Recipe, ...], family: str) -> list[Recipe]:

@@ -32,7 +32,12 @@ class Cost(Frozen):
 
 
 def measure_file(
-    file: str | Path, *, target: str | Path = "host-cpu", calls: int = 300, data: str | Path | None = None
+    file: str | Path,
+    *,
+    target: str | Path = "host-cpu",
+    calls: int = 300,
+    data: str | Path | None = None,
+    group: str | None = None,
 ) -> Cost:
     """Cost of an artifact, or of a bundle exported for the target: measured, or predicted.
 
@@ -41,7 +46,8 @@ def measure_file(
         target: name or path of a target.
         calls: timed calls of the one process.
         data: a data set whose calibration normals are scored, as `compile` does; without it noise of the
-            input's size, which needs no resize and little decoding.
+            input's size, which needs no resize and little decoding. A prediction needs neither.
+        group: regular expression that names the part or clip of a file, where no groups.csv does.
 
     Raises:
         ConfigError: unknown target. InputRejected: the file is no detector.
@@ -56,13 +62,14 @@ def measure_file(
                 exported, detector, Path(scratch) / "file", threshold=detector.threshold or 0.0, threads=settled.threads
             ).directory
         found = [measure_size(directory)]
+        dataset = None if data is None else load_dataset(data, group=group)
         if settled.measured_on is None:
             model = (directory / MODEL).read_bytes()
             found += predicted_measurements(predict(model, settled), settled).values()
         else:
             pictures = _noise(directory, Path(scratch))
-            if data is not None:
-                pictures = sample_images(load_dataset(data), Path(scratch) / "pictures")
+            if dataset is not None:
+                pictures = sample_images(dataset, Path(scratch) / "pictures")
             found += screen_latency(directory, pictures, calls=calls).values()
             found += measure_memory(directory, pictures).values()
     return Cost(file=str(file), target=settled.name, measurements=tuple(found))

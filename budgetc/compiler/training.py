@@ -69,7 +69,7 @@ def train_bundle(
     path = _checked_out(Path(out))
     device = _checked_device(train_device)
     torch.set_num_threads(threads)
-    dataset = load_dataset(data, group=group, seed=effort.seed)
+    dataset = load_dataset(data, group=group)
     groups = [sample.group for sample in dataset.samples["train"]]
     pictures = make_pictures(
         dataset.images("train", detector.config.input_size), groups, seed=effort.seed, variants=variants,

@@ -69,13 +69,13 @@ class Gaussian(nn.Module):
 
 
 def _averaged(tap: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(b, c, h', w') -> (b, c, h, w): means over squares of one size; those at the far edges may be cut off."""
+    """(b, c, h', w') -> (b, c, h, w): means over rectangles of one size; those at the far edges may be cut off."""
     height, width = int(tap.shape[-2]), int(tap.shape[-1])
     if (height, width) == grid:
         return tap
-    side = ceil(height / grid[0])
-    whole = height % side == 0 and width % side == 0
-    return F.avg_pool2d(tap, side, ceil_mode=not whole, count_include_pad=False)
+    sides = ceil(height / grid[0]), ceil(width / grid[1])
+    whole = height % sides[0] == 0 and width % sides[1] == 0
+    return F.avg_pool2d(tap, sides, ceil_mode=not whole, count_include_pad=False)
 
 
 @torch.no_grad()
@@ -95,7 +95,7 @@ def fit_normals(module: Gaussian, features: Tensor) -> None:
     spread = float(covariance.diagonal().mean())
     if not spread > 0:
         raise BudgetcError("the features of normals are all alike, or not finite: no Gaussian can be fitted to them")
-    covariance += SHRINKAGE * spread * torch.eye(len(mean), dtype=torch.float64)
+    covariance += SHRINKAGE * spread * torch.eye(len(mean), dtype=torch.float64, device=rows.device)
     # L L' = inverse covariance, so that |L' (f - mean)|^2 is the squared Mahalanobis distance.
     whitening = torch.linalg.cholesky(torch.linalg.inv(covariance)).T
     module.whiten.conv.weight.copy_(whitening.float()[:, :, None, None])

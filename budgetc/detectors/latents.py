@@ -16,8 +16,8 @@ SHRINKAGE = 0.01
 """Share of the mean variance that is added to every one: latents that collapsed have none of their own."""
 _ROUNDS = 50
 _SCALE = 2.0**-3
-_FARTHEST = 32.0
-"""Differences are divided by 8 and end at 32, so that the squares of 60 latents fit in FP16."""
+_FARTHEST, _LARGEST = 32.0, 60_000.0
+"""Differences are divided by 8 and end at 32, with more than 58 latents earlier: the sum of squares fits in FP16."""
 
 
 class LatentDistance(nn.Module):
@@ -34,7 +34,8 @@ class LatentDistance(nn.Module):
     def nearest(self, whitened: Tensor) -> Tensor:
         """(b, latents) whitened means -> (b,)."""
         difference = (whitened[:, None] - self.get_buffer("centers")) * _SCALE
-        squares: Tensor = difference.clamp(-_FARTHEST, _FARTHEST).square().sum(2)
+        farthest = min(_FARTHEST, (_LARGEST / whitened.shape[1]) ** 0.5)
+        squares: Tensor = difference.clamp(-farthest, farthest).square().sum(2)
         return squares.amin(1)
 
 
@@ -57,7 +58,7 @@ def fit_prototypes(distance: LatentDistance, mu: Tensor) -> None:
     spread = float(covariance.diagonal().mean()) or float(rows.var(0, correction=0).mean())
     if not spread > 0:
         raise BudgetcError("the latent means of normals are all alike, or not finite: no distance can be fitted")
-    covariance += SHRINKAGE * spread * torch.eye(len(covariance), dtype=torch.float64)
+    covariance += SHRINKAGE * spread * torch.eye(len(covariance), dtype=torch.float64, device=rows.device)
     # L L' = inverse covariance, so that |L' (mu - center)|^2 is the squared Mahalanobis distance.
     whitening = torch.linalg.cholesky(torch.linalg.inv(covariance)).T
     middle = rows.mean(0)

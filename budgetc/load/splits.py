@@ -13,6 +13,7 @@ Stratum = tuple[str, str]
 """(category, defect type)."""
 CALIBRATION_SHARE = 0.2
 SELECTION_SHARE = 0.4
+_JUDGED: tuple[SplitName, ...] = ("selection", "confirmation")
 BORROWED_SHARE = 0.3
 """Of the normals in train, where the test part has none."""
 
@@ -81,12 +82,21 @@ def refuse_one_class(splits: Splits) -> None:
         groups = sorted({sample.group for sample in test if sample.label == label})
         if not groups:
             raise InputRejected(f"the test part has only one class: no {noun}; an AUROC needs normals and anomalies")
-        for name in ("selection", "confirmation"):
+        for name in _JUDGED:
             if all(sample.label != label for sample in splits[name]):
                 raise InputRejected(
                     f"{name} has only one class: the {noun} of the test part are {len(groups)} groups "
                     f"({', '.join(groups[:5])}), too few for selection and confirmation; add pictures of others"
                 )
+    for name in _JUDGED:
+        labels: dict[str, set[int]] = {}
+        for sample in splits[name]:
+            labels.setdefault(sample.category, set()).add(sample.label)
+        if all(len(found) < 2 for found in labels.values()):
+            raise InputRejected(
+                f"{name}: no category has both normals and anomalies ({', '.join(sorted(labels)[:5])}); an AUROC "
+                f"compares the two of one category: add test/good where there are defects"
+            )
 
 
 def _strata(entries: Collection[Entry], groups: Mapping[str, str]) -> dict[Stratum, list[str]]:

@@ -15,7 +15,9 @@ from budgetc.passes.work import Work
 
 
 def apply_step(detector: Detector, step: Step, work: Work) -> Detector:
-    """The detector after a step, its head fitted again; the one that was passed in is unchanged."""
+    """The detector after a step, its head fitted again unless the step only stores weights otherwise; the one that was
+    passed in is unchanged.
+    """
     changed = _carried_out(detector, step, work)
     return changed if isinstance(step, Fp16) else refit(changed, work)
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.gaussian import Gaussian
+from budgetc.errors import UsageError
 from budgetc.passes.imitate import on_all
 from budgetc.passes.work import Work
 from budgetc.training.loop import Effort, Examples, fit
@@ -36,6 +37,12 @@ def imitate_features(new: Gaussian, detector: Detector, effort: Effort, work: Wo
     assert isinstance(old, Gaussian)
     train, watch, images = on_all(work, size)
     (wanted,) = work.outputs(old, lambda x: [old.whiten(old.features(x))], size)
+    grid = new.features(as_input(images[:1])).shape[-2:]
+    if grid != wanted.shape[-2:]:
+        raise UsageError(
+            f"{effort.label}: features on a grid of {tuple(grid)} cannot imitate the baseline's on "
+            f"{tuple(wanted.shape[-2:])}; leave out the truncate step before it, or keep its last stages"
+        )
     adapter = nn.Conv2d(new.whiten.conv.in_channels, wanted.shape[1], 1)
     trained = nn.ModuleDict({"network": new.backbone, "adapter": adapter})
 

@@ -45,8 +45,8 @@ def _cut(old: BackboneConfig, stages: int | None) -> BackboneConfig:
 
 
 def scaled_size(size: Size, ratio: float, stride: int) -> Size:
-    """(height, width) times `ratio`, at multiples of `stride`, at least one of it."""
+    """(height, width) times `ratio`, at multiples of `stride`: at least one of it, never more than there was."""
     if ratio == 1.0:
         return size
-    height, width = (max(stride, round(side * ratio / stride) * stride) for side in size)
+    height, width = (min(max(stride, round(side * ratio / stride) * stride), side) for side in size)
     return height, width

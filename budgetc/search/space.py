@@ -88,7 +88,7 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
         match step:
             case Truncate():
                 side += math.log2(step.input)
-                cut = 0.0 if step.stages is None else _STAGE * (_MOST_STAGES - step.stages)
+                cut = cut if step.stages is None else _STAGE * (_MOST_STAGES - step.stages)
             case Direct():
                 student += math.log2(step.student)
                 teacher += math.log2(step.teacher) if step.teacher else 0.0

@@ -177,3 +177,16 @@ def test_other_drives_are_told_without_a_detector(real_data: Path) -> None:
     assert size is not None
     assert statistics is not None
     assert min(size.value, statistics.value) > 0.8
+
+
+def test_classes_of_different_categories_are_refused_and_not_judged(tmp_path: Path) -> None:
+    """Half-ready data gets its advice, and no AUROC."""
+    for category in ("bolt", "nut"):
+        for number in range(12):
+            photograph(tmp_path / category / "train" / "good" / f"{number:02d}.png", 20 * len(category) + number)
+    for number in range(6):
+        photograph(tmp_path / "bolt" / "test" / "good" / f"{number:02d}.png", 200 + number)
+        photograph(tmp_path / "nut" / "test" / "blot" / f"{number:02d}.png", 300 + number, blot=True)
+    found = check_data(tmp_path)
+    assert not found.accepted and found.refusal is not None and "no category has both" in found.refusal
+    assert found.controls == ()

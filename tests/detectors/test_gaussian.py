@@ -60,14 +60,15 @@ def test_features_that_never_vary_are_refused() -> None:
 def test_several_taps_are_averaged_on_the_coarsest_grid() -> None:
     """Every place holds the channels of all taps; sizes that do not divide lose nothing but the far edge."""
     config = plain(16, 24, 32).model_copy(update={"taps": (0, 1, 2)})
-    for size in (SIZE, (36, 44)):
+    for size in (SIZE, (36, 44), (66, 200), (20, 100)):
         module = Gaussian(GaussianConfig(input_size=size, backbone=config)).eval()
         image = as_input(textures(2, size=size))
         with torch.no_grad():
             taps, features = module.backbone(module.normalized(image)), module.features(image)
         assert features.shape == (2, 72, *taps[-1].shape[-2:])
         assert torch.equal(features[:, 40:], taps[-1])
-        assert features[0, 0, 0, 0] == pytest.approx(float(taps[0][0, 0, :4, :4].mean()), rel=1e-5)
+        height, width = (-(-a // b) for a, b in zip(taps[0].shape[-2:], taps[-1].shape[-2:], strict=True))
+        assert features[0, 0, 0, 0] == pytest.approx(float(taps[0][0, 0, :height, :width].mean()), rel=1e-5)
 
 
 def test_the_half_safe_head_gives_the_same_scores() -> None:

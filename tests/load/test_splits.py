@@ -1,12 +1,14 @@
 import itertools
 from collections import defaultdict
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from budgetc.core.dataset import SPLITS
+from budgetc.errors import InputRejected
 from budgetc.load.listing import Entry, Part
-from budgetc.load.splits import Splits, borrow_test_normals, split_by_group
+from budgetc.load.splits import Splits, borrow_test_normals, refuse_one_class, split_by_group
 from budgetc.load.video import split_video
 
 CATEGORIES = ("bolt", "nut")
@@ -109,3 +111,13 @@ def test_frames_of_two_splits_are_a_block_apart(highway: int, rain: int) -> None
         changes = [(b - a) for (a, one), (b, other) in itertools.pairwise(frames) if one != other]
         assert all(gap > 10 for gap in changes)
     assert all(any(name == split for name in place.values()) for split in SPLITS if split != "selection" or rain >= 30)
+
+
+def test_classes_of_different_categories_are_no_test_part() -> None:
+    """An AUROC compares normals and anomalies of one category."""
+    entries = [Entry(f"{c}/train/{i}", "train", c, "good") for c in CATEGORIES for i in range(4)]
+    entries += [Entry(f"bolt/test/{i}", "test", "bolt", "good") for i in range(6)]
+    entries += [Entry(f"nut/test/{i}", "test", "nut", "cut") for i in range(6)]
+    splits = split_by_group(entries, {entry.file: entry.file for entry in entries}, seed=0)
+    with pytest.raises(InputRejected, match=r"selection: no category has both normals and anomalies \(bolt, nut\)"):
+        refuse_one_class(splits)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from budgetc.core.plan import Fp16, Quantize, Truncate
+from budgetc.core.plan import Distill, Fp16, Quantize, Truncate
 from budgetc.detectors.detector import Detector, as_input, weights_digest
 from budgetc.detectors.families import build
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
@@ -89,10 +89,24 @@ def test_other_families_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("size", "ratio", "stride", "expected"),
-    [((256, 256), 0.625, 16, (160, 160)), ((90, 120), 0.5, 32, (32, 64)), ((33, 47), 1.0, 32, (33, 47))],
+    [
+        ((256, 256), 0.625, 16, (160, 160)),
+        ((90, 120), 0.5, 32, (32, 64)),
+        ((33, 47), 1.0, 32, (33, 47)),
+        ((52, 20), 0.95, 32, (52, 20)),
+    ],
 )
 def test_sides_are_multiples_of_the_stride(
     size: tuple[int, int], ratio: float, stride: int, expected: tuple[int, int]
 ) -> None:
     """An unchanged picture keeps its own size."""
     assert scaled_size(size, ratio, stride) == expected
+
+
+def test_distilling_after_a_cut_is_refused() -> None:
+    """The baseline's features lie on another grid: they would be broadcast, not imitated."""
+    detector = two_taps()
+    work = work_for(detector)
+    cut = apply_step(detector, Truncate(stages=1, input=0.5), work)
+    with pytest.raises(UsageError, match="leave out the truncate step before it"):
+        apply_step(cut, Distill(student=0.5, epochs=1), work)

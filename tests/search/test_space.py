@@ -2,7 +2,7 @@
 
 import pytest
 
-from budgetc.core.plan import Distill, Fp16, Plan, Prune, Quantize, Step
+from budgetc.core.plan import Distill, Fp16, Plan, Prune, Quantize, Step, Truncate
 from budgetc.search.space import FULL, QUICK, Row, Rules, compliant, eligible, settings_of, trains
 
 
@@ -54,3 +54,9 @@ def test_compliant_needs_size_fit_and_full_training(row: Row, expected: bool) ->
 def test_unscreened_structures_stay_eligible() -> None:
     """What was not measured speaks neither for nor against."""
     assert eligible(Row("a", (), True, 10, None), Rules(10, 0.9, 0))
+
+
+def test_a_smaller_picture_does_not_undo_a_cut() -> None:
+    """Successive truncations add up."""
+    both = settings_of(plan(Truncate(stages=5), Truncate(input=0.5)))
+    assert both == settings_of(plan(Truncate(stages=5, input=0.5)))

@@ -1,0 +1,74 @@
+"""What a compilation starts from."""
+
+from pathlib import Path
+
+import pytest
+
+from budgetc.compiler.inputs import all_plans, load_inputs, settled
+from budgetc.compiler.training import save_bundle
+from budgetc.core.plan import Fp16, Plan, Truncate
+from budgetc.detectors.detector import Detector
+from budgetc.detectors.families import build
+from budgetc.detectors.gaussian import GaussianConfig
+from budgetc.errors import UsageError
+from tests.load.drawing import draw_category
+from tests.small import plain, small_stfpm
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A data set, and a student-teacher bundle."""
+    draw_category(tmp_path / "data")
+    save_bundle(small_stfpm(), tmp_path / "model.pt")
+    return tmp_path
+
+
+def budget(folder: Path, search: str) -> Path:
+    """A budget file."""
+    path = folder / "budget.yaml"
+    path.write_text(f"target: host-cpu\ndata: data\nlimits: {{artifact_size: 1 MiB}}\nsearch: {search}\n")
+    return path
+
+
+def gaussian(*taps: int) -> Detector:
+    """Untrained, of four stages."""
+    backbone = plain(8, 8, 8, 8).model_copy(update={"taps": taps})
+    return build("gaussian", GaussianConfig(input_size=(64, 64), backbone=backbone))
+
+
+def test_the_split_does_not_follow_the_seed(folder: Path) -> None:
+    """What a baseline was trained on must not become what it is judged by."""
+    first, second = (
+        load_inputs(folder / "model.pt", budget(folder, f"{{recipes: [fp16], seed: {seed}}}")) for seed in (0, 1)
+    )
+    assert first.dataset.samples == second.dataset.samples
+
+
+def test_recipes_of_other_families_have_no_plans(folder: Path) -> None:
+    """One budget serves several detectors."""
+    inputs = load_inputs(folder / "model.pt", budget(folder, "{recipes: [fp16, truncate-fp16]}"))
+    plans, dropped = all_plans(inputs)
+    assert {plan.recipe for plan in plans} == {"none", "fp16"}
+    assert dropped == []
+
+
+def test_recipes_of_other_families_alone_are_refused(folder: Path) -> None:
+    """The error says which families they are for."""
+    inputs = load_inputs(folder / "model.pt", budget(folder, "{recipes: [truncate-fp16]}"))
+    with pytest.raises(UsageError, match=r"none is for detectors of family stfpm \(truncate-fp16 is for gaussian\)"):
+        all_plans(inputs)
+
+
+@pytest.mark.parametrize(
+    ("taps", "written", "expected"),
+    [
+        ((1, 2), (Truncate(stages=3), Fp16()), (Fp16(),)),
+        ((1, 3), (Truncate(stages=2),), (Truncate(stages=1),)),
+        ((1, 3), (Truncate(stages=2, input=0.5),), (Truncate(stages=1, input=0.5),)),
+        ((1, 3), (Truncate(input=0.5),), (Truncate(input=0.5),)),
+        ((1, 3), (Truncate(stages=0),), (Truncate(stages=0),)),
+    ],
+)
+def test_equal_cuts_are_one_plan(taps: tuple[int, ...], written: tuple[Truncate], expected: tuple[Truncate]) -> None:
+    """A cut is named by the last tap that it leaves, and none is none."""
+    assert settled(Plan(recipe="r", steps=written, seed=0), gaussian(*taps)).steps == expected
