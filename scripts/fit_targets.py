@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,14 @@ def fit_gpu(data: Data) -> CostModel:
     for precision in ("fp32", "fp16"):
         for runtime, rows in _runtimes(r for r in data.validate if _nano_gpu(r) and r.precision == precision):
             fit.append(statistic(samples(rows), fitted, f"named {precision.upper()}, {runtime}", "never fitted"))
-    return fitted.model_copy(update={"fit": (*fit, *held)})
+    return fitted.model_copy(update={"fit": (*fit, *held), "nominal": _nominal(fit)})
+
+
+def _nominal(fit: Sequence[FitStatistic]) -> float:
+    """What the intervals may be called: at most 90 %, and no more than they hold of rows that were never fitted."""
+    seen = [one for one in fit if one.use == "never fitted" and one.coverage is not None]
+    share = sum(one.n * (one.coverage or 0.0) for one in seen) / sum(one.n for one in seen)
+    return min(0.9, floor(10 * share) / 10)
 
 
 def _without(data: Data, named: Sequence[Row], row: Row) -> CostModel:
