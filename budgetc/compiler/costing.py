@@ -30,8 +30,6 @@ class Costs:
     artifact: Found
     baseline: Found
     latency_ratio: Measurement
-    samples: object | None = None
-    """Raw samples as plain data, where something was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class Costing:
             return Costs(artifact, reference, _predicted_ratio(artifact, reference))
         limits = {metric: limit for metric in LATENCIES if (limit := getattr(self.limits, metric)) is not None}
         key = fingerprint(["latency", _digest(directory / MODEL), _digest(baseline / MODEL), *self._circumstances()])
-        # Every pair is kept as soon as it is timed; under other limits the ones that are there count, too.
+        # Every pair is kept as soon as it is timed; the ones that are there count, unless the machine was unsteady.
         known = read_pairs(self.store.get_json(key))
         latency = measure_latency(
             directory, baseline, self.images, rng=np.random.default_rng([seed, len(known.kept + known.discarded)]),
@@ -81,7 +79,7 @@ class Costing:
             keep=lambda pairs: self.store.put_json(key, plain_pairs(pairs)),
         )  # fmt: skip
         mine, theirs = (self._memory(one) for one in (directory, baseline))
-        return Costs({**latency.artifact, **mine}, {**latency.baseline, **theirs}, latency.ratio, latency.raw())
+        return Costs({**latency.artifact, **mine}, {**latency.baseline, **theirs}, latency.ratio)
 
     def _memory(self, directory: Path) -> dict[str, Measurement]:
         key = ["memory", _digest(directory / MODEL), *self._circumstances()]
@@ -95,12 +93,7 @@ class Costing:
         return [*runtime_facts(self.target.threads), [_digest(path) for path in self.images]]
 
     def _predicted(self, directory: Path) -> dict[str, Measurement]:
-
         return predicted_measurements(predict((directory / MODEL).read_bytes(), self.target), self.target)
-
-    def key(self) -> str:
-        """Digest of the target and of what is measured on it."""
-        return fingerprint([self.target.model_dump(mode="json"), sorted(str(path.name) for path in self.images)])
 
 
 def _predicted_ratio(artifact: Found, baseline: Found) -> Measurement:
