@@ -17,7 +17,7 @@ from budgetc.measurement.latency import measure_latency, plain_pairs, read_pairs
 from budgetc.measurement.memory import measure_memory
 from budgetc.measurement.predicted import predict, predicted_measurements
 from budgetc.store.shared import Store
-from budgetc.workshop import runtime_facts
+from budgetc.workshop import RESULTS, circumstances
 
 LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
 Found = Mapping[str, Measurement]
@@ -51,7 +51,7 @@ class Costing:
     def quick(self, written: Written, *, every: bool = False) -> dict[str, Measurement]:
         """Latency and memory for the search: what the budget limits, or `every` metric."""
         if self.predicts:
-            model = [self.target.model_dump(mode="json"), version("budgetc")]
+            model = [self.target.model_dump(mode="json"), version("budgetc"), RESULTS]
             return self._kept(["predicted", written.structure, *model], lambda: self._predicted(written.files()))
         found, known_by = dict[str, Measurement](), [written.structure, *self._circumstances()]
         if every or any(getattr(self.limits, name) is not None for name in LATENCIES):
@@ -89,8 +89,8 @@ class Costing:
         return self.store.cached(fingerprint(list(key)), dict[str, Measurement], compute)
 
     def _circumstances(self) -> list[object]:
-        """What a measurement depends on beside the file: runtime, processor, threads, images."""
-        return [*runtime_facts(self.target.threads), [_digest(path) for path in self.images]]
+        """What a measurement depends on beside the file: packages, processor, threads, images."""
+        return [circumstances(self.target.threads), [_digest(path) for path in self.images]]
 
     def _predicted(self, directory: Path) -> dict[str, Measurement]:
         return predicted_measurements(predict((directory / MODEL).read_bytes(), self.target), self.target)

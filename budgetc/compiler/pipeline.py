@@ -32,7 +32,7 @@ from budgetc.report.schema import Report
 from budgetc.store.output import check_replaceable
 from budgetc.store.run_directory import RunDirectory
 from budgetc.training.loop import Progress, silent
-from budgetc.workshop import Memory
+from budgetc.workshop import RESULTS, Memory
 
 Say = Callable[[str], None]
 
@@ -148,7 +148,7 @@ def make_workshop(
     key = fingerprint(
         [weights_digest(inputs.detector.module), described, inputs.dataset.digest,
          [[sample.file, sample.group] for sample in inputs.dataset.samples["train"]],
-         [sample.file for sample in inputs.dataset.samples["calibration"]], training_versions(),
+         [sample.file for sample in inputs.dataset.samples["calibration"]], training_versions(), RESULTS,
          inputs.budget.search.threads]
     )  # fmt: skip
     seed, known = inputs.budget.search.seed, memory or Memory()
