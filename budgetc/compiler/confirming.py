@@ -60,13 +60,16 @@ class Confirmation:
 
     def missed(self, costs: Costs) -> str | None:
         """The limits on latency and memory that the full protocol did not see kept; None where there are none."""
-        verdict = judge(self.budget, costs.artifact, None)
         missed = [
             f"{limit.limit}: {limit.reason}"
-            for limit in verdict.limits
+            for limit in self.judged(costs).limits
             if limit.limit in costs.artifact and limit.outcome in ("fail", "inconclusive")
         ]
         return "; ".join(missed) or None
+
+    def judged(self, costs: Costs) -> Verdict:
+        """The verdict on latency and memory; the other limits are not measured yet."""
+        return judge(self.budget, costs.artifact, None)
 
     def confirm(self, name: str, written: Written, costs: Costs) -> Confirmed:
         """Score one finalist on the confirmation split, and judge it."""

@@ -121,7 +121,8 @@ def compile_inputs(
             search.run(deadline)
             confirmed = _choose(inputs, search, reference, say, deadline=deadline)
             if confirmed is not None:
-                confirmed = replace(confirmed, seeds=other_seeds(search, confirmed, reference.written, say))
+                seeds = other_seeds(search, confirmed, reference.written, say, deadline=deadline)
+                confirmed = replace(confirmed, seeds=seeds)
             seconds = time.monotonic() - started
             return emit(inputs, search, reference.written, confirmed, out=out, seconds=seconds)
         except KeyboardInterrupt:
