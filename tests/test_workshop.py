@@ -87,6 +87,18 @@ def test_scores_and_times_depend_on_the_threads() -> None:
     assert circumstances(2) != circumstances(1)
 
 
+def test_scores_of_other_circumstances_are_not_served(
+    monkeypatch: pytest.MonkeyPatch, run: RunDirectory, tmp_path: Path
+) -> None:
+    """The same file and split, but another version of what reads pictures: they are read again."""
+    shop, seen = shop_with(run), list[str]()
+    written = finish(build(plan(), shop, 1.0), shop, tmp_path / "first")
+    score_split(written, shop, "selection")
+    monkeypatch.setattr(workshop, "version", lambda name: "other" if name == "pillow" else version(name))
+    score_split(written, counting(shop, seen), "selection")
+    assert len(seen) == 8
+
+
 def test_results_of_older_code_are_not_served(monkeypatch: pytest.MonkeyPatch, run: RunDirectory) -> None:
     """Whoever changes what the same inputs give raises one number, and prices, files and scores are found anew."""
     shop = shop_with(run)
