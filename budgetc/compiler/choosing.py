@@ -8,6 +8,7 @@ from budgetc.candidate import Written, build, finish, score_split
 from budgetc.compiler.confirming import Confirmation, Confirmed
 from budgetc.compiler.costing import Costs
 from budgetc.compiler.searching import Search
+from budgetc.core.statistics import Interval
 from budgetc.core.verdict import Verdict
 from budgetc.errors import BudgetcError
 from budgetc.measurement.quality import Scored, by_category, loss_between
@@ -16,6 +17,7 @@ from budgetc.search.finalists import MOST, finalists
 from budgetc.search.space import trains
 
 Say = Callable[[str], None]
+_Z95 = 1.645
 
 
 @dataclass
@@ -90,6 +92,11 @@ def _distance(verdict: Verdict) -> tuple[bool, float]:
     """How far a finalist is from keeping the budget: broken limits count more than open ones."""
     margins = [limit.margin for limit in verdict.limits if limit.margin is not None and limit.outcome != "pass"]
     return verdict.overall == "not compliant", -min(margins, default=0.0)
+
+
+def standard_error(found: Interval) -> float:
+    """Of an AUROC, from its one-sided 95 % bound."""
+    return max(found.value - found.lower, 1e-4) / _Z95
 
 
 def other_seeds(

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from budgetc.candidate import Workshop, Written, build, finish, score_split
-from budgetc.compiler.choosing import Choosing, other_seeds
+from budgetc.compiler.choosing import Choosing, other_seeds, standard_error
 from budgetc.compiler.confirming import Confirmation, Confirmed, sample_images
 from budgetc.compiler.controlling import control_sentence, controls_beside
 from budgetc.compiler.costing import Costing
-from budgetc.compiler.emitting import Z95, count_use, emit, partial
+from budgetc.compiler.emitting import count_use, emit, partial, use_warnings
 from budgetc.compiler.environment import training_versions
 from budgetc.compiler.inputs import Inputs, all_plans, default_out, load_inputs
 from budgetc.compiler.resuming import check_apart, check_resumable, record_inputs
@@ -197,15 +197,9 @@ def _choose(inputs: Inputs, search: Search, reference: Reference, say: Say, *, d
     shop = search.shop
 
     def open_confirmation() -> None:
-        uses = count_use(inputs, shop)
-        if uses > 1:
-            say(f"warning: {uses} different inputs were judged by this confirmation split; its figures grow optimistic")
+        for warning in use_warnings(count_use(inputs, shop)):
+            say(f"warning: {warning}")
 
     confirmation = Confirmation(shop, inputs.budget, reference.written, search.screener.costing)
     error = standard_error(reference.auroc)
     return Choosing(search, confirmation, error, open_confirmation, say).choose(deadline)
-
-
-def standard_error(found: Interval) -> float:
-    """Of an AUROC, from its one-sided 95 % bound."""
-    return max(found.value - found.lower, 1e-4) / Z95
