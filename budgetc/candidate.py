@@ -38,7 +38,7 @@ from budgetc.runtime.artifact import load_artifact
 from budgetc.runtime.spec import read_spec
 from budgetc.store.shared import Store
 from budgetc.workshop import Workshop as Workshop
-from budgetc.workshop import calibration_key, file_key, price_key, runtime_facts, tensor_bytes, up_to_training
+from budgetc.workshop import calibration_key, circumstances, file_key, price_key, tensor_bytes, up_to_training
 from budgetc.workshop import training_key as training_key
 
 QUICK_SHARE = 0.3
@@ -299,7 +299,7 @@ def score_split(written: Written, shop: Workshop, split: SplitName) -> Scored:
 
     key = fingerprint(
         ["scores", spec.model_sha256, size, shop.dataset.digest, [sample.file for sample in samples],
-         *runtime_facts(spec.threads)]
+         circumstances(spec.threads)]
     )  # fmt: skip
     scores = np.array(shop.store.cached(key, list[float], compute), dtype=np.float64)
     return Scored(split, samples, scores, device(shop.target.threads))

@@ -19,14 +19,18 @@ from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone
 from budgetc.detectors.detector import Detector, weights_digest
 from budgetc.detectors.families import bundle
 from budgetc.detectors.layers import conform
-from budgetc.measurement.host import cpu_features, device, runtime
+from budgetc.measurement.host import cpu_features, device
 from budgetc.passes.work import OutputCache, Work
 from budgetc.store.run_directory import RunDirectory
 from budgetc.store.shared import Store
 from budgetc.training.loop import Progress, silent
 from budgetc.training.pictures import Pictures, make_pictures
 
+RESULTS = 2
+"""Raised whenever the same inputs give other numbers: what older code left in a store is then computed anew."""
 _EXPORTERS = ("budgetc", "torch", "torch-pruning", "onnx", "onnxsim")
+_SCORERS = ("budgetc", "numpy", "pillow", "onnxruntime")
+"""What decodes, resizes and scores a picture."""
 _DAMAGE = {"gaussian": 3}
 """Damaged copies of each normal: a smaller gaussian learns from them alone how far damage lies from normals."""
 _UPRIGHT_DAMAGE = 4
@@ -183,7 +187,7 @@ def file_key(detector: Detector, shop: Workshop) -> str:
     calibration = [sample.file for sample in shop.dataset.samples["calibration"]]
     return fingerprint(
         ["file", weights_digest(detector.module), described, shop.dataset.digest, calibration, *_export_facts(shop),
-         *runtime_facts(shop.target.threads)]
+         circumstances(shop.target.threads)]
     )  # fmt: skip
 
 
@@ -199,9 +203,15 @@ def _export_facts(shop: Workshop) -> list[object]:
     return [
         shop.target.model_dump(mode="json", exclude=_NO_MATTER),
         {name: version(name) for name in _EXPORTERS},
+        RESULTS,
     ]
 
 
-def runtime_facts(threads: int) -> list[object]:
-    """What a score or a time depends on beside the file and the image: runtime, processor, threads."""
-    return [runtime(), device(threads), list(cpu_features())]
+def circumstances(threads: int) -> dict[str, object]:
+    """What a score, a time or a figure of a picture depends on beside the file and the picture itself."""
+    return {
+        "results": RESULTS,
+        "packages": {name: version(name) for name in _SCORERS},
+        "device": device(threads),
+        "cpu features": cpu_features(),
+    }

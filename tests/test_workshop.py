@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from budgetc import workshop
 from budgetc.candidate import build, finish, price, score_split
 from budgetc.core.dataset import Sample
 from budgetc.core.plan import Distill, Plan, Prune, Quantize, Step
 from budgetc.detectors.detector import weights_digest
 from budgetc.runtime.artifact import load_artifact
 from budgetc.store.run_directory import RunDirectory
-from budgetc.workshop import Memory, Workshop, price_key, training_key
+from budgetc.workshop import Memory, Workshop, circumstances, file_key, price_key, training_key
 from tests.small import dataset, small_stfpm, target
 
 DISTILL = Distill(student=0.5, epochs=1)
@@ -70,6 +72,43 @@ def test_a_price_depends_on_how_the_target_takes_files(run: RunDirectory) -> Non
     here = price_key(plan(DISTILL), shop_with(run))
     assert price_key(plan(DISTILL), shop_with(run, name="other", description="another")) == here
     assert price_key(plan(DISTILL), shop_with(run, max_opset=13)) != here
+
+
+@pytest.mark.parametrize("package", ["budgetc", "numpy", "onnxruntime", "pillow"])
+def test_scores_and_times_depend_on_what_decodes_and_runs(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """Another version of what reads, resizes or scores a picture: nothing that is known of it holds."""
+    here = circumstances(1)
+    monkeypatch.setattr(workshop, "version", lambda name: "other" if name == package else version(name))
+    assert circumstances(1) != here
+
+
+def test_scores_and_times_depend_on_the_threads() -> None:
+    """Sums are added in another order, and faster."""
+    assert circumstances(2) != circumstances(1)
+
+
+def test_scores_of_other_circumstances_are_not_served(
+    monkeypatch: pytest.MonkeyPatch, run: RunDirectory, tmp_path: Path
+) -> None:
+    """The same file and split, but another version of what reads pictures: they are read again."""
+    shop, seen = shop_with(run), list[str]()
+    written = finish(build(plan(), shop, 1.0), shop, tmp_path / "first")
+    score_split(written, shop, "selection")
+    monkeypatch.setattr(workshop, "version", lambda name: "other" if name == "pillow" else version(name))
+    score_split(written, counting(shop, seen), "selection")
+    assert len(seen) == 8
+
+
+def test_results_of_older_code_are_not_served(monkeypatch: pytest.MonkeyPatch, run: RunDirectory) -> None:
+    """Whoever changes what the same inputs give raises one number, and prices, files and scores are found anew."""
+    shop = shop_with(run)
+
+    def keys() -> list[object]:
+        return [price_key(plan(DISTILL), shop), file_key(shop.baseline, shop), circumstances(1)]
+
+    here = keys()
+    monkeypatch.setattr(workshop, "RESULTS", -1)
+    assert all(now != then for now, then in zip(keys(), here, strict=True))
 
 
 def test_a_known_price_writes_no_files_until_they_are_wanted(run: RunDirectory, tmp_path: Path) -> None:

@@ -8,12 +8,16 @@ from budgetc.candidate import Written, build, finish, score_split
 from budgetc.compiler.confirming import Confirmation, Confirmed
 from budgetc.compiler.costing import Costs
 from budgetc.compiler.searching import Search
-from budgetc.measurement.quality import by_category, loss_between
+from budgetc.core.statistics import Interval
+from budgetc.core.verdict import Verdict
+from budgetc.errors import BudgetcError
+from budgetc.measurement.quality import Scored, by_category, loss_between
 from budgetc.report.schema import SeedRecord
 from budgetc.search.finalists import MOST, finalists
 from budgetc.search.space import trains
 
 Say = Callable[[str], None]
+_Z95 = 1.645
 
 
 @dataclass
@@ -47,7 +51,7 @@ class Choosing:
                 self.search.note(name, fate="chosen")
                 return self.looked[-1]
         self._fall_back()
-        return min(self.looked, key=_distance, default=None)
+        return min(self.looked, key=lambda found: _distance(found.verdict), default=None)
 
     def _next(self) -> str | None:
         rows, search = list(self.search.rows.values()), self.search
@@ -58,11 +62,14 @@ class Choosing:
         return next((name for name in (*safe, *passed) if name not in seen), None)
 
     def _fall_back(self) -> None:
-        """Where no finalist kept its cost, or there was none: what came nearest is judged, and kept as best effort."""
+        """Where no finalist kept its cost, or there was none: what came nearest is judged, and kept as best effort.
+
+        Of finalists their cost tells how near, and of equals the first is taken.
+        """
         if self.looked:
             return
         if self.rejected:
-            self._confirm(*next(iter(self.rejected.items())))
+            self._confirm(*min(self.rejected.items(), key=lambda item: _distance(self.confirmation.judged(item[1]))))
         for name in () if self.rejected else self.search.best_effort():
             self._confirm(name, self._cost(name))
 
@@ -81,33 +88,54 @@ class Choosing:
         return found
 
 
-def _distance(found: Confirmed) -> tuple[bool, float]:
+def _distance(verdict: Verdict) -> tuple[bool, float]:
     """How far a finalist is from keeping the budget: broken limits count more than open ones."""
-    margins = [limit.margin for limit in found.verdict.limits if limit.margin is not None and limit.outcome != "pass"]
-    return found.verdict.overall == "not compliant", -min(margins, default=0.0)
+    margins = [limit.margin for limit in verdict.limits if limit.margin is not None and limit.outcome != "pass"]
+    return verdict.overall == "not compliant", -min(margins, default=0.0)
 
 
-def other_seeds(search: Search, chosen: Confirmed, baseline: Written, say: Say) -> tuple[SeedRecord, ...]:
+def standard_error(found: Interval) -> float:
+    """Of an AUROC, from its one-sided 95 % bound."""
+    return max(found.value - found.lower, 1e-4) / _Z95
+
+
+def other_seeds(
+    search: Search, chosen: Confirmed, baseline: Written, say: Say, *, deadline: float
+) -> tuple[SeedRecord, ...]:
     """The chosen plan trained again with other seeds: how much of its AUROC is luck. Nothing is chosen by it.
 
-    The first record is the chosen one itself; empty where the budget asks for one seed or the plan trains nothing.
+    The first record is the chosen one itself. Empty where the budget asks for one seed, the plan trains nothing or
+    the verdict is not compliant. The artifact is confirmed by now, so nothing here may cost it: a seed that fails is
+    left out, and none is started after the deadline, in seconds of `time.monotonic`.
     """
     plan, shop, count = search.plans[chosen.id], search.shop, search.budget.search.seeds
-    if count < 2 or not trains(plan):
+    if count < 2 or not trains(plan) or not chosen.verdict.overall.startswith("compliant"):
         return ()
-    before, records = score_split(baseline, shop, "confirmation"), []
-    for seed in range(plan.seed, plan.seed + count):
+    before = score_split(baseline, shop, "confirmation")
+    records = [_seed_record(search, plan.seed, chosen.written, before)]
+    for seed in range(plan.seed + 1, plan.seed + count):
         started = time.monotonic()
+        if started > deadline:
+            say(f"no time left from seed {seed} on")
+            break
         again = plan.model_copy(update={"seed": seed})
-        written = finish(build(again, shop, 1.0), shop, shop.run.path / "candidates" / again.id / "trained")
-        scored = score_split(written, shop, "confirmation")
-        found = SeedRecord(
-            seed=seed,
-            selection_auroc=by_category(score_split(written, shop, "selection")).over(search.over).value,
-            confirmation_auroc=by_category(scored).over(search.over).value,
-            auroc_loss=loss_between(before, scored, search.confidence).over(search.over).value,
-            artifact_size=written.size,
-        )
-        records.append(found)
-        say(f"seed {seed}: AUROC {found.confirmation_auroc:.4f}, {time.monotonic() - started:.0f} s")
+        try:
+            written = finish(build(again, shop, 1.0), shop, shop.run.path / "candidates" / again.id / "trained")
+            records.append(_seed_record(search, seed, written, before))
+        except (BudgetcError, RuntimeError, ValueError) as error:
+            say(f"seed {seed} is left out: {type(error).__name__}: {error}")
+            continue
+        say(f"seed {seed}: AUROC {records[-1].confirmation_auroc:.4f}, {time.monotonic() - started:.0f} s")
     return tuple(records)
+
+
+def _seed_record(search: Search, seed: int, written: Written, before: Scored) -> SeedRecord:
+    """One seed's file beside the baseline's scores on the confirmation split."""
+    scored = score_split(written, search.shop, "confirmation")
+    return SeedRecord(
+        seed=seed,
+        selection_auroc=by_category(score_split(written, search.shop, "selection")).over(search.over).value,
+        confirmation_auroc=by_category(scored).over(search.over).value,
+        auroc_loss=loss_between(before, scored, search.confidence).over(search.over).value,
+        artifact_size=written.size,
+    )

@@ -54,22 +54,22 @@ class Confirmation:
     def cost(self, name: str, written: Written) -> Costs:
         """Latency and memory of one finalist by the full protocol; the confirmation split stays sealed."""
         seed = int(fingerprint([name, self.shop.seed])[:8], 16)
-        costs = self.costing.full(
+        return self.costing.full(
             written.directory, self.baseline.directory, seed=seed, progress=lambda pair: self._log(name, pair)
         )
-        if costs.samples is not None:
-            self.shop.run.store.put_json(fingerprint(["latency samples", name, self.shop.key]), costs.samples)
-        return costs
 
     def missed(self, costs: Costs) -> str | None:
         """The limits on latency and memory that the full protocol did not see kept; None where there are none."""
-        verdict = judge(self.budget, costs.artifact, None)
         missed = [
             f"{limit.limit}: {limit.reason}"
-            for limit in verdict.limits
+            for limit in self.judged(costs).limits
             if limit.limit in costs.artifact and limit.outcome in ("fail", "inconclusive")
         ]
         return "; ".join(missed) or None
+
+    def judged(self, costs: Costs) -> Verdict:
+        """The verdict on latency and memory; the other limits are not measured yet."""
+        return judge(self.budget, costs.artifact, None)
 
     def confirm(self, name: str, written: Written, costs: Costs) -> Confirmed:
         """Score one finalist on the confirmation split, and judge it."""

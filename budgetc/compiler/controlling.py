@@ -13,6 +13,7 @@ from budgetc.core.quality import Control
 from budgetc.core.statistics import Interval, auroc
 from budgetc.measurement.controls import CONTROLS, Described, Name, control_scores, describe_images
 from budgetc.measurement.quality import Scored, auroc_loss, by_category, loss_between
+from budgetc.workshop import circumstances
 
 WORTH = 0.05
 """AUROC that a detector must have above the better control to be worth compressing."""
@@ -21,7 +22,9 @@ WORTH = 0.05
 def described(shop: Workshop, split: SplitName) -> Described:
     """A split's images in six numbers each, from the store where they are known."""
     samples = shop.dataset.samples[split]
-    key = fingerprint(["image features", 1, shop.dataset.digest, [sample.file for sample in samples]])
+    key = fingerprint(
+        ["image features", shop.dataset.digest, [sample.file for sample in samples], circumstances(shop.target.threads)]
+    )
     rows = shop.run.store.cached(key, list[list[float]], lambda: describe_images(shop.dataset, split).tolist())
     return Described(split, samples, np.array(rows, dtype=np.float64).reshape(-1, 6))
 

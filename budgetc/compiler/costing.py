@@ -17,7 +17,7 @@ from budgetc.measurement.latency import measure_latency, plain_pairs, read_pairs
 from budgetc.measurement.memory import measure_memory
 from budgetc.measurement.predicted import predict, predicted_measurements
 from budgetc.store.shared import Store
-from budgetc.workshop import runtime_facts
+from budgetc.workshop import RESULTS, circumstances
 
 LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
 Found = Mapping[str, Measurement]
@@ -30,8 +30,6 @@ class Costs:
     artifact: Found
     baseline: Found
     latency_ratio: Measurement
-    samples: object | None = None
-    """Raw samples as plain data, where something was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Costing:
     def quick(self, written: Written, *, every: bool = False) -> dict[str, Measurement]:
         """Latency and memory for the search: what the budget limits, or `every` metric."""
         if self.predicts:
-            model = [self.target.model_dump(mode="json"), version("budgetc")]
+            model = [self.target.model_dump(mode="json"), version("budgetc"), RESULTS]
             return self._kept(["predicted", written.structure, *model], lambda: self._predicted(written.files()))
         found, known_by = dict[str, Measurement](), [written.structure, *self._circumstances()]
         if every or any(getattr(self.limits, name) is not None for name in LATENCIES):
@@ -73,7 +71,7 @@ class Costing:
             return Costs(artifact, reference, _predicted_ratio(artifact, reference))
         limits = {metric: limit for metric in LATENCIES if (limit := getattr(self.limits, metric)) is not None}
         key = fingerprint(["latency", _digest(directory / MODEL), _digest(baseline / MODEL), *self._circumstances()])
-        # Every pair is kept as soon as it is timed; under other limits the ones that are there count, too.
+        # Every pair is kept as soon as it is timed; the ones that are there count, unless the machine was unsteady.
         known = read_pairs(self.store.get_json(key))
         latency = measure_latency(
             directory, baseline, self.images, rng=np.random.default_rng([seed, len(known.kept + known.discarded)]),
@@ -81,7 +79,7 @@ class Costing:
             keep=lambda pairs: self.store.put_json(key, plain_pairs(pairs)),
         )  # fmt: skip
         mine, theirs = (self._memory(one) for one in (directory, baseline))
-        return Costs({**latency.artifact, **mine}, {**latency.baseline, **theirs}, latency.ratio, latency.raw())
+        return Costs({**latency.artifact, **mine}, {**latency.baseline, **theirs}, latency.ratio)
 
     def _memory(self, directory: Path) -> dict[str, Measurement]:
         key = ["memory", _digest(directory / MODEL), *self._circumstances()]
@@ -91,16 +89,11 @@ class Costing:
         return self.store.cached(fingerprint(list(key)), dict[str, Measurement], compute)
 
     def _circumstances(self) -> list[object]:
-        """What a measurement depends on beside the file: runtime, processor, threads, images."""
-        return [*runtime_facts(self.target.threads), [_digest(path) for path in self.images]]
+        """What a measurement depends on beside the file: packages, processor, threads, images."""
+        return [circumstances(self.target.threads), [_digest(path) for path in self.images]]
 
     def _predicted(self, directory: Path) -> dict[str, Measurement]:
-
         return predicted_measurements(predict((directory / MODEL).read_bytes(), self.target), self.target)
-
-    def key(self) -> str:
-        """Digest of the target and of what is measured on it."""
-        return fingerprint([self.target.model_dump(mode="json"), sorted(str(path.name) for path in self.images)])
 
 
 def _predicted_ratio(artifact: Found, baseline: Found) -> Measurement:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from budgetc.candidate import Workshop, Written, score_split
+from budgetc.compiler.choosing import standard_error
 from budgetc.compiler.confirming import Confirmed
 from budgetc.compiler.controlling import control_warnings
 from budgetc.compiler.environment import environment
@@ -24,8 +25,6 @@ from budgetc.runtime import device_score
 from budgetc.search.finalists import near_ties
 from budgetc.search.space import compliant
 from budgetc.store.output import atomic_directory
-
-Z95 = 1.645
 
 
 def emit(
@@ -55,6 +54,7 @@ def _report(
 ) -> Report:  # fmt: skip
     chosen = confirmed.id if confirmed else None
     controls = confirmed.controls if confirmed else search.controls
+    uses = search.shop.store.uses(split_digest(inputs.dataset), inputs.digest)
     return Report(
         complete=complete,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -69,16 +69,21 @@ def _report(
         verdict=confirmed.verdict if confirmed else None,
         chosen=chosen,
         why=_why(search, confirmed),
-        baseline=confirmed.baseline if confirmed else _screened_baseline(search, baseline),
+        baseline=confirmed.baseline if confirmed else _screened_baseline(search, baseline, measure=complete),
         artifact=confirmed.artifact if confirmed else None,
         comparison=confirmed.comparison if confirmed else None,
         search=search.summary(_near(search, chosen)),
         seeds=confirmed.seeds if confirmed else (),
         candidates=_candidates(search),
-        confirmation_uses=count_use(inputs, search.shop) if confirmed else 0,
+        confirmation_uses=uses,
         splits=describe(inputs.dataset),
         controls=controls,
-        warnings=(*control_warnings(controls), *_warnings(inputs.dataset)),
+        warnings=(
+            *control_warnings(controls),
+            *use_warnings(uses),
+            *seed_warnings(len(confirmed.seeds) if confirmed else 0, inputs.budget.search.seeds),
+            *_warnings(inputs.dataset),
+        ),
         seconds=round(seconds, 1),
     )
 
@@ -100,17 +105,16 @@ def _near(search: Search, chosen: str | None) -> tuple[str, ...]:
     if chosen is None or not compliant(search.rows[chosen], search.aims):
         return ()
     found = by_category(search.scored[chosen]).over(search.over)
-    error = max(found.value - found.lower, 1e-4) / Z95
-    return near_ties(list(search.rows.values()), search.aims, chosen, error)
+    return near_ties(list(search.rows.values()), search.aims, chosen, standard_error(found))
 
 
 def _candidates(search: Search) -> tuple[CandidateRecord, ...]:
     return tuple(sorted(search.records.values(), key=lambda record: (record.artifact_size or 2**62, record.id)))
 
 
-def _screened_baseline(search: Search, baseline: Written) -> Subject:
-    """Without a finalist the confirmation split stays sealed: the baseline is described on selection."""
-    costs = search.screener.costing.quick(baseline, every=True)
+def _screened_baseline(search: Search, baseline: Written, *, measure: bool) -> Subject:
+    """Without a finalist the baseline is described on selection; `measure` its costs, or leave them out."""
+    costs = search.screener.costing.quick(baseline, every=True) if measure else {}
     scored = score_split(baseline, search.shop, "selection")
     return Subject(
         files=deployed_bytes(baseline.directory),
@@ -122,8 +126,26 @@ def _screened_baseline(search: Search, baseline: Written) -> Subject:
 
 def count_use(inputs: Inputs, shop: Workshop) -> int:
     """Count this opening of the confirmation split; how many different inputs have opened it."""
-    confirmation = [sample.file for sample in inputs.dataset.samples["confirmation"]]
-    return shop.run.count_use(fingerprint([inputs.dataset.digest, confirmation]), inputs.digest)
+    return shop.run.count_use(split_digest(inputs.dataset), inputs.digest)
+
+
+def split_digest(dataset: Dataset) -> str:
+    """What a confirmation split is known by: the data set, and which of its files are in the split."""
+    return fingerprint([dataset.digest, [sample.file for sample in dataset.samples["confirmation"]]])
+
+
+def use_warnings(uses: int) -> tuple[str, ...]:
+    """That a confirmation split was opened before, where it was."""
+    if uses < 2:
+        return ()
+    return (f"{uses} different inputs were judged by this confirmation split; its figures grow optimistic",)
+
+
+def seed_warnings(trained: int, asked: int) -> tuple[str, ...]:
+    """That fewer seeds were trained than the budget asks for; nothing where they were not asked for or of no use."""
+    if not 0 < trained < asked:
+        return ()
+    return (f"{trained} of {asked} seeds: the others failed, or there was no time left for them; the log says which",)
 
 
 def _warnings(dataset: Dataset) -> tuple[str, ...]:

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from budgetc.candidate import Workshop, Written, build, finish, score_split
-from budgetc.compiler.choosing import Choosing, other_seeds
+from budgetc.compiler.choosing import Choosing, other_seeds, standard_error
 from budgetc.compiler.confirming import Confirmation, Confirmed, sample_images
 from budgetc.compiler.controlling import control_sentence, controls_beside
 from budgetc.compiler.costing import Costing
-from budgetc.compiler.emitting import Z95, count_use, emit, partial
+from budgetc.compiler.emitting import count_use, emit, partial, use_warnings
 from budgetc.compiler.environment import training_versions
 from budgetc.compiler.inputs import Inputs, all_plans, default_out, load_inputs
 from budgetc.compiler.resuming import check_apart, check_resumable, record_inputs
@@ -32,7 +32,7 @@ from budgetc.report.schema import Report
 from budgetc.store.output import check_replaceable
 from budgetc.store.run_directory import RunDirectory
 from budgetc.training.loop import Progress, silent
-from budgetc.workshop import Memory
+from budgetc.workshop import RESULTS, Memory
 
 Say = Callable[[str], None]
 
@@ -121,7 +121,8 @@ def compile_inputs(
             search.run(deadline)
             confirmed = _choose(inputs, search, reference, say, deadline=deadline)
             if confirmed is not None:
-                confirmed = replace(confirmed, seeds=other_seeds(search, confirmed, reference.written, say))
+                seeds = other_seeds(search, confirmed, reference.written, say, deadline=deadline)
+                confirmed = replace(confirmed, seeds=seeds)
             seconds = time.monotonic() - started
             return emit(inputs, search, reference.written, confirmed, out=out, seconds=seconds)
         except KeyboardInterrupt:
@@ -148,7 +149,7 @@ def make_workshop(
     key = fingerprint(
         [weights_digest(inputs.detector.module), described, inputs.dataset.digest,
          [[sample.file, sample.group] for sample in inputs.dataset.samples["train"]],
-         [sample.file for sample in inputs.dataset.samples["calibration"]], training_versions(),
+         [sample.file for sample in inputs.dataset.samples["calibration"]], training_versions(), RESULTS,
          inputs.budget.search.threads]
     )  # fmt: skip
     seed, known = inputs.budget.search.seed, memory or Memory()
@@ -196,15 +197,9 @@ def _choose(inputs: Inputs, search: Search, reference: Reference, say: Say, *, d
     shop = search.shop
 
     def open_confirmation() -> None:
-        uses = count_use(inputs, shop)
-        if uses > 1:
-            say(f"warning: {uses} different inputs were judged by this confirmation split; its figures grow optimistic")
+        for warning in use_warnings(count_use(inputs, shop)):
+            say(f"warning: {warning}")
 
     confirmation = Confirmation(shop, inputs.budget, reference.written, search.screener.costing)
     error = standard_error(reference.auroc)
     return Choosing(search, confirmation, error, open_confirmation, say).choose(deadline)
-
-
-def standard_error(found: Interval) -> float:
-    """Of an AUROC, from its one-sided 95 % bound."""
-    return max(found.value - found.lower, 1e-4) / Z95

@@ -40,7 +40,7 @@ _NONE = Pairs()
 
 @dataclass(frozen=True, slots=True)
 class LatencyResult:
-    """Everything the full protocol found, raw samples included."""
+    """Everything the full protocol found, the pairs included."""
 
     artifact: dict[str, Measurement]
     """By metric: percentiles that the samples support, and medians of the stages."""
@@ -50,10 +50,6 @@ class LatencyResult:
     drifted: bool
     """Too many pairs had to be discarded: the bounds then hold every pair, and get wide."""
     pairs: Pairs
-
-    def raw(self) -> dict[str, Any]:
-        """All samples as plain data, for the store."""
-        return plain_pairs(self.pairs)
 
 
 _PAIRS = TypeAdapter(Pairs)
@@ -121,7 +117,9 @@ def measure_latency(
         cap: seconds of timed blocks in a pair.
         limits: metric -> ms; while one lies within the artifact's bounds, up to `processes` more pairs are timed.
         progress: gets one sentence a pair.
-        known: pairs of the same files that were timed before: they count.
+        known: pairs of the same files that were timed before. They count, so that an interrupted run goes on; all
+            are forgotten where they drifted, where more are needed and the repeats are used up, or where twice
+            `processes` left a limit open: see `usable`.
         keep: gets all pairs after every new one.
 
     Raises:
@@ -151,11 +149,9 @@ def collect(
     keep: Callable[[Pairs], None] = lambda pairs: None,
 ) -> LatencyResult:
     """Draw pairs until enough are kept and, as far as twice as many can, decide the limits; see `measure_latency`."""
-    kept, discarded = list(known.kept), list(known.discarded)
-    drifted = any(pair.drifted for pair in kept)
-    while len(kept) < processes or (
-        len(kept) < 2 * processes and not drifted and _undecided(_of(kept, "artifact", where), limits)
-    ):
+    known = usable(known, processes=processes, limits=limits)
+    kept, discarded, drifted = list(known.kept), list(known.discarded), False
+    while len(kept) < processes or (len(kept) < 2 * processes and not drifted and _undecided(kept, limits)):
         pair = draw()
         repeat = pair.drifted and len(discarded) < MAX_DISCARDS
         drifted |= pair.drifted and not repeat
@@ -174,8 +170,24 @@ def collect(
     )
 
 
-def _undecided(found: Mapping[str, Measurement], limits: Mapping[str, float]) -> bool:
+def usable(known: Pairs, *, processes: int, limits: Mapping[str, float]) -> Pairs:
+    """The known pairs, or none of them where they would make one bad hour of the machine permanent.
+
+    Fresh pairs replace the old ones, which are neither pooled with them nor kept to choose from: every result rests
+    on one series of pairs, and its bounds hold with their confidence for that series. Only what decides nothing is
+    measured anew, and each series can err: whoever asks k times until a limit is decided errs up to k times as often.
+    """
+    missing = len(known.kept) < processes
+    undecided = not missing and _undecided(known.kept, limits)
+    drifted = any(pair.drifted for pair in known.kept)
+    used_up = len(known.discarded) >= MAX_DISCARDS and (missing or undecided)
+    at_cap = len(known.kept) >= 2 * processes and undecided
+    return _NONE if drifted or used_up or at_cap else known
+
+
+def _undecided(kept: Sequence[Pair], limits: Mapping[str, float]) -> bool:
     """Whether a limit lies between the bounds of its metric."""
+    found = _of(kept, "artifact", "")
     measured = [(found[name], limit) for name, limit in limits.items() if name in found]
     return any(m.lower is not None and m.upper is not None and m.lower <= limit < m.upper for m, limit in measured)
 

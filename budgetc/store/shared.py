@@ -112,9 +112,16 @@ class Store:
             new = not (directory / inputs_digest).exists()
         if new:
             write_durably(directory / inputs_digest, b"")
+        # Counted after the write: of two runs that open it at the same time, one sees both.
+        return self.uses(split_digest, inputs_digest), new
+
+    def uses(self, split_digest: str, inputs_digest: str) -> int:
+        """How many different inputs have opened a confirmation split so far; 0 where these have not opened it."""
+        directory = self.root / "confirmation" / split_digest
         with storage_errors(directory):
-            # Counted after the write: of two runs that open it at the same time, one sees both.
-            return sum(_DIGEST.fullmatch(entry.name) is not None for entry in directory.iterdir()), new
+            if not (directory / inputs_digest).exists():
+                return 0
+            return sum(_DIGEST.fullmatch(entry.name) is not None for entry in directory.iterdir())
 
     def _read(self, key: str, kind: Kind) -> bytes | None:
         try:

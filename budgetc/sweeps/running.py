@@ -106,7 +106,7 @@ class _Bench:
     def _report(self, member: Member) -> tuple[Report, Done]:
         inputs = load_inputs(member.model, member.budget, self.data, read=self.read)
         out = self.folder / member.name
-        known = _complete(out, inputs)
+        known = earlier_report(out, inputs)
         if known is not None:
             return known, "kept"
         report = compile_inputs(
@@ -115,13 +115,14 @@ class _Bench:
         return report, "compiled"
 
 
-def _complete(out: Path, inputs: Inputs) -> Report | None:
-    """The report of an earlier compilation of the same inputs with the same packages on the same machine."""
+def earlier_report(out: Path, inputs: Inputs) -> Report | None:
+    """The report of an earlier compilation of the same inputs by the same budgetc and packages on the same machine."""
     if not (out / REPORT_JSON).exists() or not verify_artifact(out).holds:
         return None
     report, here = read_report(out), environment()
     same = report.complete and report.inputs == dict(inputs.digests)
-    same &= (report.environment.packages, report.environment.cpu) == (here.packages, here.cpu)
+    matters = {"budgetc", "packages", "cpu", "cpu_features"}
+    same &= report.environment.model_dump(include=matters) == here.model_dump(include=matters)
     return report if same else None
 
 

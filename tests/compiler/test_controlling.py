@@ -1,13 +1,21 @@
 """The controls beside a detector: gaps, and when it is not worth compressing."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from budgetc import workshop
 from budgetc.compiler.controlling import control_sentence, control_warnings, judge_controls
+from budgetc.compiler.controlling import described as described_by
 from budgetc.core.dataset import Sample
 from budgetc.core.quality import Control
 from budgetc.measurement.controls import Described
 from budgetc.measurement.quality import Scored
+from budgetc.store.run_directory import RunDirectory
+from budgetc.workshop import Workshop
+from tests.small import dataset, small_stfpm, target
 
 RNG = np.random.default_rng(0)
 TRAIN = tuple(Sample(f"t{n}", f"t{n}", "all", "good") for n in range(60))
@@ -68,3 +76,21 @@ def test_one_size_is_said_in_the_log() -> None:
     assert sentence.startswith(
         "controls: image size not applicable: all pictures have one size; image statistics AUROC 0."
     )
+
+
+def test_image_features_of_older_code_are_not_served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They come from the store as long as they would come out the same; then all images are looked at again."""
+    seen, data = list[str](), dataset()
+
+    def read(sample: Sample, size: tuple[int, int]) -> np.ndarray:
+        seen.append(sample.file)
+        return data.read(sample, size)
+
+    with RunDirectory.open(tmp_path / "run") as run:
+        shop = Workshop(small_stfpm(), replace(data, read=read), target(), run, seed=0, key="k")
+        described_by(shop, "selection")
+        described_by(shop, "selection")
+        assert len(seen) == 8
+        monkeypatch.setattr(workshop, "RESULTS", -1)
+        described_by(shop, "selection")
+    assert len(seen) == 16

@@ -156,7 +156,7 @@ def test_warm_up_that_did_not_settle_is_noted() -> None:
 def test_raw_samples_are_plain_and_complete() -> None:
     """Every sample of every pair can be stored."""
     result = gather([pair(drift=0.5), *[pair(seed=seed) for seed in range(5)]])
-    raw = result.raw()
+    raw = plain_pairs(result.pairs)
     count = [len(b["times"]["total_ms"]) for key in ("kept", "discarded") for p in raw[key] for b in p["blocks"]]
     assert sum(count) == 6 * 4 * 30
 
@@ -189,6 +189,42 @@ def test_known_pairs_serve_another_limit() -> None:
     undecided = collect(lambda: next(more), processes=5, limits={"latency_p50": 2.01}, where="here", known=known)
     assert undecided.pairs.kept[:5] == known.kept
     assert len(undecided.pairs.kept) == 10
+
+
+def resumed(known: Pairs, pairs: Iterable[Pair], **limits: float) -> LatencyResult:
+    """What the protocol makes of pairs that were timed before, and of these where it wants more."""
+    source = iter(pairs)
+    return collect(lambda: next(source), processes=5, limits=limits, where="a machine", known=known)
+
+
+CALM = [pair(seed=seed) for seed in range(20, 30)]
+
+
+def test_pairs_of_a_drifting_machine_are_not_kept_for_good() -> None:
+    """A noisy first run costs a second one nothing: it times fresh pairs and counts those alone."""
+    known = gather([pair(3.0, drift=0.2, seed=seed) for seed in range(10)]).pairs
+    again = resumed(known, CALM)
+    assert again == gather(CALM)
+    assert not again.drifted
+
+
+def test_used_up_discards_are_not_kept_for_good() -> None:
+    """Stopped after the last repeat: the next run has all its repeats again."""
+    known = Pairs(discarded=tuple(pair(3.0, drift=0.2, seed=seed) for seed in range(5)))
+    assert resumed(known, [pair(9.0, drift=0.2), *CALM]) == gather([pair(9.0, drift=0.2), *CALM])
+
+
+def test_what_is_complete_and_decides_is_served_whatever_it_cost() -> None:
+    """Five repeats and five calm pairs are a whole measurement: nothing is timed again."""
+    known = gather([*[pair(3.0, drift=0.2, seed=seed) for seed in range(5)], *CALM]).pairs
+    assert resumed(known, []).pairs == known
+
+
+def test_open_limits_at_the_cap_are_measured_afresh_when_asked_again() -> None:
+    """A limit within the bounds of ten pairs: the next run times its own, and none of the old ones count."""
+    known = gather([pair(seed=seed) for seed in range(10)], latency_p50=2.01).pairs
+    assert len(known.kept) == 10
+    assert resumed(known, CALM, latency_p50=2.01).pairs.kept == tuple(CALM)
 
 
 @pytest.mark.parametrize("content", [None, 3, {"kept": 1}, {"kept": [{"blocks": []}], "discarded": []}])

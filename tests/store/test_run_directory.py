@@ -187,6 +187,17 @@ def test_openings_of_confirmation_data_are_counted(tmp_path: Path) -> None:
         assert run.count_use(split, fingerprint("c")) == 3
 
 
+def test_asking_for_the_count_opens_nothing(tmp_path: Path) -> None:
+    """Inputs that never opened a split have no uses of it, whatever others did; theirs are all uses so far."""
+    split = fingerprint("split")
+    with RunDirectory.open(tmp_path / "run") as run:
+        run.count_use(split, fingerprint("a"))
+        assert run.store.uses(split, fingerprint("b")) == 0
+        assert run.store.uses(split, fingerprint("a")) == 1
+        run.count_use(split, fingerprint("b"))
+        assert run.store.uses(split, fingerprint("a")) == 2
+
+
 def test_losing_the_log_does_not_lose_count(tmp_path: Path) -> None:
     """A destroyed log cannot make used confirmation data look fresh."""
     split = fingerprint("split")

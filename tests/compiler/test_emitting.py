@@ -1,0 +1,88 @@
+"""What a report says of a run: how often the sealed data was opened, and what a stopped run leaves behind."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from budgetc.candidate import Written, build, finish
+from budgetc.compiler.costing import Costing
+from budgetc.compiler.emitting import count_use, partial, seed_warnings, split_digest
+from budgetc.compiler.inputs import Inputs
+from budgetc.compiler.pipeline import make_workshop
+from budgetc.compiler.screening import Screener
+from budgetc.compiler.searching import Search
+from budgetc.core.budget import Budget
+from budgetc.core.measurement import Measurement
+from budgetc.core.plan import Plan
+from budgetc.report.schema import Report
+from budgetc.report.verify import read_report
+from budgetc.store.run_directory import RunDirectory
+from tests.small import dataset, small_stfpm, target
+
+UNCHANGED = Plan(recipe="none", steps=(), seed=0)
+BUDGET = Budget.model_validate({"target": "test-cpu", "limits": {"latency_p95": "10 ms"}})
+DIGESTS = {name: "1" * 64 for name in ("model", "budget", "target", "data")}
+
+
+@dataclass(frozen=True, slots=True)
+class Busy(Costing):
+    """A device that must not be asked."""
+
+    def quick(self, written: Written, *, every: bool = False) -> dict[str, Measurement]:
+        raise AssertionError("something is measured after Ctrl-C")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunDirectory]:
+    """A run directory of its own."""
+    with RunDirectory.open(tmp_path / "out.run") as opened:
+        yield opened
+
+
+def inputs() -> Inputs:
+    return Inputs(Path("m.pt"), small_stfpm(), BUDGET, Path("b.yaml"), target(), (), dataset(), DIGESTS)
+
+
+def stopped(run: RunDirectory) -> Report:
+    """The report of a run that was stopped after its baseline was known."""
+    shop = make_workshop(inputs(), run)
+    baseline = finish(build(UNCHANGED, shop, 1.0), shop, run.path / "baseline")
+    search = Search(shop, BUDGET, 0.9, Screener(Busy(shop.target, BUDGET.limits, (), run.store)), lambda sentence: None)
+    partial(inputs(), search, baseline, run=run.path, out=run.path.with_name("out"), seconds=1.0)
+    return read_report(run.path)
+
+
+def test_a_stopped_run_measures_nothing_more(run: RunDirectory) -> None:
+    """Who pressed Ctrl-C waits for no process: the baseline has its size and its AUROC."""
+    report = stopped(run)
+    assert report.baseline is not None
+    assert {found.metric for found in report.baseline.measurements} == {"artifact_size"}
+    assert report.baseline.quality.auroc_mean.value > 0
+
+
+def test_a_stopped_run_did_not_open_what_it_never_reached(run: RunDirectory) -> None:
+    """The confirmation split is still sealed."""
+    assert stopped(run).confirmation_uses == 0
+
+
+def test_a_stopped_run_says_that_it_opened_the_confirmation_split(run: RunDirectory) -> None:
+    """Stopped while finalists were confirmed: the data was looked at."""
+    count_use(inputs(), make_workshop(inputs(), run))
+    assert stopped(run).confirmation_uses == 1
+
+
+def test_a_second_use_of_confirmation_data_is_a_warning_in_the_report(run: RunDirectory) -> None:
+    """Who reads no log reads it there."""
+    shop = make_workshop(inputs(), run)
+    run.count_use(split_digest(dataset()), "2" * 64)
+    count_use(inputs(), shop)
+    said = "2 different inputs were judged by this confirmation split; its figures grow optimistic"
+    assert said in stopped(run).warnings
+
+
+@pytest.mark.parametrize(("trained", "asked", "warned"), [(2, 3, True), (3, 3, False), (0, 3, False), (0, 1, False)])
+def test_missing_seeds_are_a_warning_in_the_report(trained: int, asked: int, warned: bool) -> None:
+    """Only where some were trained: a plan that trains nothing has none to miss."""
+    assert any(f"{trained} of {asked} seeds" in said for said in seed_warnings(trained, asked)) == warned
