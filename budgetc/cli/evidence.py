@@ -53,6 +53,7 @@ def evaluate(
 
 def measure(
     file: Annotated[Path, typer.Argument(help="Directory of an artifact, or a bundle.")],
+    *,
     target: Annotated[str, typer.Option(help="Name in targets/devices/, or a path.")] = "host-cpu",
     data: Annotated[
         Path | None, typer.Option(help="Data set whose pictures are timed, as compile does; else noise of input size.")
