@@ -47,9 +47,12 @@ class Choosing:
                 self.search.reject(name, missed)
                 self.search.run(deadline)
                 continue
-            if self._confirm(name, costs).verdict.overall.startswith("compliant"):
+            verdict = self._confirm(name, costs).verdict
+            if verdict.overall.startswith("compliant"):
                 self.search.note(name, fate="chosen")
                 return self.looked[-1]
+            if {limit.outcome for limit in verdict.limits} <= {"pass", "not measured"}:
+                break  # what nobody measures here, nobody measures of another structure either
         self._fall_back()
         return min(self.looked, key=lambda found: _distance(found.verdict), default=None)
 

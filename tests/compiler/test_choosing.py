@@ -64,11 +64,13 @@ def run(tmp_path: Path) -> Iterator[RunDirectory]:
 
 
 def started(
-    run: RunDirectory, plans: list[Plan], took: Callable[[Path], float] = lambda directory: 1.0, **search: object
-) -> tuple[Search, Choosing]:
+    run: RunDirectory, plans: list[Plan], took: Callable[[Path], float] = lambda directory: 1.0,
+    limits: dict[str, object] | None = None, **search: object,
+) -> tuple[Search, Choosing]:  # fmt: skip
     """A finished search over some plans, and the choice after it."""
     budget = Budget.model_validate({
-        "target": "host-cpu", "limits": {"latency_p95": "10 ms", "auroc": {"min": 0.1}}, "search": search,
+        "target": "host-cpu", "limits": {"latency_p95": "10 ms", "auroc": {"min": 0.1}, **(limits or {})},
+        "search": search,
     })  # fmt: skip
     shop = Workshop(small_stfpm(), dataset(), target(), run, seed=0, key="k")
     costing = Simulated(shop.target, budget.limits, (), run.store, took=took)
@@ -143,6 +145,14 @@ def seeds(
     """The chosen plan under other seeds, and what was `said` meanwhile."""
     say = (said if said is not None else list[str]()).append
     return other_seeds(choosing.search, found, choosing.confirmation.baseline, say, deadline=deadline)
+
+
+def test_what_nobody_measures_ends_the_looking(run: RunDirectory) -> None:
+    """Another finalist would open the confirmation split for nothing."""
+    _, choosing = started(run, PLANS, limits={"energy_per_image": "50 mJ"})
+    found = choosing.choose(float("inf"))
+    assert found is not None and found.verdict.overall == "inconclusive"
+    assert choosing.looked == [found]
 
 
 def test_a_trained_choice_is_repeated_with_other_seeds(run: RunDirectory) -> None:
