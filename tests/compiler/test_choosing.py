@@ -17,6 +17,7 @@ from budgetc.core.measurement import Measurement
 from budgetc.core.plan import Distill, Fp16, Plan, Quantize
 from budgetc.errors import InputRejected
 from budgetc.report.schema import SeedRecord
+from budgetc.search.space import FULL, Train
 from budgetc.store.run_directory import RunDirectory
 from tests.small import dataset, small_stfpm, target
 
@@ -149,7 +150,10 @@ def seeds(
 
 def test_what_nobody_measures_ends_the_looking(run: RunDirectory) -> None:
     """Another finalist would open the confirmation split for nothing."""
-    _, choosing = started(run, PLANS, limits={"energy_per_image": "50 mJ"})
+    search, choosing = started(run, PLANS, limits={"energy_per_image": "50 mJ"})
+    for name in search.rows:
+        search.screen(name)
+        search.act(Train(name, FULL, "so that there are three finalists"))
     found = choosing.choose(float("inf"))
     assert found is not None and found.verdict.overall == "inconclusive"
     assert choosing.looked == [found]
