@@ -57,6 +57,18 @@ def anew(run: Path) -> int:
     return sum(event.event == "training" and event.data["anew"] is True for event in events)
 
 
+def another(folder: Path, name: str, budget: Path, before: Report, first: float) -> None:
+    """Another budget on the store of the single compilation: only a winner that was never timed costs anything."""
+    report, seconds = compiled(folder, name, budget, folder / "single-store")
+    share, made = seconds / first, anew(folder / f"{name}.run")
+    same = report.chosen == before.chosen
+    what = "the same winner" if same else "another winner, which has to be timed"
+    words = f"{seconds:.1f} s instead of {first:.1f} s"
+    bar, ok = ("< 0.05", share < 0.05) if same else ("reported", True)
+    Line(f"sweep: a second budget on the same store, {what}", round(share, 4), bar, ok, "1", 1, words).show()
+    Line(f"sweep: networks made for a second budget, {what}", made, "= 0", made == 0, "networks", 1, "").show()
+
+
 def main() -> None:
     """Single, second budget, sweep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -71,15 +83,14 @@ def main() -> None:
     if not (folder / "model.pt").exists():
         tile_case.train(data, folder / "model.pt", quick=options.quick)
     budgets = write_budgets(folder, data, quick=options.quick)
-    for name in ("single", "second", "single.run", "second.run", "single-store", "sweep"):
+    for name in ("single", "same", "second", "single.run", "same.run", "second.run", "single-store", "sweep"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    _, first = compiled(folder, "single", budgets[0], folder / "single-store")
+    report, first = compiled(folder, "single", budgets[0], folder / "single-store")
     Line("sweep: the most expensive compile alone", round(first, 1), "reported", True, "s", 1, budgets[0].stem).show()
-    _, second = compiled(folder, "second", budgets[1], folder / "single-store")
-    share, trained = second / first, anew(folder / "second.run")
-    words = f"{second:.1f} s instead of {first:.1f} s"
-    Line("sweep: a second budget on the same store", round(share, 4), "< 0.05", share < 0.05, "1", 1, words).show()
-    Line("sweep: networks made for the second budget", trained, "= 0", trained == 0, "networks", 1, "").show()
+    same = folder / "same.yaml"
+    same.write_text(budgets[0].read_text().replace("latency_p95: 1 s", "latency_p95: 2 s"))
+    for name, budget in (("same", same), ("second", budgets[1])):
+        another(folder, name, budget, report, first)
     started = time.monotonic()
     table = budgetc.sweep([folder / "model.pt"], [], budgets, [], out=folder / "sweep")
     seconds = time.monotonic() - started

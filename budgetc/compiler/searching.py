@@ -28,6 +28,7 @@ from budgetc.measurement.quality import Scored, by_category
 from budgetc.report.evidence import auroc_kind
 from budgetc.report.schema import CandidateRecord, SearchSummary
 from budgetc.search.decide import decide
+from budgetc.search.finalists import backup
 from budgetc.search.space import (
     FULL,
     QUICK,
@@ -38,6 +39,7 @@ from budgetc.search.space import (
     Stop,
     Train,
     incumbent,
+    network_of,
     order,
     settings_of,
     trains,
@@ -75,7 +77,7 @@ class Search:
         """Fill the table."""
         for plan in plans:
             self.plans[plan.id] = plan
-            self.rows[plan.id] = Row(plan.id, settings_of(plan), trains(plan))
+            self.rows[plan.id] = Row(plan.id, settings_of(plan), trains(plan), network=network_of(plan))
             self.records[plan.id] = CandidateRecord(
                 id=plan.id, plan=plan, fate="not needed", reason="not looked at yet", artifact_size=None
             )
@@ -131,6 +133,16 @@ class Search:
                 self._attempt(decision.id, self._screen)
             case Train():
                 self._attempt(decision.id, partial(self._train, rung=decision.rung))
+
+    def prepare_backups(self, deadline: float) -> None:
+        """Judge other networks that need no training: once the confirmation split is open, nothing may be learned."""
+        while time.monotonic() < deadline:
+            row = backup(list(self.rows.values()), self.limits)
+            if row is None:
+                return
+            self.act(
+                Screen(row.id) if row.fits is None else Train(row.id, FULL, "should a smaller one not be confirmed")
+            )
 
     def price_all(self) -> None:
         """Price every structure, in table order."""

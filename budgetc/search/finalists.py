@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from budgetc.search.space import FULL, Row, Rules, alike, compliant, order
+from budgetc.search.space import FULL, Row, Rules, alike, compliant, eligible, order
 
 MOST = 3
 """Finalists that may be scored on the confirmation split."""
@@ -13,8 +13,8 @@ def finalists(rows: Sequence[Row], rules: Rules, standard_error: float) -> tuple
 
     The smallest structure that passed on the selection split passed partly by luck: so come also the
     smallest that passed by one standard error of its AUROC, and the one with the highest AUROC. Where these are
-    fewer than three, the next smallest fill up. Of structures that are almost equally small, the one with the
-    higher AUROC comes first.
+    fewer than three, the next smallest fill up, other networks before other number formats of the same. Of structures
+    that are almost equally small, the one with the higher AUROC comes first.
     """
     passed = _ranked([row for row in rows if compliant(row, rules)])
     if not passed:
@@ -23,10 +23,25 @@ def finalists(rows: Sequence[Row], rules: Rules, standard_error: float) -> tuple
     safe = [row for row in passed if row.auroc[FULL] >= floor + standard_error]
     best = max(passed, key=lambda row: row.auroc[FULL])
     chosen = {row.id for row in (passed[0], *safe[:1], best)}
-    for row in passed:
+    others = [row for row in passed if row.id not in chosen]
+    networks = {row.network for row in passed if row.id in chosen}
+    smallest = {row.network: row for row in reversed(others) if row.network not in networks}
+    for row in sorted(others, key=lambda row: row is not smallest.get(row.network)):
         if len(chosen) < MOST:
             chosen.add(row.id)
     return tuple(row.id for row in passed if row.id in chosen)
+
+
+def backup(rows: Sequence[Row], rules: Rules) -> Row | None:
+    """What to judge before the confirmation split is opened, should the smallest fail there.
+
+    The smallest structure of a network that nothing is known of and that needs no training, until as many networks
+    as there may be finalists have passed; None where it is enough, or nothing is left.
+    """
+    passed = {row.network for row in rows if compliant(row, rules)}
+    judged = {row.network for row in rows if FULL in row.auroc}
+    left = [row for row in rows if not row.trains and row.network not in judged and eligible(row, rules)]
+    return min(left, key=order) if left and 0 < len(passed) < MOST else None
 
 
 def _ranked(rows: Sequence[Row]) -> list[Row]:

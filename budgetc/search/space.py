@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize, Truncate
+from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize, Truncate, fingerprint
 
 QUICK, FULL = 0, 1
 """Rungs: a share of the training, and all of it."""
@@ -26,6 +26,8 @@ class Row:
     auroc: Mapping[int, float] = field(default_factory=dict)
     """Rung -> AUROC on the selection split."""
     failed: bool = False
+    network: str = ""
+    """Equal where two structures differ in number formats alone: they pass and fail together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,11 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
                 half = 0.1  # it hardly moves a score
     widths = (student, teacher, keep, kept_teacher, side, cut)
     return *widths, replaced, rounded_student, rounded_teacher, under_rounding, half, alone, dropped
+
+
+def network_of(plan: Plan) -> str:
+    """What identifies a plan's network, whatever its number formats."""
+    return fingerprint([step.model_dump() for step in plan.steps if not isinstance(step, (Quantize, Fp16))])
 
 
 def trains(plan: Plan) -> bool:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budgetc.search.decide import decide
-from budgetc.search.finalists import finalists, near_ties
+from budgetc.search.finalists import backup, finalists, near_ties
 from budgetc.search.gaussian_process import posterior
 from budgetc.search.space import (
     FULL,
@@ -198,6 +199,31 @@ def test_the_next_smallest_fill_up() -> None:
     """Where the smallest is the safe and the best one too, others get their look."""
     rows = [row("best", 100, 0.97), row("third", 300, 0.92), row("second", 200, 0.91), row("fourth", 400, 0.93)]
     assert finalists(rows, Rules(None, 0.9, 0), standard_error=0.02) == ("best", "second", "third")
+
+
+def test_other_networks_fill_up_before_other_formats() -> None:
+    """What fails in INT8 on confirmation seldom passes in FP16."""
+    rows = [replace(row(name, size, 0.92), network=name[0]) for name, size in
+            (("a-int8", 100), ("a-fp16", 200), ("b-int8", 300), ("b-fp16", 400), ("c-int8", 500))]  # fmt: skip
+    assert finalists(rows, Rules(None, 0.9, 0), standard_error=0.05) == ("a-int8", "b-int8", "c-int8")
+
+
+def test_backups_are_other_networks_that_need_no_training() -> None:
+    """The smallest of a network that nothing is known of, and only while something passes and places are left."""
+    known = replace(row("known", 100, 0.95), network="a")
+    open_rows = [
+        Row("same", (0.0,), False, size=110, fits=True, network="a"),
+        Row("trained", (0.0,), True, size=120, fits=True, network="b"),
+        Row("large", (0.0,), False, size=140, network="c"),
+        Row("next", (0.0,), False, size=130, network="c"),
+        Row("slow", (0.0,), False, size=125, fits=False, network="d"),
+    ]
+    rules = Rules(None, 0.9, 0)
+    found = backup([known, *open_rows], rules)
+    assert found is not None and found.id == "next"
+    assert backup(open_rows, rules) is None
+    enough = [replace(row(name, 200, 0.95), network=name) for name in ("e", "f")]
+    assert backup([known, *open_rows, *enough], rules) is None
 
 
 def test_of_equally_small_ones_the_better_comes_first() -> None:
