@@ -1,8 +1,8 @@
 """Six budgets over three targets on one store, against the most expensive alone; and a second budget afterwards.
 
-    BUDGETC_TEST_DATA=DIR python benchmarks/sweep.py -o DIR [--quick]
+    BUDGETC_TEST_DATA=DIR python benchmarks/sweep.py [--case magnetic-tile|driving] -o DIR [--quick]
 
-DIR/model.pt is the magnetic tile's baseline of `real.py`, and trained where it is missing. Every part starts from
+DIR/model.pt is the baseline of the case in `real.py`, and trained where it is missing. Every part starts from
 a store of its own; the single compilation is the strictest budget for this machine, the only target where anything
 has to be timed. `--quick` uses pictures of 128 px and fewer structures.
 """
@@ -13,7 +13,8 @@ import shutil
 import time
 from pathlib import Path
 
-import tile_case  # beside this script
+import driving_case  # beside this script, as the next ones
+import tile_case
 from line import Line
 from ruamel.yaml import YAML
 
@@ -22,14 +23,16 @@ from budgetc.compiler.measuring import measure_file
 from budgetc.report.schema import Report
 from budgetc.store.events import LOG, parse_log
 
+CASES = {"magnetic-tile": tile_case, "driving": driving_case}
 TARGETS = {"host-cpu": "measured", "jetson-nano-cpu": "predicted", "jetson-nano-gpu": "predicted"}
 DROPS = (0.02, 0.04)
 """AUROC that may be lost: a strict and a loose budget a target."""
 
 
-def write_budgets(folder: Path, data: Path, *, quick: bool) -> list[Path]:
+def write_budgets(case: str, folder: Path, data: Path, *, quick: bool) -> list[Path]:
     """Two budgets a target; the strict one for this machine first."""
-    recipes = {target: tile_case.GPU_RECIPES if target.endswith("gpu") else tile_case.RECIPES for target in TARGETS}
+    module = CASES[case]
+    recipes = {target: module.GPU_RECIPES if target.endswith("gpu") else module.RECIPES for target in TARGETS}
     size = next(one.value for one in measure_file(folder / "model.pt").measurements if one.metric == "artifact_size")
     paths = []
     for target, evidence in TARGETS.items():
@@ -57,47 +60,51 @@ def anew(run: Path) -> int:
     return sum(event.event == "training" and event.data["anew"] is True for event in events)
 
 
-def another(folder: Path, name: str, budget: Path, before: Report, first: float) -> None:
+def another(head: str, folder: Path, budget: Path, *, before: Report, first: float) -> None:
     """Another budget on the store of the single compilation: only a winner that was never timed costs anything."""
+    name = budget.stem
     report, seconds = compiled(folder, name, budget, folder / "single-store")
     share, made = seconds / first, anew(folder / f"{name}.run")
     same = report.chosen == before.chosen
     what = "the same winner" if same else "another winner, which has to be timed"
     words = f"{seconds:.1f} s instead of {first:.1f} s"
     bar, ok = ("< 0.05", share < 0.05) if same else ("reported", True)
-    Line(f"sweep: a second budget on the same store, {what}", round(share, 4), bar, ok, "1", 1, words).show()
-    Line(f"sweep: networks made for a second budget, {what}", made, "= 0", made == 0, "networks", 1, "").show()
+    Line(f"{head}: a second budget on the same store, {what}", round(share, 4), bar, ok, "1", 1, words).show()
+    Line(f"{head}: networks made for a second budget, {what}", made, "= 0", made == 0, "networks", 1, "").show()
 
 
 def main() -> None:
     """Single, second budget, sweep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", choices=CASES, default="magnetic-tile")
     parser.add_argument("-o", type=Path, required=True, metavar="DIR")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     root = os.environ.get("BUDGETC_TEST_DATA")
     if root is None:
-        parser.error("set BUDGETC_TEST_DATA to the folder that holds magnetic-tile/")
-    folder, data = options.o.resolve(), Path(root) / "magnetic-tile"
+        parser.error("set BUDGETC_TEST_DATA to the folder that holds magnetic-tile/ and driving/")
+    folder = options.o.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    data = CASES[options.case].make_data(Path(root) / options.case, folder)
     if not (folder / "model.pt").exists():
-        tile_case.train(data, folder / "model.pt", quick=options.quick)
-    budgets = write_budgets(folder, data, quick=options.quick)
-    for name in ("single", "same", "second", "single.run", "same.run", "second.run", "single-store", "sweep"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+        CASES[options.case].train(data, folder / "model.pt", quick=options.quick)
+    budgets = write_budgets(options.case, folder, data, quick=options.quick)
+    for old in (*folder.glob("*.run"), folder / "single-store", folder / "sweep"):
+        shutil.rmtree(old, ignore_errors=True)
+    head = f"sweep of {options.case}"
     report, first = compiled(folder, "single", budgets[0], folder / "single-store")
-    Line("sweep: the most expensive compile alone", round(first, 1), "reported", True, "s", 1, budgets[0].stem).show()
+    Line(f"{head}: the most expensive compile alone", round(first, 1), "reported", True, "s", 1, budgets[0].stem).show()
     same = folder / "same.yaml"
     same.write_text(budgets[0].read_text().replace("latency_p95: 1 s", "latency_p95: 2 s"))
-    for name, budget in (("same", same), ("second", budgets[1])):
-        another(folder, name, budget, report, first)
+    for budget in (same, budgets[1]):
+        another(head, folder, budget, before=report, first=first)
     started = time.monotonic()
     table = budgetc.sweep([folder / "model.pt"], [], budgets, [], out=folder / "sweep")
     seconds = time.monotonic() - started
     ratio = seconds / first
     words = "; ".join(f"{row.name}: {row.verdict}, {row.seconds:.0f} s" for row in table.rows)
     Line(
-        "sweep: six budgets over the most expensive alone", round(ratio, 3), "<= 1.5", ratio <= 1.5, "1", 1, words
+        f"{head}: six budgets over the most expensive alone", round(ratio, 3), "<= 1.5", ratio <= 1.5, "1", 1, words
     ).show()
 
 
