@@ -231,7 +231,8 @@ def run(case: Case, budget: str, data: Path, folder: Path, *, control: bool, qui
     report = compiled(out)
     seconds = time.monotonic() - started
     lines = [*baseline_lines(case, report), *verdict_lines(case, budget, report, seconds)]
-    for who, detector in (("baseline", folder / "model.pt"), ("artifact", out)):
+    subjects = {"baseline": folder / "model.pt", **({} if report.artifact is None else {"artifact": out})}
+    for who, detector in subjects.items():
         # Selection and confirmation together: what published figures are of.
         lines += _quality_lines(case, who, evaluate_detector(detector, data=data).quality)
     if not control:
