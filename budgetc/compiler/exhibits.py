@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from budgetc.candidate import Written, finish, price, recall, score_split
 from budgetc.compiler.confirming import Confirmed
-from budgetc.compiler.features import Inner, inner, likeness
+from budgetc.compiler.features import Inner, Likeness, inner, known_likeness
 from budgetc.compiler.gallery import Judged, gallery
 from budgetc.compiler.searching import Search
 from budgetc.core.dataset import Dataset, Sample
@@ -27,6 +28,8 @@ from budgetc.runtime.preprocess import decode
 _BINS = 4
 _UNTRAINED = "would have to be trained for this table alone: no search trained up to here"
 _Part = TypeVar("_Part")
+Baseline = Callable[[], Inner | None]
+"""Features of the baseline, computed when somebody asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,9 @@ def scored_rows(before: Judged, after: Judged) -> tuple[ScoredPicture, ...]:
 def stage_rows(search: Search, confirmed: Confirmed, baseline: Written) -> tuple[Stage, ...]:
     """The baseline, and the detector after each step of the plan."""
     shop, plan = search.shop, search.plans[confirmed.id]
-    reference = inner(shop.baseline, shop)
-    stages = [_stage(search, Stage(step="baseline", artifact_size=None), baseline, (reference, reference))]
+    reference = cache(partial(inner, shop.baseline, shop))
+    itself = known_likeness(shop.baseline, shop, reference)
+    stages = [_stage(search, Stage(step="baseline", artifact_size=None), baseline, itself)]
     for count in range(1, len(plan.steps) + 1):
         prefix = Plan(recipe=plan.recipe, steps=plan.steps[:count], seed=plan.seed)
         title = Plan(recipe="", steps=plan.steps[count - 1 : count], seed=0).title()
@@ -101,7 +105,7 @@ def stage_rows(search: Search, confirmed: Confirmed, baseline: Written) -> tuple
     return tuple(stages)
 
 
-def _after(search: Search, title: str, prefix: Plan, *, written: Written | None, reference: Inner | None) -> Stage:
+def _after(search: Search, title: str, prefix: Plan, *, written: Written | None, reference: Baseline) -> Stage:
     shop = search.shop
     directory = shop.run.path / "candidates" / prefix.id
     built = recall(prefix, shop)
@@ -112,11 +116,11 @@ def _after(search: Search, title: str, prefix: Plan, *, written: Written | None,
     file = finish(built, shop, directory / "trained") if written is None else written
     loss = built.trail[-1].training_loss if built.trail else None
     about = Stage(step=title, artifact_size=None, training_loss=loss)
-    return _stage(search, about, file, (inner(built.detector, shop), reference))
+    return _stage(search, about, file, known_likeness(built.detector, shop, reference))
 
 
-def _stage(search: Search, about: Stage, written: Written, inners: tuple[Inner | None, Inner | None]) -> Stage:
-    alike, scored = likeness(*inners), score_split(written, search.shop, "selection")
+def _stage(search: Search, about: Stage, written: Written, alike: Likeness) -> Stage:
+    scored = score_split(written, search.shop, "selection")
     # Not a copy: a figure that is no number has to be refused here, not when the report is written.
     return Stage(
         step=about.step, training_loss=about.training_loss, artifact_size=written.size, costs=_costs(search, written),

@@ -1,18 +1,19 @@
 """How much of the baseline's inner life a candidate kept: features or latents over calibration normals."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from budgetc.core.dataset import evenly
+from budgetc.core.plan import fingerprint
 from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.stfpm import Stfpm, matching_loss
 from budgetc.detectors.vae import Latent, VaeEncoder, kl_per_latent
 from budgetc.passes.imitate import latent_divergence
-from budgetc.workshop import Workshop
+from budgetc.workshop import Workshop, file_key
 
 _PICTURES, _BATCH = 48, 16
 _ACTIVE_NATS = 0.01
@@ -55,6 +56,12 @@ def inner(detector: Detector, shop: Workshop) -> Inner | None:
             return Inner(latent.mu, latent)
         case _:
             return None
+
+
+def known_likeness(detector: Detector, shop: Workshop, baseline: Callable[[], Inner | None]) -> Likeness:
+    """`likeness` to the baseline from the store; only on a miss are features computed, those of `baseline` too."""
+    key = fingerprint(["likeness", file_key(detector, shop), file_key(shop.baseline, shop)])
+    return shop.store.cached(key, Likeness, lambda: likeness(inner(detector, shop), baseline()))
 
 
 @torch.no_grad()

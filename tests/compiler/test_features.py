@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from budgetc.compiler.features import Inner, inner, likeness, linear_cka
+from budgetc.compiler.features import Inner, inner, known_likeness, likeness, linear_cka
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.vae import Latent, Vae
 from budgetc.store.run_directory import RunDirectory
@@ -84,3 +84,16 @@ def test_another_encoder_is_some_nats_away(run: RunDirectory) -> None:
 def test_nothing_to_compare() -> None:
     """A family without features gives no figures."""
     assert likeness(None, Inner(torch.zeros(1, 1))) == replace(likeness(None, None))
+
+
+def test_what_is_known_is_not_computed_again(run: RunDirectory) -> None:
+    """The second report of the same step asks the store."""
+    detector = small("gaussian")
+    opened = shop(detector, run)
+    first = known_likeness(detector, opened, lambda: inner(detector, opened))
+
+    def never() -> Inner | None:
+        raise AssertionError("features are computed again")
+
+    assert known_likeness(detector, opened, never) == first
+    assert first.similarity == pytest.approx(1.0)
