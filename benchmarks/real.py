@@ -53,7 +53,7 @@ class Case:
     gpu_recipes: tuple[str, ...]
 
 
-MINUTES, CONTROL_MINUTES = 50, 15
+MINUTES, CONTROL_MINUTES = 50, 6
 CASES = {
     "magnetic-tile": Case("magnetic-tile", 1 / 8, 1 / 3, tile_case.make_data, tile_case.train, tile_case.RECIPES,
                           tile_case.GPU_RECIPES),
