@@ -28,7 +28,7 @@ from budgetc.runtime.preprocess import decode, resize_rgb
 from budgetc.training.loop import Effort
 
 RECIPES = ("quantize", "vae-direct-quantize")
-GPU_RECIPES = ("fp16", "vae-direct-quantize")
+GPU_RECIPES = ("fp16", "vae-direct-fp16")
 """What a GPU without INT8 cannot run is refused there with the reason, and FP16 is left."""
 SIDE = 96
 PROTOTYPES = 16

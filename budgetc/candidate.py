@@ -21,7 +21,7 @@ import torch
 from budgetc.core.dataset import SplitName, evenly
 from budgetc.core.frozen import Frozen
 from budgetc.core.layout import ARTIFACT, MODEL
-from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize, Step, Truncate, fingerprint
+from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize, Step, StoreBits, Truncate, fingerprint
 from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector, score_images
 from budgetc.detectors.families import bundle, from_bundle
@@ -38,7 +38,7 @@ from budgetc.runtime.artifact import load_artifact
 from budgetc.runtime.spec import read_spec
 from budgetc.store.shared import Store
 from budgetc.workshop import Workshop as Workshop
-from budgetc.workshop import calibration_key, circumstances, file_key, price_key, tensor_bytes, up_to_training
+from budgetc.workshop import calibration_key, circumstances, file_key, price_key, tensor_bytes
 from budgetc.workshop import training_key as training_key
 
 QUICK_SHARE = 0.3
@@ -116,30 +116,36 @@ def recall(plan: Plan, shop: Workshop) -> Built | None:
 
 
 def _calibrated(plan: Plan, trained: Built, shop: Workshop, effort: float) -> Built:
-    """The steps after training. Where quantization fits a head anew, which takes a while, its result is kept too."""
-    first = 0 if training_key(plan, shop, effort) is None else len(up_to_training(plan))
-    work = shop.work(effort, plan.seed)
-    rounds = [number for number, step in enumerate(plan.steps, 1) if isinstance(step, Quantize) and number > first]
-    if effort == 0 or not rounds or not has_fitted_head(shop.baseline.module):
-        return _carry_out(plan.steps[first:], trained, work)
-    steps = plan.steps[: rounds[-1]]
-    key = calibration_key(steps, plan.seed, shop, effort)
-    built = _stored(key, shop.store)
-    if built is None:
-        built = _carry_out(steps[first:], trained, work)
-        _keep(key, built, shop.store)
-    return _carry_out(plan.steps[len(steps) :], built, work)
+    """The steps after training. What takes a while, to round weights or to fit a head anew, is kept too."""
+    done = 0 if training_key(plan, shop, effort) is None else len(plan.trained)
+    work, built = shop.work(effort, plan.seed), trained
+    slow = (Quantize, StoreBits) if has_fitted_head(shop.baseline.module) else (StoreBits,)
+    kept = {
+        number: calibration_key(plan.steps[:number], plan.seed, shop, effort)
+        for number, step in enumerate(plan.steps, 1)
+        if effort > 0 and number > done and isinstance(step, slow)
+    }
+    for number in reversed(kept):
+        found = _stored(kept[number], shop.store)
+        if found is not None:
+            built, done = found, number
+            break
+    for number in [number for number in kept if number > done]:
+        built = _carry_out(plan.steps[done:number], built, work)
+        _keep(kept[number], built, shop.store)
+        done = number
+    return _carry_out(plan.steps[done:], built, work)
 
 
 def _train(plan: Plan, shop: Workshop, effort: float) -> Built:
     """Everything up to the last training step. A full training keeps the networks on its way, too: a report shows
     what each step did, and every step's training depends on nothing but its seed and the steps before it.
     """
-    built, work, steps = Built(shop.baseline, ()), shop.work(effort, plan.seed), up_to_training(plan)
+    built, work, steps = Built(shop.baseline, ()), shop.work(effort, plan.seed), plan.trained
     for count, step in enumerate(steps, 1):
         built = _carry_out((step,), built, work)
         way = plan.model_copy(update={"steps": steps[:count]})
-        key = training_key(way, shop, effort) if effort == 1.0 and up_to_training(way) == way.steps else None
+        key = training_key(way, shop, effort) if effort == 1.0 and way.trained == way.steps else None
         if key is not None and count < len(steps):
             _keep(key, built, shop.store)
     return built
@@ -307,8 +313,14 @@ def score_split(written: Written, shop: Workshop, split: SplitName) -> Scored:
 
 def applicable(plan: Plan, family: str, target: Target) -> str | None:
     """Why a plan cannot be built for this family and target; None where it can."""
-    for step in plan.steps:
+    for number, step in enumerate(plan.steps):
         match step:
+            case StoreBits() if not target.unpacks:
+                return f"target {target.name} does not unpack stored bits at load{_because(target, 'stored bits')}"
+            case StoreBits() if any(isinstance(step, Fp16) for step in plan.steps):
+                return "store-bits leaves no FP32 weight for fp16; leave one of them out"
+            case StoreBits() if plan.steps[number + 1 :]:
+                return f"{plan.steps[number + 1].step} would undo store-bits; put store-bits last"
             case Quantize() if "int8" not in target.dtypes:
                 return f"target {target.name} has no INT8 kernels{_because(target, 'INT8')}"
             case Fp16() if "fp16" not in target.dtypes:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from budgetc.core.dataset import SPLITS, Dataset
-from budgetc.core.plan import Direct, Distill, Plan, Prune, Quantize, Step, Truncate, fingerprint
+from budgetc.core.plan import Plan, Quantize, Step, fingerprint
 from budgetc.core.target import Target
 from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone
 from budgetc.detectors.detector import Detector, weights_digest
@@ -26,7 +26,7 @@ from budgetc.store.shared import Store
 from budgetc.training.loop import Progress, silent
 from budgetc.training.pictures import Pictures, make_pictures
 
-RESULTS = 2
+RESULTS = 3
 """Raised whenever the same inputs give other numbers: what older code left in a store is then computed anew."""
 _EXPORTERS = ("budgetc", "torch", "torch-pruning", "onnx", "onnxsim")
 _SCORERS = ("budgetc", "numpy", "pillow", "onnxruntime")
@@ -46,6 +46,7 @@ class Memory:
     outputs: OutputCache = field(default_factory=OutputCache)
     pictures: dict[tuple[int, int], Pictures] = field(default_factory=dict)
     networks: dict[str, torch.nn.Module] = field(default_factory=dict)
+    tables: dict[str, list[list[float]]] = field(default_factory=dict)
     _of: str = ""
     _known: tuple[Detector, Dataset] | None = None
 
@@ -54,7 +55,7 @@ class Memory:
         splits = {name: [[sample.file, sample.group] for sample in dataset.samples[name]] for name in SPLITS}
         of = fingerprint([key, seed, splits])
         if self._known is None or self._of != of:
-            self.outputs, self.pictures, self.networks = OutputCache(), {}, {}
+            self.outputs, self.pictures, self.networks, self.tables = OutputCache(), {}, {}, {}
             self._of, self._known = of, (detector, dataset)
         return self._known
 
@@ -94,6 +95,7 @@ class Workshop:
             seed=seed,
             cache=self.memory.outputs,
             trained=_SharedNetworks(self),
+            tables=self.memory.tables,
             progress=self.progress,
         )
 
@@ -151,7 +153,7 @@ def training_key(plan: Plan, shop: Workshop, effort: float) -> str | None:
 
     None where nothing is trained.
     """
-    steps = up_to_training(plan)
+    steps = plan.trained
     if effort == 0 or not steps:
         return None
     rounds = shop.baseline.quantization is not None or any(isinstance(step, Quantize) for step in steps)
@@ -166,13 +168,6 @@ def calibration_key(steps: Sequence[Step], seed: int, shop: Workshop, effort: fl
     return fingerprint(
         ["calibration", shop.key, [step.model_dump() for step in steps], seed, shop.seed, effort, shop.weight_levels]
     )
-
-
-def up_to_training(plan: Plan) -> tuple[Step, ...]:
-    """The steps up to and with the last one that changes weights by what it saw of normals."""
-    learned = (Direct, Distill, Prune, Truncate)
-    at = [number for number, step in enumerate(plan.steps, 1) if isinstance(step, learned)]
-    return plan.steps[: at[-1]] if at else ()
 
 
 def price_key(plan: Plan, shop: Workshop) -> str:

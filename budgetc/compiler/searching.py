@@ -42,6 +42,8 @@ from budgetc.search.space import (
     network_of,
     order,
     settings_of,
+    stored_bits_of,
+    training_of,
     trains,
 )
 
@@ -77,7 +79,10 @@ class Search:
         """Fill the table."""
         for plan in plans:
             self.plans[plan.id] = plan
-            self.rows[plan.id] = Row(plan.id, settings_of(plan), trains(plan), network=network_of(plan))
+            self.rows[plan.id] = Row(
+                plan.id, settings_of(plan), trains(plan), stored_bits=stored_bits_of(plan),
+                training=training_of(plan), network=network_of(plan),
+            )  # fmt: skip
             self.records[plan.id] = CandidateRecord(
                 id=plan.id, plan=plan, fate="not needed", reason="not looked at yet", artifact_size=None
             )

@@ -30,6 +30,14 @@ class Fp16(Frozen):
     step: Literal["fp16"] = "fp16"
 
 
+class StoreBits(Frozen):
+    """Store weights as codes of 2 to 8 bits, scales and biases as FP16; the runtime unpacks them at load."""
+
+    step: Literal["store-bits"] = "store-bits"
+    bits: Annotated[float, Field(ge=2, le=8)] = 4.0
+    """Of a weight on average; which layer gets how many follows from what rounding it does to the scores."""
+
+
 class Truncate(Frozen):
     """Keep the first stages of a pretrained network, on smaller pictures; no gradient step."""
 
@@ -83,7 +91,7 @@ class Prune(Frozen):
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
 
 
-Step = Annotated[Quantize | Fp16 | Truncate | Direct | Distill | Prune, Field(discriminator="step")]
+Step = Annotated[Quantize | Fp16 | StoreBits | Truncate | Direct | Distill | Prune, Field(discriminator="step")]
 
 
 def fingerprint(value: object) -> str:
@@ -104,6 +112,13 @@ class Plan(Frozen):
         """Ten hex digits that follow from the steps and the seed, not from the recipe's name."""
         return fingerprint([[step.model_dump() for step in self.steps], self.seed])[:10]
 
+    @property
+    def trained(self) -> tuple[Step, ...]:
+        """The steps up to and with the last one that changes weights by what it saw of normals."""
+        learned = (Direct, Distill, Prune, Truncate)
+        at = [number for number, step in enumerate(self.steps, 1) if isinstance(step, learned)]
+        return self.steps[: at[-1]] if at else ()
+
     def title(self) -> str:
         """For people: `distill(teacher .5) > distill(student .25) > quantize`."""
         return " > ".join(_step_title(step) for step in self.steps) or "unchanged"
@@ -115,6 +130,8 @@ def _step_title(step: Step) -> str:
             return "quantize" if step.scope == "all" else "quantize(student)"
         case Fp16():
             return "fp16"
+        case StoreBits():
+            return f"store-bits({step.bits:g})"
         case Truncate():
             kept = [] if step.stages is None else [f"stage {step.stages}"]
             kept += [] if step.input == 1.0 else [f"input {step.input:g}"]

@@ -34,6 +34,8 @@ class Target(Frozen):
     """Number formats with a kernel that is faster than, or needed beside, FP32."""
     compute_dtype: Literal["fp32", "fp16"] = "fp32"
     """How layers compute whose weights are stored as FP16: cast up once at load, or as they are."""
+    unpacks: bool = False
+    """Whether the runtime unpacks weights of 2 to 6 stored bits once, at load."""
     weight_levels: Literal[63, 127, "detect"]
     """INT8 weights span +-this many levels. 63 where U8 x S8 products saturate 16 bits (x86 without VNNI)."""
     unsupported_ops: tuple[str, ...] = ()

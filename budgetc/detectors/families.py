@@ -97,4 +97,7 @@ def _number_format(raw: Mapping[str, Any]) -> NumberFormat:
         for place in ("output", "before_activation")
     }
     scales = tuple(float(scale) for scale in raw["weight_scale"])
-    return NumberFormat(raw["compute"], scales, stored_bits=raw["stored_bits"], **places)
+    return NumberFormat(
+        raw["compute"], scales, stored_bits=raw["stored_bits"], levels=tuple(raw.get("levels", ())),
+        half_vectors=raw.get("half_vectors", False), **places,
+    )  # fmt: skip

@@ -21,6 +21,9 @@ class Rounding(Protocol):
     def weight(self, weight: Tensor) -> Tensor:
         """The folded weight, (out, in / groups, kh, kw) or (out, in)."""
 
+    def bias(self, bias: Tensor | None) -> Tensor | None:
+        """The folded bias, (out,)."""
+
     def before_activation(self, x: Tensor) -> Tensor:
         """The result of the layer, where the runtime cannot fuse its activation."""
 
@@ -117,8 +120,8 @@ class ConvUnit(Unit):
             return self.finish(self.norm(self.conv(x)))
         weight, bias = self.folded()
         conv = self.conv
-        rounded = self.rounding.weight(weight)
-        return self.finish(F.conv2d(x, rounded, bias, conv.stride, conv.padding, conv.dilation, conv.groups))
+        weight, bias = self.rounding.weight(weight), self.rounding.bias(bias)
+        return self.finish(F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups))
 
 
 class LinearUnit(Unit):
@@ -128,10 +131,15 @@ class LinearUnit(Unit):
         super().__init__(activation, head=head)
         self.linear = nn.Linear(inputs, outputs)
 
+    def folded(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias: there is no BatchNorm to fold."""
+        return self.linear.weight, self.linear.bias
+
     def forward(self, x: Tensor) -> Tensor:
         if self.rounding is None:
             return self.finish(self.linear(x))
-        return self.finish(F.linear(x, self.rounding.weight(self.linear.weight), self.linear.bias))
+        weight, bias = self.folded()
+        return self.finish(F.linear(x, self.rounding.weight(weight), self.rounding.bias(bias)))
 
 
 class AddUnit(Unit):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from budgetc.core.target import Target
 from budgetc.errors import BudgetcError
+from budgetc.export.packing import ONLY_UNPACKING
 
 INTEGER_KERNELS = ("QLinearConv", "QGemm", "QLinearMatMul", "QLinearAdd")
 
@@ -47,26 +48,33 @@ def fused_kernels(model_bytes: bytes) -> Counter[str]:
     return Counter(node.op_type for node in optimized.graph.node)
 
 
-def check_integer_kernels(model_bytes: bytes, expected: int) -> None:
-    """Every layer that was quantized runs in an integer kernel.
+def check_kernels(model_bytes: bytes, expected: int) -> None:
+    """Every layer that was quantized runs in an integer kernel, and nothing is unpacked again at every call.
 
     Raises:
-        BudgetcError: the runtime computes some of them in FP32.
+        BudgetcError: the runtime computes some of them in FP32, or unpacks weights while it scores.
     """
     found = fused_kernels(model_bytes)
     integer = sum(found[kind] for kind in INTEGER_KERNELS)
     if integer < expected:
         raise BudgetcError(f"{expected} layers are quantized, but the runtime fuses only {integer} to integer kernels")
+    left = [kind for kind in ONLY_UNPACKING if found[kind]]
+    if left:
+        raise BudgetcError(
+            f"the runtime does not fold {', '.join(left)} at load: weights would be unpacked at every call"
+        )
 
 
-def check_halves(stored: int, expected: int) -> None:
-    """Every weight that was to take two bytes does.
+def check_stored(stored: int, expected: int) -> None:
+    """Every weight that was to take fewer bytes does.
 
     Raises:
         BudgetcError: the exporter renamed or merged some of them, and they would ship in four.
     """
     if stored != expected:
-        raise BudgetcError(f"{expected} weights are to be stored as FP16, but the exported graph holds only {stored}")
+        raise BudgetcError(
+            f"{expected} weights are to be stored in fewer bytes, but the exported graph holds only {stored} of them"
+        )
 
 
 def check_parity(exported: NDArray[np.float32], reference: NDArray[np.float32], tolerance: float) -> float:

@@ -1,5 +1,6 @@
 """A detector -> the bytes of its ONNX file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
@@ -8,14 +9,17 @@ from budgetc.core.plan import fingerprint
 from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.layers import units
-from budgetc.detectors.rounding import FakeQuantize
-from budgetc.export.gate import check_graph, check_halves, check_integer_kernels
+from budgetc.detectors.rounding import FakeQuantize, NumberFormat
+from budgetc.export.gate import check_graph, check_kernels, check_stored
+from budgetc.export.packing import pack_weights
 from budgetc.export.trace import deployed_for_export, trace
 from budgetc.export.weights import (
+    constants_to_initializers,
     drop_unused,
     own_activation_formats,
     shorten_names,
     store_halves,
+    store_integer_biases,
     store_integers,
 )
 
@@ -43,20 +47,30 @@ def export_detector(detector: Detector, target: Target) -> Exported:
     formats = {
         name: unit.rounding.number_format for name, unit in units(part) if isinstance(unit.rounding, FakeQuantize)
     }
-    halves = {f"{name}.{layer}.weight" for name, known in formats.items() if known.stored_bits == 16
-              for layer in ("conv", "linear")}  # fmt: skip
     model = trace(part, detector.config.input_size, target)
-    store_integers(model)
-    own_activation_formats(model)
-    check_halves(store_halves(model, halves), sum(known.stored_bits == 16 for known in formats.values()))
+    constants_to_initializers(model)
+    _store(model, formats)
     drop_unused(model)
     shorten_names(model)
     check_graph(model, target)
     data = model.SerializeToString(deterministic=True)
     integer = sum(known.compute == "int8" for known in formats.values())
-    if integer:
-        check_integer_kernels(data, integer)
+    if integer or any(known.half_vectors for known in formats.values()):
+        check_kernels(data, integer)
     return Exported(data, _structure(model), outputs, parameters)
+
+
+def _store(model: onnx.ModelProto, formats: Mapping[str, NumberFormat]) -> None:
+    """Weights as their formats say, in place."""
+    by_weight = {f"{name}.{layer}.weight": known for name, known in formats.items() for layer in ("conv", "linear")}
+    halves = {name for name, known in by_weight.items() if known.stored_bits == 16}
+    packed = {name: known for name, known in by_weight.items() if known.half_vectors}
+    integers = store_integers(model)
+    own_activation_formats(model)
+    store_integer_biases(model, folded=bool(packed))
+    check_stored(store_halves(model, halves), len(halves) // 2)  # a unit has one layer, under one of the two names
+    if packed:
+        check_stored(pack_weights(model, packed, integers), len(packed) // 2)
 
 
 def _structure(model: onnx.ModelProto) -> str:

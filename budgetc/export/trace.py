@@ -14,22 +14,25 @@ from torch.jit._trace import TracerWarning
 from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.layers import ConvUnit, LinearUnit, fold_norms, units
-from budgetc.detectors.rounding import FakeQuantize, NumberFormat
+from budgetc.detectors.rounding import FakeQuantize, NumberFormat, StoredBits
 from budgetc.errors import BudgetcError
 
 INPUT_NAME = "image"
 
 
 def deployed_for_export(detector: Detector) -> nn.Module:
-    """The deployed part with every BatchNorm folded and every FP16 weight at its stored value."""
+    """The deployed part with every BatchNorm folded and every weight at its stored value."""
     part = detector.deployed()
     fold_norms(part)
     for _, unit in units(part):
         rounding = unit.rounding
-        if isinstance(rounding, FakeQuantize) and rounding.number_format.stored_bits == 16:
-            layer = unit.conv if isinstance(unit, ConvUnit) else unit.linear if isinstance(unit, LinearUnit) else None
-            assert layer is not None, "only layers have a weight to store"
-            layer.weight.data = layer.weight.data.half().float()
+        if not isinstance(rounding, FakeQuantize) or not isinstance(unit, ConvUnit | LinearUnit):
+            continue
+        known, layer = rounding.number_format, unit.conv if isinstance(unit, ConvUnit) else unit.linear
+        if known.half_vectors or known.stored_bits == 16:
+            layer.weight.data = rounding.weight(layer.weight).detach()
+            bias = rounding.bias(layer.bias)
+            layer.bias = None if bias is None else nn.Parameter(bias.detach())
     return part
 
 
@@ -66,7 +69,11 @@ def trace(part: nn.Module, size: tuple[int, int], target: Target) -> onnx.ModelP
 
 
 def _arithmetic(known: NumberFormat) -> FakeQuantize | None:
-    """The rounding that is part of the graph. Halves are not: they are written afterwards, by the weight's name."""
+    """The rounding that is part of the graph: of activations, and of weights in INT8 kernels.
+
+    How weights are stored is written afterwards, by their names: they are at their stored values already.
+    """
     if known.compute == "fp32" and known.output is None and known.before_activation is None:
         return None
-    return FakeQuantize(replace(known, stored_bits=32) if known.stored_bits == 16 else known)
+    bits: StoredBits = 8 if known.compute == "int8" else 32
+    return FakeQuantize(replace(known, stored_bits=bits, levels=(), half_vectors=False))

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Step, Truncate
+from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Step, StoreBits, Truncate
 from budgetc.detectors.detector import Detector
 from budgetc.passes.direct import direct
 from budgetc.passes.distill import distill
@@ -10,6 +10,7 @@ from budgetc.passes.fp16 import fp16
 from budgetc.passes.prune import prune
 from budgetc.passes.quantize import quantize
 from budgetc.passes.refit import refit
+from budgetc.passes.store_bits import store_bits
 from budgetc.passes.truncate import truncate
 from budgetc.passes.work import Work
 
@@ -19,7 +20,7 @@ def apply_step(detector: Detector, step: Step, work: Work) -> Detector:
     passed in is unchanged.
     """
     changed = _carried_out(detector, step, work)
-    return changed if isinstance(step, Fp16) else refit(changed, work)
+    return changed if isinstance(step, Fp16 | StoreBits) else refit(changed, work)
 
 
 def _carried_out(detector: Detector, step: Step, work: Work) -> Detector:
@@ -28,6 +29,8 @@ def _carried_out(detector: Detector, step: Step, work: Work) -> Detector:
             return quantize(detector, step, work)
         case Fp16():
             return fp16(detector, step)
+        case StoreBits():
+            return store_bits(detector, step, work)
         case Truncate():
             return truncate(detector, step, work)
         case Direct():

@@ -13,6 +13,7 @@ from budgetc.detectors.rounding import (
     NumberFormat,
     RangeObserver,
     activation_format,
+    unit_bias,
     unit_weight,
     weight_scales,
 )
@@ -76,4 +77,4 @@ def _format(unit: Unit, observer: RangeObserver, *, first: bool, step: Quantize,
     # their weights itself at load, by a rule that calibration never saw.
     if first and not step.first_convolution:
         return NumberFormat("fp32", output=output)
-    return NumberFormat("int8", weight_scales(weight, levels), output, before, stored_bits=8)
+    return NumberFormat("int8", weight_scales(weight, levels, unit_bias(unit)), output, before, stored_bits=8)

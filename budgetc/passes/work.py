@@ -55,6 +55,8 @@ class Work:
     cache: OutputCache
     trained: MutableMapping[str, nn.Module] = field(default_factory=dict)
     """Networks that several candidates share, by fingerprint of how they were trained."""
+    tables: MutableMapping[str, list[list[float]]] = field(default_factory=dict)
+    """What was measured of a network layer by layer, by fingerprint of the network."""
     curves: list[Curve] = field(default_factory=list)
     """What each training of the current step did; the caller empties it."""
     progress: Progress = silent

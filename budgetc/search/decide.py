@@ -26,6 +26,7 @@ from budgetc.search.space import (
     eligible,
     incumbent,
     order,
+    tells_at_once,
 )
 
 HOPELESS = 0.05
@@ -39,6 +40,9 @@ _SHIFT, _SHIFT_WEIGHT = 0.05, 0.5
 _SHIFT_NOISE = 0.08
 """Deviation of that difference between structures, before it was seen; counts for one pair."""
 
+_AT_HAND = 8
+"""How much sooner a structure is looked at whose network is trained already: it costs seconds, not minutes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
@@ -48,6 +52,8 @@ class Prospect:
     chance: float
     """Probability that its fully trained AUROC reaches the floor."""
     gain: float
+    at_hand: bool
+    """Whether its network is trained already, and only stored otherwise."""
 
 
 def decide(rows: Sequence[Row], rules: Rules) -> Decision:
@@ -64,7 +70,7 @@ def decide(rows: Sequence[Row], rules: Rules) -> Decision:
     open_rows = [row for row in rows if eligible(row, rules) and not _settled(row)]
     if best is not None:
         # What needs no training is looked at among equals, too: the best of them is chosen.
-        open_rows = [row for row in open_rows if order(row) < order(best) or (not row.trains and alike(row, best))]
+        open_rows = [row for row in open_rows if order(row) < order(best) or (tells_at_once(row) and alike(row, best))]
     if not open_rows:
         return Stop(_nothing_open(rows, rules, best))
     if rules.time_is_up:
@@ -87,13 +93,13 @@ def _any_of(ranked: list[Prospect]) -> float:
 
 
 def _spend(ranked: list[Prospect], rules: Rules) -> Decision:
-    free = [prospect for prospect in ranked if not prospect.row.trains or rules.trainings_left > 0]
+    free = [found for found in ranked if not found.row.trains or found.at_hand or rules.trainings_left > 0]
     if not free:
         return Stop(f"all trainings are spent; {len(ranked)} smaller structures were not judged")
     chosen = free[0]
     if chosen.row.fits is None:
         return Screen(chosen.row.id)
-    rung = FULL if not chosen.row.trains or QUICK in chosen.row.auroc else QUICK
+    rung = FULL if not chosen.row.trains or chosen.at_hand or QUICK in chosen.row.auroc else QUICK
     return Train(chosen.row.id, rung, f"{chosen.chance:.0%} chance to reach the AUROC floor, at {chosen.row.size} B")
 
 
@@ -104,12 +110,14 @@ def prospects(rows: Sequence[Row], open_rows: Sequence[Row], best: Row | None, r
     # One percent more than the largest keeps a gain for the largest itself.
     ceiling = reference.size * 1.01
     chances = _chances(rows, open_rows, rules)
+    trained = {row.training for row in rows if row.training and FULL in row.auroc}
     found = []
     for row, chance in zip(open_rows, chances, strict=True):
         assert row.size is not None
         # What needs no training tells at once, and PTQ is where a user would start.
-        gain = math.inf if not row.trains else chance * math.log(ceiling / row.size)
-        found.append(Prospect(row, chance, gain))
+        gain = math.inf if tells_at_once(row) else chance * math.log(ceiling / row.size)
+        at_hand = row.training in trained
+        found.append(Prospect(row, chance, gain * (_AT_HAND if at_hand else 1), at_hand))
     return sorted(found, key=_rank)
 
 

@@ -36,12 +36,17 @@ def backup(rows: Sequence[Row], rules: Rules) -> Row | None:
     """What to judge before the confirmation split is opened, should the smallest fail there.
 
     The smallest structure of a network that nothing is known of and that needs no training, until as many networks
-    as there may be finalists have passed; None where it is enough, or nothing is left.
+    as there may be finalists have passed, in as many bits as one that did; None where it is enough, or nothing is left.
     """
-    passed = {row.network for row in rows if compliant(row, rules)}
+    passed = [row for row in rows if compliant(row, rules)]
     judged = {row.network for row in rows if FULL in row.auroc}
-    left = [row for row in rows if not row.trains and row.network not in judged and eligible(row, rules)]
-    return min(left, key=order) if left and 0 < len(passed) < MOST else None
+    fewest = min((row.stored_bits for row in passed), default=0.0)
+    left = [
+        row
+        for row in rows
+        if not row.trains and row.stored_bits >= fewest and row.network not in judged and eligible(row, rules)
+    ]
+    return min(left, key=order) if left and 0 < len({row.network for row in passed}) < MOST else None
 
 
 def _ranked(rows: Sequence[Row]) -> list[Row]:

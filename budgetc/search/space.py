@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize, Truncate, fingerprint
+from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize, StoreBits, Truncate, fingerprint
 
 QUICK, FULL = 0, 1
 """Rungs: a share of the training, and all of it."""
@@ -26,6 +26,10 @@ class Row:
     auroc: Mapping[int, float] = field(default_factory=dict)
     """Rung -> AUROC on the selection split."""
     failed: bool = False
+    stored_bits: float = 32.0
+    """Of a weight on average, where weights are codes; else 32."""
+    training: str = ""
+    """Equal where two structures differ after their last training alone: one training serves both."""
     network: str = ""
     """Equal where two structures differ in number formats alone: they pass and fail together."""
 
@@ -80,12 +84,12 @@ _ROUNDED = 0.5
 
 def settings_of(plan: Plan) -> tuple[float, ...]:
     """A plan as numbers: log2 widths of student and teacher, log2 input side, last stage, INT8 of either, trained
-    under INT8, FP16, undistilled, without hidden layers.
+    under INT8, halvings of stored bytes, undistilled, without hidden layers.
 
     Successive steps multiply widths; what quantization precedes is trained under its rounding.
     """
     student = teacher = keep = kept_teacher = side = cut = 0.0
-    replaced = rounded_student = rounded_teacher = under_rounding = half = alone = dropped = 0.0
+    replaced = rounded_student = rounded_teacher = under_rounding = stored = alone = dropped = 0.0
     for step in plan.steps:
         match step:
             case Truncate():
@@ -110,14 +114,31 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
                 rounded_student = _ROUNDED
                 rounded_teacher = max(rounded_teacher, _ROUNDED * (step.scope == "all"))
             case Fp16():
-                half = 0.1  # it hardly moves a score
+                stored = 0.1  # it hardly moves a score
+            case StoreBits():
+                stored = 0.1 + math.log2(8 / step.bits)
     widths = (student, teacher, keep, kept_teacher, side, cut)
-    return *widths, replaced, rounded_student, rounded_teacher, under_rounding, half, alone, dropped
+    return *widths, replaced, rounded_student, rounded_teacher, under_rounding, stored, alone, dropped
 
 
 def network_of(plan: Plan) -> str:
     """What identifies a plan's network, whatever its number formats."""
-    return fingerprint([step.model_dump() for step in plan.steps if not isinstance(step, (Quantize, Fp16))])
+    return fingerprint([step.model_dump() for step in plan.steps if not isinstance(step, (Quantize, Fp16, StoreBits))])
+
+
+def training_of(plan: Plan) -> str:
+    """What identifies a plan's training; empty where it has none."""
+    return fingerprint([step.model_dump() for step in plan.trained]) if trains(plan) else ""
+
+
+def stored_bits_of(plan: Plan) -> float:
+    """Of a weight on average, where the plan stores codes; else 32."""
+    return min((step.bits for step in plan.steps if isinstance(step, StoreBits)), default=32.0)
+
+
+def tells_at_once(row: Row) -> bool:
+    """Whether it shows what the network can do before anything else: nothing is trained, no weight much rounded."""
+    return not row.trains and row.stored_bits >= 8
 
 
 def trains(plan: Plan) -> bool:

@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from budgetc.errors import BudgetcError
-from budgetc.export.gate import check_graph, check_halves, check_parity
+from budgetc.export.gate import check_graph, check_parity, check_stored
 from budgetc.export.onnx_file import export_detector
 from tests.small import small_stfpm, target
 
@@ -75,6 +75,6 @@ def test_a_network_whose_scores_are_no_numbers_fails_parity() -> None:
 
 def test_a_weight_that_is_not_halved_is_found() -> None:
     """It would ship in four bytes, at a price nobody asked for."""
-    check_halves(3, 3)
-    with pytest.raises(BudgetcError, match="3 weights are to be stored as FP16, but the exported graph holds only 2"):
-        check_halves(2, 3)
+    check_stored(3, 3)
+    with pytest.raises(BudgetcError, match=r"3 weights are to be stored in fewer bytes, .* holds only 2"):
+        check_stored(2, 3)

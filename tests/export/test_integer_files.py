@@ -9,7 +9,7 @@ import torch
 
 from budgetc.detectors.detector import as_input
 from budgetc.errors import BudgetcError
-from budgetc.export.gate import INTEGER_KERNELS, check_integer_kernels, fused_kernels
+from budgetc.export.gate import INTEGER_KERNELS, check_kernels, fused_kernels
 from budgetc.export.onnx_file import export_detector
 from tests.export.single import SIDE, quantized, run_file, single, tensors
 from tests.small import target, textures
@@ -56,9 +56,9 @@ def test_a_layer_that_would_run_in_fp32_is_found() -> None:
 def test_the_gate_counts_kernels_in_any_file() -> None:
     """A float file has none."""
     model = export_detector(single("conv"), target()).model
-    check_integer_kernels(model, 0)
+    check_kernels(model, 0)
     with pytest.raises(BudgetcError, match="2 layers are quantized"):
-        check_integer_kernels(model, 2)
+        check_kernels(model, 2)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,171 @@
+"""Stored bits: every weight as a code of 2 to 8 bits, whatever it computes in; latency stays as it is.
+
+Which layer gets how many follows from what rounding it does to the anomaly scores, in one knapsack over all layers.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from budgetc.core.dataset import evenly
+from budgetc.core.knapsack import choose
+from budgetc.core.plan import StoreBits, fingerprint
+from budgetc.detectors.detector import Detector, as_input, deployed_part, weights_digest
+from budgetc.detectors.layers import ConvUnit, LinearUnit, units
+from budgetc.detectors.levels import levels_of
+from budgetc.detectors.rounding import FakeQuantize, NumberFormat, StoredBits, least_scales
+from budgetc.passes.refit import refit
+from budgetc.passes.round_weights import best_scales, round_weights
+from budgetc.passes.work import Work
+
+Layer = ConvUnit | LinearUnit
+_WIDTHS: tuple[StoredBits, ...] = tuple(bits for bits in get_args(StoredBits) if bits <= 8)
+_SMALLEST = 2.0**-20
+"""Of scales: FP16 keeps four bits of them."""
+_PROBED: StoredBits = 3
+"""Width that a layer is rounded to when its effect on the scores is measured."""
+_IMAGES = 8
+"""Normals, and as many damaged ones, that scores are perturbed on."""
+_ROUNDED_ON = 32
+"""The same for the moments that weights are rounded by."""
+
+
+def store_bits(detector: Detector, step: StoreBits, work: Work) -> Detector:
+    """The detector with codes of `step.bits` on average for each deployed weight; scales and biases as FP16.
+
+    Weights are rounded layer by layer on what they then read; a head that is fitted to normals is fitted again in
+    between. With effort 0 every layer counts alike and no weight moves.
+    """
+    bits = _allocate(detector, step, work)
+    formats = {
+        name: _format(unit, detector.formats.get(name, NumberFormat("fp32")), bits[name], work.weight_levels)
+        for name, unit in _layers(detector.module)
+    }
+    if work.effort == 0:
+        return replace(detector, formats={**detector.formats, **formats}, threshold=None)
+    body = {name: known for name, known in formats.items() if not detector.module.get_submodule(name).head}
+    fitted = refit(_with_rounded(detector, body, work), work)
+    heads = {
+        name: _format(unit, fitted.formats.get(name, NumberFormat("fp32")), bits[name], work.weight_levels)
+        for name, unit in _layers(fitted.module)
+        if unit.head
+    }
+    return replace(_with_rounded(fitted, heads, work), threshold=None)
+
+
+def _layers(module: nn.Module) -> list[tuple[str, Layer]]:
+    """Layers of the shipped part, by their names in the module."""
+    shipped = {unit for _, unit in units(deployed_part(module))}
+    return [(name, unit) for name, unit in units(module) if isinstance(unit, Layer) and unit in shipped]
+
+
+def _format(unit: Layer, known: NumberFormat, bits: StoredBits, most: int) -> NumberFormat:
+    """How a layer computes stays; how it is stored changes."""
+    weight, bias = (None if part is None else part.detach() for part in unit.folded())
+    assert weight is not None, "layers have weights"
+    levels = levels_of(bits, most) if bits < 8 else ()
+    table = torch.tensor(levels or range(-most, most + 1), dtype=torch.float32)
+    least = least_scales(bias, len(weight)).clamp(min=_SMALLEST)
+    scales = best_scales(weight, table, least)
+    return replace(known, weight_scale=tuple(scales.tolist()), stored_bits=bits, levels=levels, half_vectors=True)
+
+
+def _with_rounded(detector: Detector, formats: Mapping[str, NumberFormat], work: Work) -> Detector:
+    """The detector with these formats, its weights on their levels."""
+    module = copy.deepcopy(detector.module).eval()
+    _round_in_passing(module, detector.formats, formats, _pictures(detector, work, _ROUNDED_ON))
+    for _, unit in units(module):
+        unit.rounding = None
+    return replace(detector, module=module, formats={**detector.formats, **formats})
+
+
+@torch.no_grad()
+def _round_in_passing(
+    module: nn.Module, known: Mapping[str, NumberFormat], new: Mapping[str, NumberFormat], images: Tensor
+) -> Tensor:
+    """Scores of a forward pass that puts weights on the levels of their `new` formats, in place.
+
+    Each layer is rounded just before it runs, so that it sees the errors of those before it.
+    """
+    hooks = []
+    for name, unit in units(module):
+        if name in new:
+            hooks.append(unit.register_forward_pre_hook(_rounding_hook(new[name])))
+        elif name in known:
+            unit.rounding = FakeQuantize(known[name])
+    scores: Tensor = deployed_part(module)(images)[0]
+    for hook in hooks:
+        hook.remove()
+    return scores
+
+
+def _rounding_hook(known: NumberFormat) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    scale = torch.tensor(known.weight_scale)
+    table = torch.tensor(known.levels or range(-128, 128), dtype=torch.float32)
+
+    def before(unit: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(unit, Layer)
+        round_weights(unit, inputs[0], scale, table)
+        unit.rounding = FakeQuantize(known)
+
+    return before
+
+
+def _pictures(detector: Detector, work: Work, count: int) -> Tensor:
+    """(2 * count, 3, H, W): calibration normals, and damaged training normals."""
+    normals = work.calibration(detector.config.input_size)
+    damaged = work.pictures(detector.config.input_size).damaged
+    return as_input(np.concatenate([normals[evenly(len(normals), count)], damaged[evenly(len(damaged), count)]]))
+
+
+def _allocate(detector: Detector, step: StoreBits, work: Work) -> dict[str, StoredBits]:
+    """Width of every layer: the least perturbation of the scores within the mean."""
+    layers = _layers(detector.module)
+    sizes = [unit.folded()[0].numel() for _, unit in layers]
+    costs = [[size * bits for bits in _WIDTHS] for size in sizes]
+    chosen = choose(costs, _perturbations(detector, layers, work), step.bits * sum(sizes) * (1 + 1e-9))
+    return {name: _WIDTHS[option] for (name, _), option in zip(layers, chosen, strict=True)}
+
+
+def _perturbations(detector: Detector, layers: Sequence[tuple[str, Layer]], work: Work) -> list[list[float]]:
+    """For every layer and width, the expected square change of the scores over their variance.
+
+    Measured at one width; at the others in proportion to the square error of the weights.
+    """
+    if work.effort == 0:
+        return [[unit.folded()[0].numel() * 4.0**-bits for bits in _WIDTHS] for _, unit in layers]
+
+    def measure() -> list[list[float]]:
+        return _measured(detector, layers, work)
+
+    described = {name: asdict(known) for name, known in detector.formats.items()}
+    key = fingerprint(["perturbations", weights_digest(detector.module), described, work.weight_levels])
+    if key not in work.tables:
+        work.tables[key] = measure()
+    return work.tables[key]
+
+
+@torch.no_grad()
+def _measured(detector: Detector, layers: Sequence[tuple[str, Layer]], work: Work) -> list[list[float]]:
+    images = _pictures(detector, work, _IMAGES)
+    before = detector.deployed()(images)[0]
+    found = []
+    for name, unit in layers:
+        known = detector.formats.get(name, NumberFormat("fp32"))
+        candidates = {bits: _format(unit, known, bits, work.weight_levels) for bits in _WIDTHS}
+        errors = {bits: _error(unit.folded()[0], known) for bits, known in candidates.items()}
+        scores = _round_in_passing(
+            copy.deepcopy(detector.module).eval(), detector.formats, {name: candidates[_PROBED]}, images
+        )
+        perturbation = float((scores - before).square().mean() / (before.var() + 1e-30))
+        found.append([perturbation * errors[bits] / max(errors[_PROBED], 1e-30) for bits in _WIDTHS])
+    return found
+
+
+def _error(weight: Tensor, known: NumberFormat) -> float:
+    return float((FakeQuantize(known).weight(weight) - weight).square().sum())

@@ -1,0 +1,70 @@
+"""Which layer gets how many bits, and what is left of the scores."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from budgetc.core.plan import Quantize, StoreBits
+from budgetc.detectors.detector import Detector, score_images, weights_digest
+from budgetc.detectors.families import bundle, from_bundle
+from budgetc.passes.apply import apply_step
+from tests.small import small_gaussian, small_stfpm, small_vae, work_for
+
+MAKERS = [small_vae, small_stfpm, small_gaussian]
+
+
+def mean_bits(detector: Detector) -> float:
+    """Stored bits of a deployed weight."""
+    pairs = [
+        (detector.module.get_submodule(name).folded()[0].numel(), known.stored_bits)
+        for name, known in detector.formats.items()
+        if known.half_vectors
+    ]
+    return sum(size * bits for size, bits in pairs) / sum(size for size, _ in pairs)
+
+
+@pytest.mark.parametrize("bits", [2, 2.5, 4, 7, 8])
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("effort", [0.0, 1.0])
+def test_the_mean_is_kept(make: Callable[[], Detector], bits: float, effort: float) -> None:
+    """Never more, and less only where one large layer cannot take the next width: there is none between 6 and 8."""
+    detector = make()
+    found = mean_bits(apply_step(detector, StoreBits(bits=bits), work_for(detector, effort=effort)))
+    assert bits - 1.2 <= found <= bits + 1e-6
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_more_bits_disturb_scores_less(make: Callable[[], Detector]) -> None:
+    """Against the same detector in 8 bits."""
+    detector = make()
+    work = work_for(detector)
+    images = work.pictures(detector.config.input_size).normal[:32]
+
+    def scores(bits: float) -> np.ndarray:
+        return score_images(apply_step(detector, StoreBits(bits=bits), work).deployed(), images)
+
+    reference = scores(8)
+    errors = [float(np.square(scores(bits) - reference).mean()) for bits in (2, 4, 6)]
+    assert errors[0] > errors[1] > errors[2]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_detector_in_codes_is_the_same_after_a_round_trip(make: Callable[[], Detector]) -> None:
+    """As plain data and back: formats, weights and scores; and what was passed in is unchanged."""
+    detector = make()
+    digest, work = weights_digest(detector.module), work_for(detector)
+    stored = apply_step(apply_step(detector, Quantize(), work), StoreBits(bits=3), work)
+    again = from_bundle(bundle(stored))
+    images = work.pictures(detector.config.input_size).normal[:4]
+    assert dict(again.formats) == dict(stored.formats)
+    assert np.array_equal(score_images(again.deployed(), images), score_images(stored.deployed(), images))
+    assert weights_digest(detector.module) == digest
+
+
+def test_equal_inputs_give_equal_codes() -> None:
+    """Rounding draws no random number."""
+    detector = small_vae()
+    one, other = (apply_step(detector, StoreBits(bits=3), work_for(detector)) for _ in range(2))
+    assert weights_digest(one.module) == weights_digest(other.module)
+    assert one.formats == other.formats
