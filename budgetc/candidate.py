@@ -26,7 +26,7 @@ from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector, score_images
 from budgetc.detectors.families import bundle, from_bundle
 from budgetc.export.gate import check_parity
-from budgetc.export.onnx_file import Exported, export_detector
+from budgetc.export.onnx_file import Exported, Traced, export_detector, trace_detector
 from budgetc.measurement.host import device
 from budgetc.measurement.quality import Scored, fit_threshold, score_pixels
 from budgetc.measurement.size import deployed_bytes
@@ -206,18 +206,41 @@ def price(plan: Plan, shop: Workshop, directory: Path) -> Written:
 
 def write_untrained(plan: Plan, shop: Workshop, directory: Path) -> Written:
     """The untrained structure as files."""
-    built = build(plan, shop, 0.0).detector
-    # Passes hand on networks that they leave as they are, the baseline's too: only a copy may be written to.
-    detector = replace(built, module=copy.deepcopy(built.module))
-    generator = torch.Generator().manual_seed(plan.seed)
-    with torch.no_grad():
-        for weight in detector.module.parameters():
-            # Exporters merge equal tensors, and untrained biases are all zero: tell them apart.
-            if not weight.any():
-                weight.copy_(torch.randn(weight.shape, generator=generator) * 1e-3)
-    return write(
-        export_detector(detector, shop.target), detector, directory, threshold=0.0, threads=shop.target.threads
-    )
+    stored = [number for number, step in enumerate(plan.steps) if isinstance(step, Fp16 | StoreBits)]
+    first = min(stored, default=len(plan.steps))
+    network = _untrained(plan.model_copy(update={"steps": plan.steps[:first]}), shop)
+    work = shop.work(0.0, plan.seed)
+    detector = _carry_out(plan.steps[first:], Built(network.detector, ()), work).detector
+    exported = export_detector(detector, shop.target, network.traced)
+    return write(exported, detector, directory, threshold=0.0, threads=shop.target.threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Untrained:
+    """A bare structure and its graph: plans that only store it otherwise share both."""
+
+    key: str
+    detector: Detector
+    traced: Traced
+
+
+def _untrained(plan: Plan, shop: Workshop) -> Untrained:
+    """The structure of a plan; the latest one is kept, for plans come in an order that changes the last step first."""
+    key = price_key(plan, shop)
+    found = shop.memory.untrained
+    if not isinstance(found, Untrained) or found.key != key:
+        built = build(plan, shop, 0.0).detector
+        # Passes hand on networks that they leave as they are, the baseline's too: only a copy may be written to.
+        detector = replace(built, module=copy.deepcopy(built.module))
+        generator = torch.Generator().manual_seed(plan.seed)
+        with torch.no_grad():
+            for weight in detector.module.parameters():
+                # Exporters merge equal tensors, and untrained biases are all zero: tell them apart.
+                if not weight.any():
+                    weight.copy_(torch.randn(weight.shape, generator=generator) * 1e-3)
+        found = Untrained(key, detector, trace_detector(detector, shop.target))
+        shop.memory.untrained = found
+    return found
 
 
 def finish(built: Built, shop: Workshop, directory: Path) -> Written:

@@ -47,6 +47,8 @@ class Memory:
     pictures: dict[tuple[int, int], Pictures] = field(default_factory=dict)
     networks: dict[str, torch.nn.Module] = field(default_factory=dict)
     tables: dict[str, list[list[float]]] = field(default_factory=dict)
+    untrained: object = None
+    """The structure that was priced last."""
     _of: str = ""
     _known: tuple[Detector, Dataset] | None = None
 
@@ -56,6 +58,7 @@ class Memory:
         of = fingerprint([key, seed, splits])
         if self._known is None or self._of != of:
             self.outputs, self.pictures, self.networks, self.tables = OutputCache(), {}, {}, {}
+            self.untrained = None
             self._of, self._known = of, (detector, dataset)
         return self._known
 

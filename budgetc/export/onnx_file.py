@@ -7,9 +7,9 @@ import onnx
 
 from budgetc.core.plan import fingerprint
 from budgetc.core.target import Target
-from budgetc.detectors.detector import Detector
+from budgetc.detectors.detector import Detector, deployed_part
 from budgetc.detectors.layers import units
-from budgetc.detectors.rounding import FakeQuantize, NumberFormat
+from budgetc.detectors.rounding import NumberFormat
 from budgetc.export.gate import check_graph, check_kernels, check_stored
 from budgetc.export.packing import pack_weights
 from budgetc.export.trace import deployed_for_export, trace
@@ -35,20 +35,40 @@ class Exported:
     parameters: int
 
 
-def export_detector(detector: Detector, target: Target) -> Exported:
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """The graph of a detector before its weights are stored as they will be."""
+
+    model: onnx.ModelProto
+    outputs: tuple[str, ...]
+    parameters: int
+
+
+def trace_detector(detector: Detector, target: Target) -> Traced:
+    """The deployed part as a graph for the target, every weight at the value that its format gives it."""
+    part = deployed_for_export(detector)
+    parameters = sum(weight.numel() for weight in part.parameters())
+    outputs: tuple[str, ...] = part.output_names  # type: ignore[assignment]  # every deployed part has it
+    model = trace(part, detector.config.input_size, target)
+    constants_to_initializers(model)
+    return Traced(model, outputs, parameters)
+
+
+def export_detector(detector: Detector, target: Target, traced: Traced | None = None) -> Exported:
     """The deployed part as one checked ONNX file for the target.
+
+    Args:
+        detector: what is exported.
+        target: where it is to run.
+        traced: the graph of a detector that differs in how weights are stored alone, where only the price is asked for.
 
     Raises:
         BudgetcError: the file is not what the target needs, or INT8 layers would run in FP32.
     """
-    part = deployed_for_export(detector)
-    parameters = sum(weight.numel() for weight in part.parameters())
-    outputs: tuple[str, ...] = part.output_names  # type: ignore[assignment]  # every deployed part has it
-    formats = {
-        name: unit.rounding.number_format for name, unit in units(part) if isinstance(unit.rounding, FakeQuantize)
-    }
-    model = trace(part, detector.config.input_size, target)
-    constants_to_initializers(model)
+    graph = traced or trace_detector(detector, target)
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    formats = _formats(detector)
     _store(model, formats)
     drop_unused(model)
     shorten_names(model)
@@ -57,7 +77,14 @@ def export_detector(detector: Detector, target: Target) -> Exported:
     integer = sum(known.compute == "int8" for known in formats.values())
     if integer or any(known.half_vectors for known in formats.values()):
         check_kernels(data, integer)
-    return Exported(data, _structure(model), outputs, parameters)
+    return Exported(data, _structure(model), graph.outputs, graph.parameters)
+
+
+def _formats(detector: Detector) -> dict[str, NumberFormat]:
+    """Formats by the names that units have in the deployed part."""
+    names = {unit: name for name, unit in units(detector.module)}
+    deployed = {name: names[unit] for name, unit in units(deployed_part(detector.module)) if unit in names}
+    return {name: detector.formats[own] for name, own in deployed.items() if own in detector.formats}
 
 
 def _store(model: onnx.ModelProto, formats: Mapping[str, NumberFormat]) -> None:

@@ -75,7 +75,7 @@ def pack_weights(model: onnx.ModelProto, formats: Mapping[str, NumberFormat], in
             _drop(model.graph, name)
             packer.constant(whole, values)
         if number_format.levels:
-            codes = np.searchsorted(np.array(number_format.levels), values).astype(np.uint8)
+            codes = np.searchsorted(number_format.levels[:-1], values).astype(np.uint8)
             widths.setdefault(number_format.stored_bits, []).append((whole, codes))
             packer.tensors.pop(whole, None)
             _drop(model.graph, whole)

@@ -41,6 +41,10 @@ class Tensors:
         return self.types.get(name) in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
 
 
+_CARRIES = {"Cast", "DequantizeLinear", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Gather", "Split"}
+"""Operators after which a weight still computes as it is stored. A product of levels and scales computes in FP32."""
+
+
 def read_tensors(model: onnx.ModelProto) -> Tensors:
     """Shapes by inference at the static input sizes; constants by following initializers."""
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
@@ -55,8 +59,8 @@ def read_tensors(model: onnx.ModelProto) -> Tensors:
         known = [name for name in node.input if name]
         if node.op_type == "Constant" or (known and all(name in constants for name in known)):
             constants.update(node.output)
-            if known and known[0] in types:
-                types[node.output[0]] = types[known[0]]
+            if node.op_type in _CARRIES and known and known[0] in types:
+                types.update(dict.fromkeys(node.output, types[known[0]]))
     return Tensors(shapes, constants, types)
 
 

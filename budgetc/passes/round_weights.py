@@ -16,15 +16,15 @@ from budgetc.detectors.rounding import level_codes
 
 _DAMPING = 0.01
 """Share of the mean variance added to every one: inputs that calibration hardly saw are not trusted."""
-_ROWS = 8192
+_ROWS = 4096
 """Most input patches that moments are taken over."""
 _CLIPS = 10
 """Tried ranges of a channel, from a part of its largest weight to all of it."""
 _BLOCK = 128
 
 
-def best_scales(weight: Tensor, table: Tensor, least: Tensor) -> Tensor:
-    """(out,) scales with the least square error of the weights at their nearest levels, FP16 values.
+def best_scales(weight: Tensor, table: Tensor, least: Tensor) -> tuple[float, ...]:
+    """Scales of the output channels, FP16 values, with the least square error of the weights at their nearest levels.
 
     Args:
         weight: (out, ...).
@@ -39,7 +39,7 @@ def best_scales(weight: Tensor, table: Tensor, least: Tensor) -> Tensor:
         scale = torch.maximum(largest * clip, least).half().float()
         error = (nearest(rows, scale[:, None], table) - rows).square().sum(1)
         best, lowest = torch.where(error < lowest, scale, best), torch.minimum(error, lowest)
-    return best
+    return tuple(best.tolist())
 
 
 def nearest(weight: Tensor, scale: Tensor, table: Tensor) -> Tensor:
@@ -74,11 +74,12 @@ def _patches(unit: ConvUnit | LinearUnit, inputs: Tensor, groups: int) -> Tensor
     if isinstance(unit, LinearUnit):
         return inputs[None]
     conv = unit.conv
-    images = inputs[torch.linspace(0, len(inputs) - 1, min(len(inputs), 64)).long()]
-    places = max(1, _ROWS // len(images))
-    columns = F.unfold(images, conv.kernel_size, conv.dilation, conv.padding, conv.stride)  # type: ignore[arg-type]
-    columns = columns[:, :, torch.linspace(0, columns.shape[2] - 1, min(columns.shape[2], places)).long()]
-    split = columns.reshape(len(images), groups, -1, columns.shape[2])
+    columns = inputs.flatten(2)
+    if conv.kernel_size != (1, 1) or conv.stride != (1, 1):
+        columns = F.unfold(inputs, conv.kernel_size, conv.dilation, conv.padding, conv.stride)  # type: ignore[arg-type]
+    places = min(columns.shape[2], max(1, _ROWS // len(inputs)))
+    columns = columns[:, :, torch.linspace(0, columns.shape[2] - 1, places).long()]
+    split = columns.reshape(len(inputs), groups, -1, places)
     return split.permute(1, 0, 3, 2).reshape(groups, -1, split.shape[2])
 
 

@@ -18,7 +18,7 @@ from budgetc.core.plan import StoreBits, fingerprint
 from budgetc.detectors.detector import Detector, as_input, deployed_part, weights_digest
 from budgetc.detectors.layers import ConvUnit, LinearUnit, units
 from budgetc.detectors.levels import levels_of
-from budgetc.detectors.rounding import FakeQuantize, NumberFormat, StoredBits, least_scales
+from budgetc.detectors.rounding import FakeQuantize, NumberFormat, StoredBits, least_scales, weight_scales
 from budgetc.passes.refit import refit
 from budgetc.passes.round_weights import best_scales, round_weights
 from budgetc.passes.work import Work
@@ -43,7 +43,7 @@ def store_bits(detector: Detector, step: StoreBits, work: Work) -> Detector:
     """
     bits = _allocate(detector, step, work)
     formats = {
-        name: _format(unit, detector.formats.get(name, NumberFormat("fp32")), bits[name], work.weight_levels)
+        name: _format(unit, detector.formats.get(name, NumberFormat("fp32")), bits[name], work)
         for name, unit in _layers(detector.module)
     }
     if work.effort == 0:
@@ -51,7 +51,7 @@ def store_bits(detector: Detector, step: StoreBits, work: Work) -> Detector:
     body = {name: known for name, known in formats.items() if not detector.module.get_submodule(name).head}
     fitted = refit(_with_rounded(detector, body, work), work)
     heads = {
-        name: _format(unit, fitted.formats.get(name, NumberFormat("fp32")), bits[name], work.weight_levels)
+        name: _format(unit, fitted.formats.get(name, NumberFormat("fp32")), bits[name], work)
         for name, unit in _layers(fitted.module)
         if unit.head
     }
@@ -64,15 +64,16 @@ def _layers(module: nn.Module) -> list[tuple[str, Layer]]:
     return [(name, unit) for name, unit in units(module) if isinstance(unit, Layer) and unit in shipped]
 
 
-def _format(unit: Layer, known: NumberFormat, bits: StoredBits, most: int) -> NumberFormat:
+def _format(unit: Layer, known: NumberFormat, bits: StoredBits, work: Work) -> NumberFormat:
     """How a layer computes stays; how it is stored changes."""
     weight, bias = (None if part is None else part.detach() for part in unit.folded())
     assert weight is not None, "layers have weights"
-    levels = levels_of(bits, most) if bits < 8 else ()
-    table = torch.tensor(levels or range(-most, most + 1), dtype=torch.float32)
-    least = least_scales(bias, len(weight)).clamp(min=_SMALLEST)
-    scales = best_scales(weight, table, least)
-    return replace(known, weight_scale=tuple(scales.tolist()), stored_bits=bits, levels=levels, half_vectors=True)
+    levels = levels_of(bits, work.weight_levels) if bits < 8 else ()
+    scales = weight_scales(weight, work.weight_levels, bias)
+    if work.effort > 0:
+        table = torch.tensor(levels or range(-work.weight_levels, work.weight_levels + 1), dtype=torch.float32)
+        scales = best_scales(weight, table, least_scales(bias, len(weight)).clamp(min=_SMALLEST))
+    return replace(known, weight_scale=scales, stored_bits=bits, levels=levels, half_vectors=True)
 
 
 def _with_rounded(detector: Detector, formats: Mapping[str, NumberFormat], work: Work) -> Detector:
@@ -157,7 +158,7 @@ def _measured(detector: Detector, layers: Sequence[tuple[str, Layer]], work: Wor
     found = []
     for name, unit in layers:
         known = detector.formats.get(name, NumberFormat("fp32"))
-        candidates = {bits: _format(unit, known, bits, work.weight_levels) for bits in _WIDTHS}
+        candidates = {bits: _format(unit, known, bits, work) for bits in _WIDTHS}
         errors = {bits: _error(unit.folded()[0], known) for bits, known in candidates.items()}
         scores = _round_in_passing(
             copy.deepcopy(detector.module).eval(), detector.formats, {name: candidates[_PROBED]}, images

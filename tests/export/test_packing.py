@@ -1,5 +1,7 @@
 """Files whose weights are codes of few bits: what the runtime makes of them, and how many bytes they take."""
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -36,7 +38,7 @@ def test_the_runtime_computes_what_torch_does(kind: str, compute: str, bits: flo
     detector = stored(single(kind), compute, bits)
     images = np.random.default_rng(5).integers(0, 256, (8, 3, SIDE, SIDE), np.uint8)
     exported = export_detector(detector, target())
-    (found,) = run_file(exported.model, images.astype(np.float32) / 255)
+    (found,) = run_file(exported.model, as_input(images).numpy())
     with torch.no_grad():
         expected = detector.deployed()(as_input(images)).numpy()
     formats = [known.output for known in detector.formats.values() if known.output is not None]
@@ -46,7 +48,7 @@ def test_the_runtime_computes_what_torch_does(kind: str, compute: str, bits: flo
 
 @pytest.mark.parametrize("compute", STEPS)
 @pytest.mark.parametrize("make", [small_vae, small_stfpm, small_gaussian])
-def test_after_load_nothing_is_unpacked(make: "type[Detector]", compute: str) -> None:
+def test_after_load_nothing_is_unpacked(make: Callable[[], Detector], compute: str) -> None:
     """The kernels are those of the same detector in 8 and 32 bits."""
     detector = make()
     plain = detector

@@ -8,10 +8,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from budgetc.core.operator import Operator
-from budgetc.core.plan import Fp16, Quantize
+from budgetc.core.plan import Fp16, Quantize, StoreBits
 from budgetc.errors import BudgetcError
 from budgetc.export.onnx_file import export_detector
 from budgetc.measurement.operators import read_workload
+from budgetc.passes.apply import apply_step
 from budgetc.passes.fp16 import fp16
 from budgetc.passes.quantize import quantize
 from tests.small import small_stfpm, small_vae, work_for
@@ -141,3 +142,16 @@ def test_unknown_shapes_are_refused() -> None:
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
     with pytest.raises(BudgetcError, match=r"shape of tensor .* is unknown; export the graph with static shapes"):
         read_workload(model.SerializeToString(), CPU)
+
+
+@pytest.mark.parametrize("compute", ["fp32", "int8"])
+@pytest.mark.parametrize("bits", [2, 3, 8])
+def test_stored_bits_cost_nothing_after_load(compute: str, bits: float) -> None:
+    """The operators of the same detector in its own formats."""
+    detector = small_vae()
+    work = work_for(detector)
+    if compute == "int8":
+        detector = apply_step(detector, Quantize(), work)
+    stored = apply_step(detector, StoreBits(bits=bits), work)
+    plain, packed = (read_workload(export_detector(each, CPU).model, CPU) for each in (detector, stored))
+    assert packed == plain

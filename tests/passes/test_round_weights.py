@@ -39,7 +39,7 @@ def test_results_change_less_than_by_the_nearest_levels(kind: str) -> None:
     """On the inputs it was given, and every weight lies on a level."""
     unit, inputs = unit_of(kind), inputs_of(kind)
     weight = unit.folded()[0].clone()
-    scale = best_scales(weight, TABLE, torch.full((len(weight),), 1e-6))
+    scale = torch.tensor(best_scales(weight, TABLE, torch.full((len(weight),), 1e-6)))
     spread = scale.view(-1, *[1] * (weight.ndim - 1))
     before = unit(inputs)
     naive = unit_of(kind)
@@ -59,13 +59,13 @@ def test_the_mean_of_the_results_stays() -> None:
     unit, inputs = unit_of("linear"), inputs_of("linear")
     before = unit(inputs).mean(0)
     weight = unit.folded()[0].clone()
-    round_weights(unit, inputs, best_scales(weight, TABLE, torch.full((12,), 1e-6)), TABLE)
+    round_weights(unit, inputs, torch.tensor(best_scales(weight, TABLE, torch.full((12,), 1e-6))), TABLE)
     assert torch.allclose(unit(inputs).mean(0), before, atol=1e-4)
 
 
 def test_scales_are_halves_and_no_smaller_than_allowed() -> None:
     """A channel of zeros too."""
     weight = torch.cat([torch.randn(3, 8), torch.zeros(1, 8)])
-    scale = best_scales(weight, TABLE, torch.full((4,), 2.0**-12))
+    scale = torch.tensor(best_scales(weight, TABLE, torch.full((4,), 2.0**-12)))
     assert torch.equal(scale, scale.half().float())
     assert float(scale.min()) == 2.0**-12

@@ -8,7 +8,9 @@ import pytest
 from budgetc.core.plan import Quantize, StoreBits
 from budgetc.detectors.detector import Detector, score_images, weights_digest
 from budgetc.detectors.families import bundle, from_bundle
+from budgetc.detectors.layers import units
 from budgetc.passes.apply import apply_step
+from budgetc.passes.store_bits import Layer
 from tests.small import small_gaussian, small_stfpm, small_vae, work_for
 
 MAKERS = [small_vae, small_stfpm, small_gaussian]
@@ -16,12 +18,9 @@ MAKERS = [small_vae, small_stfpm, small_gaussian]
 
 def mean_bits(detector: Detector) -> float:
     """Stored bits of a deployed weight."""
-    pairs = [
-        (detector.module.get_submodule(name).folded()[0].numel(), known.stored_bits)
-        for name, known in detector.formats.items()
-        if known.half_vectors
-    ]
-    return sum(size * bits for size, bits in pairs) / sum(size for size, _ in pairs)
+    stored = {name: known.stored_bits for name, known in detector.formats.items() if known.half_vectors}
+    sizes = {name: unit.folded()[0].numel() for name, unit in units(detector.module) if isinstance(unit, Layer)}
+    return sum(sizes[name] * bits for name, bits in stored.items()) / sum(sizes[name] for name in stored)
 
 
 @pytest.mark.parametrize("bits", [2, 2.5, 4, 7, 8])

@@ -256,3 +256,31 @@ def test_near_ties_are_the_close_misses_and_the_equals() -> None:
         row("big", 200, 0.95),
     ]
     assert near_ties(rows, Rules(None, 0.9, 0), "won", standard_error=0.02) == ("equal", "miss")
+
+
+def test_a_network_that_is_trained_is_looked_at_in_fewer_bits_at_once() -> None:
+    """No quick training of it, and before another network is trained, even with no training left."""
+
+    def row(name: str, width: float, size: int, **known: object) -> Row:
+        bits = float(name.partition("-")[2])
+        settings = (width, 0.1 + math.log2(8 / bits))
+        return Row(name, settings, True, size, True, training=name[0], stored_bits=bits, **known)  # type: ignore[arg-type]
+
+    rows = [
+        row("a-8", -1.0, 80_000, auroc={QUICK: 0.93, FULL: 0.95}),
+        row("a-4", -1.0, 40_000),
+        row("b-8", -2.0, 30_000),
+    ]
+    for left in (10, 0):
+        decision = decide(rows, Rules(None, 0.9, trainings_left=left))
+        assert isinstance(decision, Train) and (decision.id, decision.rung) == ("a-4", FULL)
+
+
+def test_few_bits_are_not_tried_before_the_network_itself() -> None:
+    """What is hardly rounded tells most; codes of two bits come when a model of AUROC says that they may pass."""
+    rows = [
+        Row(f"{bits}", (0.0, 0.1 + math.log2(8 / bits)), False, 10_000 * bits, True, stored_bits=float(bits))
+        for bits in (2, 4, 8)
+    ]
+    decision = decide(rows, Rules(None, 0.9, trainings_left=0))
+    assert isinstance(decision, Train) and decision.id == "8"

@@ -1,0 +1,82 @@
+"""What each step of a winner is worth: the same search without it, under the same budget.
+
+    python benchmarks/ablation.py --case NAME --model model.pt --budget BUDGET --out OUT --store DIR [-o DIR] [--quick]
+
+OUT is a finished compilation. For every step of its plan the recipe that gave the plan is compiled again with that step
+left out; everything else may be chosen anew. The bar is the bytes of what then complies, over the winner's.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from line import Line  # beside this script
+from ruamel.yaml import YAML
+
+import budgetc
+from budgetc.core.recipe import Recipe
+from budgetc.load.config import load_budget, load_recipe
+from budgetc.report.schema import Report
+
+
+def main() -> None:
+    """One winner."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", required=True, help="what the lines are headed with")
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--budget", required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the artifact that was compiled")
+    parser.add_argument("--store", type=Path, required=True, help="results of that compilation")
+    parser.add_argument("-o", type=Path, required=True, metavar="DIR", help="everything is written here")
+    parser.add_argument("--quick", action="store_true", help="leave out the last step only")
+    options = parser.parse_args()
+    for line in lines(options):
+        line.show()
+
+
+def lines(options: argparse.Namespace) -> Iterator[Line]:
+    """The winner, and one line for every step that is left out."""
+    report = Report.model_validate_json((options.out / "report.json").read_text(encoding="utf-8"))
+    winner = next(record for record in report.candidates if record.fate == "chosen")
+    assert winner.artifact_size is not None
+    yield Line(f"{options.case} winner, {winner.plan.title()}", winner.artifact_size, "reported", True, "B", 1, "")
+    recipe = load_recipe(winner.plan.recipe).recipe
+    kinds = [step.step for step in winner.plan.steps]
+    for kind in kinds[-1:] if options.quick else kinds:
+        again = _compile_without(kind, recipe, options)
+        name = f"{options.case} without {kind}"
+        size = None if again.artifact is None else sum(again.artifact.files.values())
+        complies = again.verdict is not None and again.verdict.overall.startswith("compliant")
+        chosen = next((one.plan.title() for one in again.candidates if one.fate == "chosen"), "nothing complies")
+        ratio = float("nan") if size is None else round(size / winner.artifact_size, 3)
+        yield Line(f"{name}: bytes over the winner's", ratio, "reported", complies, "1", 1, chosen)
+
+
+def _compile_without(kind: str, recipe: Recipe, options: argparse.Namespace) -> Report:
+    folder: Path = options.o / f"without-{kind}"
+    folder.mkdir(parents=True, exist_ok=True)
+    rest = recipe.model_copy(
+        update={"name": f"without-{kind}", "steps": tuple(step for step in recipe.steps if step.step != kind)}
+    )
+    path = folder / f"without-{kind}.yaml"
+    YAML().dump(rest.model_dump(mode="json", exclude_defaults=True), path)
+    budget = load_budget(options.budget).budget
+    raw = budget.model_dump(mode="json", exclude_none=True)
+    raw["limits"] = {name: _written(name, value) for name, value in raw["limits"].items()}
+    raw["search"] = {**raw["search"], "recipes": [str(path)], "time": f"{budget.search.time / 60:g} min", "seeds": 1}
+    YAML().dump(raw, folder / "budget.yaml")
+    return budgetc.compile(
+        options.model, budget=folder / "budget.yaml", data=options.data, out=folder / "out", store=options.store
+    )
+
+
+def _written(name: str, value: object) -> object:
+    """A limit as a budget file says it, with its unit."""
+    if name.startswith("latency"):
+        return f"{value} ms"
+    return f"{value} B" if name in ("artifact_size", "peak_memory") else value
+
+
+if __name__ == "__main__":
+    main()
