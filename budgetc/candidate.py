@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from budgetc.core.admissible import foreign_setting, misplaced
 from budgetc.core.dataset import SplitName, evenly
 from budgetc.core.frozen import Frozen
 from budgetc.core.layout import ARTIFACT, MODEL
-from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize, Step, StoreBits, Truncate, fingerprint
+from budgetc.core.plan import Fp16, Plan, Quantize, Step, StoreBits, fingerprint
 from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector, score_images
 from budgetc.detectors.families import bundle, from_bundle
@@ -348,17 +349,11 @@ def applicable(plan: Plan, family: str, target: Target) -> str | None:
                 return f"target {target.name} has no INT8 kernels{_because(target, 'INT8')}"
             case Fp16() if "fp16" not in target.dtypes:
                 return f"target {target.name} does not take FP16 weights"
-            case Quantize() if family != "stfpm" and step.scope == "student":
-                return f"a {family} has one network: the scope makes no difference"
-            case Truncate() if family != "gaussian":
-                return f"truncate fits normals again without training, which a {family} cannot"
-            case Direct() | Distill() | Prune() if family != "stfpm" and step.teacher is not None:
-                return f"a {family} deploys no teacher"
-            case Direct() | Distill() if family != "vae" and step.drop_hidden:
-                return f"a {family} has no hidden linear layers"
+            case _ if (reason := foreign_setting(step, family)) is not None:
+                return reason
             case _:
                 pass
-    return None
+    return misplaced(plan.steps)
 
 
 def _because(target: Target, subject: str) -> str:

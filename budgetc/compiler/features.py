@@ -12,7 +12,7 @@ from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.stfpm import Stfpm, matching_loss
 from budgetc.detectors.vae import Latent, VaeEncoder, kl_per_latent
-from budgetc.passes.imitate import latent_divergence
+from budgetc.training.losses import latent_divergence
 from budgetc.workshop import Workshop, file_key
 
 _PICTURES, _BATCH = 48, 16
@@ -95,10 +95,9 @@ def linear_cka(x: Tensor, y: Tensor) -> float | None:
 def _student(part: Stfpm, detector: Detector, shop: Workshop) -> Inner:
     features, distances = [], []
     for images in _batches(detector, shop):
-        x = part.normalized(images)
-        taps = part.student(x)
+        wanted, taps = part.taps(images)
         features.append(_rows(taps[-1]))
-        distances += [float(matching_loss(part.teacher(x), taps))] * len(images)
+        distances += [float(matching_loss(wanted, taps))] * len(images)
     return Inner(torch.cat(features), distance=sum(distances) / len(distances))
 
 

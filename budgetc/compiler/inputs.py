@@ -14,6 +14,7 @@ from budgetc.core.recipe import Recipe
 from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.gaussian import GaussianConfig
+from budgetc.detectors.stfpm import StfpmConfig
 from budgetc.errors import UsageError
 from budgetc.load.config import load_budget, load_recipe, load_target
 from budgetc.load.datasets import load_dataset
@@ -119,18 +120,23 @@ def all_plans(inputs: Inputs) -> tuple[list[Plan], list[tuple[Plan, str]]]:
 
 
 def settled(plan: Plan, detector: Detector) -> Plan:
-    """The plan with every cut named by the last tap that it leaves, so that equal networks are one plan."""
-    if not isinstance(detector.config, GaussianConfig):
-        return plan
-    taps = detector.config.backbone.taps
+    """The plan with every cut named by the taps that it leaves, so that equal networks are one plan."""
+    match detector.config:
+        case GaussianConfig() as config:
+            taps = config.backbone.taps
+        case StfpmConfig() as config:
+            taps = config.teacher.taps
+        case _:
+            return plan
     steps: list[Step] = []
     for step in plan.steps:
         if isinstance(step, Truncate):
-            left = tuple(tap for tap in taps if step.stages is None or tap <= step.stages)
+            deep = tuple(tap for tap in taps if step.stages is None or tap <= step.stages)
+            left = tuple(tap for tap in deep if step.first is None or tap >= step.first)
             # What leaves no tap stays as it is written: the step says what is wrong with it.
-            last = step.stages if not left else None if left == taps else left[-1]
-            step = step.model_copy(update={"stages": last})
-            taps = left or taps
+            if left:
+                last, first = None if left[-1] == taps[-1] else left[-1], None if left[0] == taps[0] else left[0]
+                step, taps = step.model_copy(update={"stages": last, "first": first}), left
         if step != Truncate():
             steps.append(step)
     return plan.model_copy(update={"steps": tuple(steps)})

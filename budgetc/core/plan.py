@@ -39,41 +39,66 @@ class StoreBits(Frozen):
 
 
 class Truncate(Frozen):
-    """Keep the first stages of a pretrained network, on smaller pictures; no gradient step."""
+    """Keep the first stages of a pretrained network, on smaller pictures; no gradient step.
+
+    Of a student-teacher detector the student's matching taps stay, trained as they are.
+    """
 
     step: Literal["truncate"] = "truncate"
     stages: Annotated[int, Field(ge=0, le=16)] | None = None
     """The last stage that stays, counted as taps are; None keeps all."""
+    first: Annotated[int, Field(ge=0, le=16)] | None = None
+    """The first stage that is judged; shallower taps go, their layers stay. None judges all."""
     input: Ratio = 1.0
     """Sides of the picture over the old ones."""
 
 
-class Distill(Frozen):
-    """Replace networks by smaller ones that are trained to reproduce them."""
+Loss = Literal["feature", "map", "relation", "ranking", "divergence"]
+"""What a student imitates beside, or of a VAE in place of, features: see `Distill.loss`."""
 
-    step: Literal["distill"] = "distill"
+
+class Smaller(Frozen):
+    """The networks that take the place of the old ones."""
+
     student: Ratio = 0.5
     """Channels of the new student (of a VAE: its encoder) over those of the old."""
     teacher: Ratio | None = None
     """Same for the teacher of a student-teacher detector; None keeps the teacher."""
+    backbone: Literal["plain", "separable"] = "plain"
+    """Convolutions of the new student: dense, or a depthwise and a 1x1 one each. A VAE's stay dense."""
+    depth: Annotated[int, Field(ge=0, le=16)] | None = None
+    """Convolutions of a stage of the new student after its first; None: as many as the old plain one has, else 1."""
+    shared: Annotated[int, Field(ge=0, le=8)] = 0
+    """Stages of a teacher whose result the student reads in place of the picture, so that they are computed once."""
+    input: Ratio = 1.0
+    """Sides of the picture over the old ones."""
+    latents: Ratio = 1.0
+    """Latent dimensions of a VAE over those of the old."""
     drop_hidden: bool = False
-    """Of a VAE's encoder: leave out the linear layers between the last convolution and the heads."""
-    map_weight: Annotated[float, Field(ge=0, le=100)] = 0.0
-    """Weight of the loss between the old and the new anomaly maps on synthetically damaged normals."""
+    """Of a VAE: leave out the linear layers between the last convolution and the heads."""
+
+
+class Distill(Smaller):
+    """Replace networks by smaller ones that are trained to reproduce them."""
+
+    step: Literal["distill"] = "distill"
+    loss: Loss = "feature"
+    """What is imitated beside features (of a VAE: beside its means): `map` the anomaly maps of damaged normals,
+    `relation` distances and angles between pictures, `ranking` the order of scores of normals with more and more
+    damage. `divergence` replaces the means of a VAE by its posterior, as one without prototypes imitates anyway."""
+    loss_weight: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """Weight of what `loss` adds to features."""
     epochs: Annotated[int, Field(ge=0, le=10_000)] = 10
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 3e-3
 
 
-class Direct(Frozen):
-    """Replace networks by smaller ones that learn from normals alone: the control of a distillation."""
+class Direct(Smaller):
+    """Replace networks by smaller ones that learn from normals alone: the control of a distillation.
+
+    A smaller teacher has random weights.
+    """
 
     step: Literal["direct"] = "direct"
-    student: Ratio = 0.5
-    """Channels of the new student (of a VAE: its encoder) over those of the old."""
-    teacher: Ratio | None = None
-    """Same for the teacher of a student-teacher detector, which then has random weights; None keeps the teacher."""
-    drop_hidden: bool = False
-    """Of a VAE: leave out the linear layers between the last convolution and the heads."""
     epochs: Annotated[int, Field(ge=0, le=10_000)] = 30
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 3e-3
 
@@ -133,15 +158,27 @@ def _step_title(step: Step) -> str:
         case StoreBits():
             return f"store-bits({step.bits:g})"
         case Truncate():
-            kept = [] if step.stages is None else [f"stage {step.stages}"]
+            kept = [] if step.first is None else [f"from stage {step.first}"]
+            kept += [] if step.stages is None else [f"stage {step.stages}"]
             kept += [] if step.input == 1.0 else [f"input {step.input:g}"]
             return f"truncate({', '.join(kept) or 'nothing'})"
         case Direct():
-            teacher = "" if step.teacher is None else f"teacher {step.teacher:g}, "
-            return f"direct({teacher}student {step.student:g}{', no hidden layers' if step.drop_hidden else ''})"
+            return f"direct({', '.join(_smaller_words(step))})"
         case Distill():
-            teacher = "" if step.teacher is None else f"teacher {step.teacher:g}, "
-            return f"distill({teacher}student {step.student:g}{', no hidden layers' if step.drop_hidden else ''})"
+            loss = [] if step.loss == "feature" else [f"loss {step.loss} {step.loss_weight:g}"]
+            return f"distill({', '.join([*_smaller_words(step), *loss])})"
         case Prune():
             teacher = "" if step.teacher is None else f"teacher {step.teacher:g}, "
             return f"prune({teacher}keep {step.keep:g})"
+
+
+def _smaller_words(step: Smaller) -> list[str]:
+    """The settings that are not as they usually are, and the student's width."""
+    words = [] if step.teacher is None else [f"teacher {step.teacher:g}"]
+    words.append(f"student {step.student:g}")
+    words += [] if step.backbone == "plain" else [step.backbone]
+    words += [] if step.depth is None else [f"depth {step.depth}"]
+    words += [] if step.shared == 0 else [f"shared {step.shared}"]
+    words += [] if step.input == 1.0 else [f"input {step.input:g}"]
+    words += [] if step.latents == 1.0 else [f"latents {step.latents:g}"]
+    return words + (["no hidden layers"] if step.drop_hidden else [])

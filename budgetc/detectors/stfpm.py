@@ -5,10 +5,10 @@ Wang et al., "Student-Teacher Feature Pyramid Matching for Anomaly Detection", B
 
 import torch
 import torch.nn.functional as F
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone, tap_widths
+from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone, tap_strides, tap_widths
 from budgetc.detectors.detector import DetectorConfig
 from budgetc.detectors.halves import half_safe_map, map_gain
 
@@ -23,6 +23,8 @@ class StfpmConfig(DetectorConfig):
     student: BackboneConfig
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    shared: int = Field(default=0, ge=0, le=8)
+    """The student reads what so many of the teacher's first stages return; 0: the picture."""
 
     @model_validator(mode="after")
     def _taps_agree(self) -> "StfpmConfig":
@@ -30,6 +32,28 @@ class StfpmConfig(DetectorConfig):
         if teacher != student:
             raise ValueError(f"the teacher's taps have {teacher} channels, the student's {student}: give tap_channels")
         return self
+
+    @model_validator(mode="after")
+    def _trunk_comes_first(self) -> "StfpmConfig":
+        if self.shared == 0:
+            return self
+        trunk = trunk_of(self.teacher, self.shared)
+        if self.teacher.taps[0] <= trunk.taps[0] or tap_strides(trunk)[0] != 2**self.student.start:
+            raise ValueError(
+                f"shared: {self.shared} stages end at tap {self.teacher.taps[0]} or not where {self.student} starts"
+            )
+        return self
+
+
+def trunk_of(teacher: BackboneConfig, stages: int) -> BackboneConfig:
+    """A teacher's first stages, the last of them tapped: what a student may share.
+
+    Raises:
+        ValueError: there are not so many.
+    """
+    return BackboneConfig.model_validate(
+        teacher.model_dump() | {"taps": (teacher.first_stage + stages - 1,), "tap_channels": ()}
+    )
 
 
 def scale_maps(teacher: list[Tensor], student: list[Tensor], gain: float = 1.0) -> list[Tensor]:
@@ -64,6 +88,7 @@ class Stfpm(nn.Module):
     def __init__(self, config: StfpmConfig) -> None:
         super().__init__()
         self.size = config.input_size
+        self.shared = config.shared
         self.teacher: Backbone = build_backbone(config.teacher)
         self.student: Backbone = build_backbone(config.student)
         self.teacher.eval()
@@ -84,15 +109,33 @@ class Stfpm(nn.Module):
         """(b, 3, H, W) in [0, 1] -> zero mean, unit variance by the teacher's convention."""
         return (image - self.get_buffer("mean")) / self.get_buffer("std")
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def taps(self, image: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """(b, 3, H, W) in [0, 1] -> what is compared: the teacher's feature maps and the student's."""
         x = self.normalized(image)
-        maps = self._maps(self.teacher(x), self.student(x))
+        trunk = self.teacher.trunk(x, self.shared)
+        return self.teacher.onward(trunk, self.shared), self.student(trunk if self.shared else x)
+
+    def student_taps(self, image: Tensor) -> list[Tensor]:
+        """(b, 3, H, W) in [0, 1] -> the student's feature maps alone; a shared trunk learns nothing from them."""
+        x = self.normalized(image)
+        if self.shared:
+            with torch.no_grad():
+                x = self.teacher.trunk(x, self.shared)
+        taps: list[Tensor] = self.student(x)
+        return taps
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        product = self.joined(self._maps(*self.taps(image)))
+        return product.flatten(1).amax(1), product
+
+    def joined(self, maps: list[Tensor]) -> Tensor:
+        """Maps of all scales -> their product at full size, (b, 1, H, W)."""
         product: Tensor | None = None
         for scale in maps:
             resized = F.interpolate(scale, size=self.size, mode="bilinear", align_corners=False)
             product = resized if product is None else product * resized
         assert product is not None, "a backbone has at least one tap"
-        return product.flatten(1).amax(1), product
+        return product
 
     def _maps(self, teacher: list[Tensor], student: list[Tensor]) -> list[Tensor]:
         gain = map_gain(len(teacher))

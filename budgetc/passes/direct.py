@@ -3,7 +3,7 @@
 import torch
 
 from budgetc.core.plan import Direct, Distill
-from budgetc.detectors.backbones import build_backbone, tap_widths
+from budgetc.detectors.backbones import build_backbone
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
@@ -12,7 +12,7 @@ from budgetc.errors import UsageError
 from budgetc.passes.features import tell_damage
 from budgetc.passes.imitate import learn_student
 from budgetc.passes.restore import restore_formats
-from budgetc.passes.shrink import narrow_vae, plain_backbone, plain_gaussian
+from budgetc.passes.shrink import narrow_vae, plain_gaussian, present, refuse_foreign, smaller_stfpm
 from budgetc.passes.work import Work
 from budgetc.training.baseline import train_detector
 
@@ -24,34 +24,25 @@ def direct(detector: Detector, step: Direct, work: Work) -> Detector:
     student-teacher detector has random weights then, for there is nothing that it could have learned from.
 
     Raises:
-        UsageError: a teacher is to be shrunk in a family that deploys none.
+        UsageError: a setting is of another family.
     """
     torch.manual_seed(work.seed)
-    if step.drop_hidden and not isinstance(detector.module, Vae):
-        raise UsageError(f"direct.drop_hidden: only a VAE has such layers, not a {detector.family}")
+    refuse_foreign(detector, step)
     match detector.module, detector.config:
         case Stfpm() as module, StfpmConfig() as config:
             result = _train_stfpm(detector, module, config, step=step, work=work)
         case Vae(), VaeConfig() as config:
-            if step.teacher is not None:
-                raise UsageError("direct.teacher: a VAE deploys no teacher; leave the setting out")
             result = _train_vae(detector, config, step, work)
-        case Gaussian(), GaussianConfig() as config:
-            if step.teacher is not None:
-                raise UsageError("direct.teacher: a gaussian has one network, its student; leave the setting out")
-            result = _train_gaussian(detector, config, step, work)
+        case Gaussian() as module, GaussianConfig() as config:
+            result = _train_gaussian(detector, module, config, step=step, work=work)
         case _:
             raise UsageError(f"direct does not know detectors of family {detector.family}")
     return restore_formats(result, detector, work)
 
 
 def _train_stfpm(detector: Detector, old: Stfpm, config: StfpmConfig, *, step: Direct, work: Work) -> Detector:
-    teacher, kept = config.teacher, old.teacher
-    if step.teacher is not None:
-        teacher = plain_backbone(config.teacher, step.teacher)
-        kept = build_backbone(teacher).eval()
-    student = plain_backbone(config.student, step.student, tap_widths(teacher))
-    settled = config.model_copy(update={"teacher": teacher, "student": student})
+    settled = smaller_stfpm(config, old, step)
+    kept = old.teacher if step.teacher is None else build_backbone(settled.teacher).eval()
     new = Stfpm(settled)
     new.teacher = kept
     result = detector.with_module(new, settled)
@@ -59,15 +50,15 @@ def _train_stfpm(detector: Detector, old: Stfpm, config: StfpmConfig, *, step: D
     return result
 
 
-def _train_gaussian(detector: Detector, old: GaussianConfig, step: Direct, work: Work) -> Detector:
-    config = old.model_copy(update={"backbone": plain_gaussian(old.backbone, step.student)})
+def _train_gaussian(detector: Detector, old: Gaussian, config: GaussianConfig, *, step: Direct, work: Work) -> Detector:
+    config = config.model_copy(update={"backbone": plain_gaussian(present(old.backbone), step)})
     new = Gaussian(config)
     tell_damage(new, detector, work.effort_of(step.epochs, step.learning_rate, "training directly"), work)
     return detector.with_module(new, config)
 
 
 def _train_vae(detector: Detector, config: VaeConfig, step: Direct, work: Work) -> Detector:
-    narrow = narrow_vae(config, step.student, drop_hidden=step.drop_hidden).model_copy(update={"decoder": True})
+    narrow = narrow_vae(config, step).model_copy(update={"decoder": True})
     result = detector.with_module(Vae(narrow), narrow)
     effort = work.effort_of(step.epochs, step.learning_rate, "training directly")
     if effort.epochs == 0:

@@ -7,19 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 from budgetc.core.plan import Distill
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.latents import LatentDistance
-from budgetc.detectors.stfpm import Stfpm, matching_loss, scale_maps
-from budgetc.detectors.vae import Latent, Vae, VaeEncoder
-from budgetc.passes.work import Work
+from budgetc.detectors.stfpm import Stfpm, matching_loss
+from budgetc.detectors.vae import Latent, Vae, VaeEncoder, kl_per_latent
+from budgetc.errors import UsageError
+from budgetc.passes.tap_losses import Added, added_loss, teacher_taps
+from budgetc.passes.work import Size, Work
+from budgetc.runtime.preprocess import resize_rgb
 from budgetc.training.loop import Effort, Examples, fit
+from budgetc.training.losses import latent_divergence, ranking_loss, relation_loss
 
-Loss = Callable[[Tensor], Tensor]
-"""Indices of pictures -> scalar."""
 Compare = Callable[[Tensor, Latent], Tensor]
 """Indices of pictures and what an encoder makes of them -> scalar."""
 _NEAR = 0.01
@@ -60,7 +63,7 @@ def imitate_taps(new: Backbone, source: Detector, effort: Effort, work: Work) ->
     assert isinstance(source.module, Stfpm)
     old, size = source.module, source.config.input_size
     train, watch, images = on_all(work, size)
-    wanted = work.outputs(old.teacher, lambda x: old.teacher(old.normalized(x)), size)
+    wanted = teacher_taps(old, size, work)
     probe = new(torch.zeros(1, 3, *size))
     adapters = nn.ModuleList(nn.Conv2d(a.shape[1], b.shape[1], 1) for a, b in zip(probe, wanted, strict=True))
     trained = nn.ModuleDict({"network": new, "adapters": adapters})
@@ -74,60 +77,26 @@ def imitate_taps(new: Backbone, source: Detector, effort: Effort, work: Work) ->
 
 
 def learn_student(detector: Detector, step: Distill, work: Work) -> None:
-    """Train the student of an STFPM detector in place on its teacher's features of normals.
-
-    With `map_weight`, damaged normals teach it too: there its maps follow the baseline's.
-    """
+    """Train the student of an STFPM detector in place on its teacher's features of normals, and by `step.loss`."""
     effort = work.effort_of(step.epochs, step.learning_rate, "distilling the student")
-    learn_taps(detector, effort, work, step.map_weight)
+    learn_taps(detector, effort, work, added_loss(detector, step, work) if effort.epochs else None)
 
 
-def learn_taps(detector: Detector, effort: Effort, work: Work, map_weight: float = 0.0) -> None:
-    """`learn_student` with settled effort."""
+def learn_taps(detector: Detector, effort: Effort, work: Work, added: Added | None = None) -> None:
+    """`learn_student` with settled effort and loss."""
     if effort.epochs == 0:
         detector.module.eval()
         return
     assert isinstance(detector.module, Stfpm)
     network, size = detector.module, detector.config.input_size
-    pictures = work.pictures(size)
-    wanted = work.outputs(network.teacher, lambda x: network.teacher(network.normalized(x)), size)
-    student = network.student
-
-    def feature_loss(indices: Tensor) -> Tensor:
-        taps = student(network.normalized(as_input(pictures.normal[indices.numpy()])))
-        return matching_loss([tap[indices] for tap in wanted], taps)
-
-    if map_weight == 0 or work.baseline.config.input_size != size:
-        examples = Examples(pictures.train, pictures.held_out, feature_loss)
-    else:
-        examples = _with_maps(detector, feature_loss, map_weight, work)
-    work.curves.append(fit(student, examples, effort, work.progress))
-
-
-def _with_maps(detector: Detector, feature_loss: Loss, weight: float, work: Work) -> Examples:
-    """Feature loss on normals plus the distance to the baseline's maps on their damaged copies."""
-    assert isinstance(detector.module, Stfpm)
-    network, size = detector.module, detector.config.input_size
-    base = work.baseline.module
-    assert isinstance(base, Stfpm)
-    pictures = work.pictures(size)
-    offset, count = len(pictures.normal), len(pictures.damaged)
-    wanted = work.outputs(network.teacher, lambda x: network.teacher(network.normalized(x)), size)
-
-    def baseline_maps(x: Tensor) -> list[Tensor]:
-        normalized = base.normalized(x)
-        return scale_maps(base.teacher(normalized), base.student(normalized))
-
-    maps = work.outputs(base, baseline_maps, size)
+    pictures, wanted = work.pictures(size), teacher_taps(network, size, work)
 
     def loss(indices: Tensor) -> Tensor:
-        damaged = indices % count
-        taps = network.student(network.normalized(as_input(pictures.damaged[damaged.numpy()])))
-        own = scale_maps([tap[damaged + offset] for tap in wanted], taps)
-        distance = sum(((m - maps[i][damaged + offset]).square().mean() for i, m in enumerate(own)), torch.zeros(()))
-        return feature_loss(indices) + weight * distance
+        taps = network.student_taps(as_input(pictures.normal[indices.numpy()]))
+        features = matching_loss([tap[indices] for tap in wanted], taps)
+        return features if added is None else features + added(indices, taps)
 
-    return Examples(pictures.train, pictures.held_out, loss)
+    work.curves.append(fit(network.student, Examples(pictures.train, pictures.held_out, loss), effort, work.progress))
 
 
 def imitate_latents(detector: Detector, imitation: Imitation, work: Work) -> None:
@@ -136,26 +105,80 @@ def imitate_latents(detector: Detector, imitation: Imitation, work: Work) -> Non
     Loss: KL(baseline posterior || own posterior), summed over latents (closed form of two Gaussians); with prototypes
     what their distance sees of the means.
     """
-    effort = imitation.effort(work)
+    imitate_encoder(_encoder(detector.module), detector, imitation.effort(work), work)
+
+
+def imitate_encoder(
+    encoder: VaeEncoder, detector: Detector, effort: Effort, work: Work, step: Distill | None = None
+) -> None:
+    """`imitate_latents` with settled effort, and by `step.loss` where there is a step.
+
+    An encoder of fewer latents imitates the directions in which the baseline's say most: see `_fewer`.
+
+    Raises:
+        UsageError: the family has no such loss.
+    """
     if effort.epochs == 0:
         detector.module.eval()
         return
-    encoder = _encoder(detector.module)
-    imitate_encoder(encoder, detector, effort, work)
-
-
-def imitate_encoder(encoder: VaeEncoder, detector: Detector, effort: Effort, work: Work) -> None:
-    """`imitate_latents` with settled effort."""
-    size = detector.config.input_size
-    source = _encoder(work.baseline.module)
-    train, watch, images = on_all(work, size)
-    wanted = Latent(*work.outputs(source, lambda x: list(source.encode(x)), size))
-    compare = _by_divergence(wanted) if source.distance is None else _by_distance(wanted, source.distance)
+    step = step or Distill()
+    base, source = work.baseline.config.input_size, _encoder(work.baseline.module)
+    train, watch, images = on_all(work, base)
+    wanted = Latent(*work.outputs(source, lambda x: list(source.encode(x)), base))
+    compare = _compare(wanted, source.distance, step, encoder.mu.linear.out_features)
+    smaller = _resized(images, detector.config.input_size)
 
     def loss(indices: Tensor) -> Tensor:
-        return compare(indices, encoder.encode(as_input(images[indices.numpy()])))
+        return compare(indices, encoder.encode(as_input(smaller[indices.numpy()])))
 
     work.curves.append(fit(encoder, Examples(train, watch, loss), effort, work.progress))
+
+
+def _resized(images: np.ndarray, size: Size) -> np.ndarray:
+    """(n, 3, H, W) uint8 at another size: the very pictures of which the baseline's outputs are known."""
+    if images.shape[-2:] == size:
+        return images
+    return np.stack([resize_rgb(Image.fromarray(image.transpose(1, 2, 0)), *size) for image in images])
+
+
+def _compare(wanted: Latent, distance: LatentDistance | None, step: Distill, latents: int) -> Compare:
+    """The loss between what the baseline made of all pictures and what an encoder of so many latents does of some."""
+    if distance is None or step.loss == "divergence":
+        wanted = _most_active(wanted, latents)
+        judge: Callable[[Latent], Tensor] = _log_kl
+        compare, order = _by_divergence(wanted), _log_kl(wanted)
+    else:
+        compare, judge, order = _by_distance(wanted, distance, latents)
+    match step.loss:
+        case "feature" | "divergence":
+            return compare
+        case "relation":
+            added = _by_relations(wanted)
+        case "ranking":
+            added = _by_order(order, judge)
+        case "map":
+            raise UsageError("distill.loss: a VAE has no anomaly map to imitate")
+    return lambda indices, own: compare(indices, own) + step.loss_weight * added(indices, own)
+
+
+def _by_relations(wanted: Latent) -> Compare:
+    """Between pictures, by their means."""
+    return lambda indices, own: relation_loss(wanted.mu[indices], own.mu)
+
+
+def _by_order(wanted: Tensor, judge: Callable[[Latent], Tensor]) -> Compare:
+    """Of scores: normals lie among pictures with more and less damage."""
+    return lambda indices, own: ranking_loss(wanted[indices], judge(own))
+
+
+def _log_kl(latent: Latent) -> Tensor:
+    return kl_per_latent(latent).sum(1).log()
+
+
+def _most_active(wanted: Latent, latents: int) -> Latent:
+    """The latents of the largest mean KL, which say most of a picture, in their old order."""
+    kept = kl_per_latent(wanted).mean(0).topk(latents).indices.sort().values
+    return Latent(wanted.mu[:, kept], wanted.logvar[:, kept])
 
 
 def _by_divergence(wanted: Latent) -> Compare:
@@ -167,32 +190,39 @@ def _by_divergence(wanted: Latent) -> Compare:
     return compare
 
 
-def _by_distance(wanted: Latent, distance: LatentDistance) -> Compare:
+def _by_distance(
+    wanted: Latent, distance: LatentDistance, latents: int
+) -> tuple[Compare, Callable[[Latent], Tensor], Tensor]:
     """The loss for a score by distance: whitened means by Huber's loss, and the logarithm of the distance.
 
     A step of the means counts by how seldom normals take it. Without the second part a small encoder scatters normals
     more widely than mild damage moves them (measured: DECISIONS.md).
+
+    Returns:
+        the loss, the logarithm of the distance of an encoder's posterior, (b,), and that of the baseline's, (n,).
     """
     judge = copy.deepcopy(distance).requires_grad_(False)
     whitened = judge.whiten(wanted.mu)
     far = _log_distance(judge.nearest(whitened))
+    whiten: Callable[[Tensor], Tensor] = judge.whiten
+    if latents < whitened.shape[1]:
+        # Fewer latents: the directions in which the baseline's whitened means of all pictures vary most.
+        directions = torch.linalg.eigh(torch.cov(whitened.T)).eigenvectors[:, -latents:]
+        whitened = whitened @ directions
+        judge.get_buffer("centers").set_(judge.get_buffer("centers") @ directions)
+        whiten = nn.Identity()
+
+    def own_distance(own: Latent) -> Tensor:
+        return _log_distance(judge.nearest(whiten(own.mu)))
 
     def compare(indices: Tensor, own: Latent) -> Tensor:
-        mine = judge.whiten(own.mu)
-        return F.smooth_l1_loss(mine, whitened[indices]) + F.mse_loss(_log_distance(judge.nearest(mine)), far[indices])
+        return F.smooth_l1_loss(whiten(own.mu), whitened[indices]) + F.mse_loss(own_distance(own), far[indices])
 
-    return compare
+    return compare, own_distance, far
 
 
 def _log_distance(distance: Tensor) -> Tensor:
     return (distance + _NEAR).log()
-
-
-def latent_divergence(wanted: Latent, own: Latent) -> Tensor:
-    """KL(wanted || own) of diagonal Gaussians, summed over latents, mean over the batch."""
-    variance = (wanted.logvar - own.logvar).exp()
-    distance = (wanted.mu - own.mu).square() * (-own.logvar).exp()
-    return 0.5 * (variance + distance - 1 - (wanted.logvar - own.logvar)).sum(1).mean()
 
 
 def _encoder(module: nn.Module) -> VaeEncoder:

@@ -3,12 +3,29 @@
 import torch
 from torch import nn
 
-from budgetc.detectors.backbones import BackboneConfig, tap_strides, tap_widths
+from budgetc.core.admissible import foreign_setting
+from budgetc.core.plan import Direct, Distill, Smaller
+from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone, tap_strides, tap_widths
+from budgetc.detectors.detector import Detector
+from budgetc.detectors.layers import ConvUnit, conform, units
+from budgetc.detectors.stfpm import Stfpm, StfpmConfig, trunk_of
 from budgetc.detectors.vae import VaeConfig
 from budgetc.errors import UsageError
 
 CHANNEL_STEP = 8
 """Kernels work on blocks of 8 channels; other widths cost the time of the next multiple."""
+Size = tuple[int, int]
+
+
+def refuse_foreign(detector: Detector, step: Distill | Direct) -> None:
+    """Nothing is ignored in silence.
+
+    Raises:
+        UsageError: a setting that the detector's family has no use for is not as it usually is.
+    """
+    reason = foreign_setting(step, detector.family)
+    if reason is not None:
+        raise UsageError(reason)
 
 
 def narrowed(channels: int, ratio: float) -> int:
@@ -17,16 +34,22 @@ def narrowed(channels: int, ratio: float) -> int:
     return min(channels, wanted)
 
 
-def plain_backbone(old: BackboneConfig, ratio: float, tap_channels: tuple[int, ...] = ()) -> BackboneConfig:
-    """A plain backbone whose taps lie at the strides of the old one's, `ratio` as wide.
+def scaled_size(size: Size, ratio: float, stride: int) -> Size:
+    """(height, width) times `ratio`, at multiples of `stride`: at least one of it, never more than there was."""
+    if ratio == 1.0:
+        return size
+    height, width = (min(max(stride, round(side * ratio / stride) * stride), side) for side in size)
+    return height, width
 
-    `tap_channels` adds 1x1 adapters to that many channels where the taps have others.
+
+def plain_backbone(old: BackboneConfig, step: Smaller, ratio: float, *, start: int = 0) -> BackboneConfig:
+    """A plain backbone from stage `start` on whose taps lie at the strides of the old one's, `ratio` as wide.
 
     Raises:
         UsageError: two taps share a stride, which stages of a plain network never do.
     """
     if old.arch == "plain":
-        widths, taps, depth = tuple(narrowed(width, ratio) for width in old.widths), old.taps, old.depth
+        known, taps, depth = dict(enumerate(old.widths, old.start)), old.taps, old.depth
     else:
         strides = tap_strides(old)
         if len(set(strides)) < len(strides):
@@ -35,28 +58,103 @@ def plain_backbone(old: BackboneConfig, ratio: float, tap_channels: tuple[int, .
                 "different stride for each: import the detector with other taps"
             )
         taps = tuple(stride.bit_length() - 2 for stride in strides)
-        at_tap = dict(zip(taps, tap_widths(old), strict=True))
-        widths, wide, depth = (), 0, 1
-        for stage in reversed(range(taps[-1] + 1)):
-            wide = at_tap.get(stage, max(CHANNEL_STEP, wide // 2))
-            widths = (narrowed(wide, ratio), *widths)
-    new = BackboneConfig(arch="plain", widths=widths, depth=depth, taps=taps)
-    if not tap_channels or tap_widths(new) == tap_channels:
-        return new
-    return new.model_copy(update={"tap_channels": tap_channels})
+        known, depth = dict(zip(taps, tap_widths(old), strict=True)), 1
+    widths: tuple[int, ...] = ()
+    wide = 0
+    for stage in reversed(range(start, taps[-1] + 1)):
+        wide = known.get(stage, max(CHANNEL_STEP, wide // 2))
+        widths = (narrowed(wide, ratio), *widths)
+    return BackboneConfig(
+        arch="plain", widths=widths, depth=depth if step.depth is None else step.depth, taps=taps, start=start,
+        separable=step.backbone == "separable",
+    )  # fmt: skip
 
 
-def plain_gaussian(old: BackboneConfig, ratio: float) -> BackboneConfig:
-    """A plain backbone with one tap, at the stride of the old one's coarsest and `ratio` as wide."""
-    return plain_backbone(old.model_copy(update={"taps": old.taps[-1:]}), ratio)
+def plain_teacher(old: BackboneConfig, step: Smaller) -> BackboneConfig:
+    """A plain teacher of dense convolutions: what a student is made of makes no difference to it."""
+    return plain_backbone(old, Smaller(), step.teacher or 1.0)
 
 
-def narrow_vae(old: VaeConfig, ratio: float, *, drop_hidden: bool = False) -> VaeConfig:
-    """Encoder with `ratio` of the channels and of the hidden units, or without these; the latent space stays."""
+def smaller_stfpm(old: StfpmConfig, network: Stfpm, step: Smaller) -> StfpmConfig:
+    """The configuration after a step: `network` says what pruning left, `old` the rest.
+
+    Raises:
+        UsageError: the trunk that is to be shared reaches a tap, or is none of whole stages.
+    """
+    teacher = old.teacher if step.teacher is None else plain_teacher(old.teacher, step)
+    start, inputs = _trunk_end(teacher, network if step.teacher is None else None, step.shared)
+    student = plain_backbone(present(network.student), step, step.student, start=start)
+    extra: dict[str, object] = {"inputs": inputs}
+    if tap_widths(student) != tap_widths(teacher):
+        extra["tap_channels"] = tap_widths(teacher)
+    size = scaled_size(old.input_size, step.input, max(tap_strides(teacher)))
+    return old.model_copy(
+        update={"teacher": teacher, "student": student.model_copy(update=extra), "shared": step.shared,
+                "input_size": size}
+    )  # fmt: skip
+
+
+def _trunk_end(teacher: BackboneConfig, network: Stfpm | None, shared: int) -> tuple[int, int]:
+    """The halvings and the channels of what a student reads: a picture's, or those of a trunk."""
+    if shared == 0:
+        return 0, 3
+    first = teacher.first_stage
+    if first + shared - 1 >= teacher.taps[0]:
+        raise UsageError(
+            f"shared: {shared} stages reach tap {teacher.taps[0]} of the teacher; share at most "
+            f"{teacher.taps[0] - first}, or drop that tap first (truncate.first)"
+        )
+    trunk = trunk_of(teacher, shared)
+    channels = tap_widths(trunk)[0]
+    if network is not None:
+        # A pruned teacher is narrower than its configuration says.
+        channels = [unit for _, unit in units(network.teacher.stages[shared - 1]) if isinstance(unit, ConvUnit)][
+            -1
+        ].conv.out_channels
+    return tap_strides(trunk)[0].bit_length() - 1, channels
+
+
+def present(network: Backbone) -> BackboneConfig:
+    """The configuration of a network with the widths that pruning left it, where it is a plain one."""
+    config = network.config
+    if config.arch != "plain":
+        return config
+    widths = tuple(
+        [unit for _, unit in units(stage) if isinstance(unit, ConvUnit)][-1].conv.out_channels
+        for stage in network.stages
+    )
+    return config.model_copy(update={"widths": widths})
+
+
+def retapped(network: Backbone, taps: tuple[int, ...]) -> Backbone:
+    """The same layers up to the last of some of its taps, which alone are returned; the given one is unchanged."""
+    old = network.config
+    kept = [old.taps.index(tap) for tap in taps]
+    channels = tuple(old.tap_channels[index] for index in kept) if old.tap_channels else ()
+    new = build_backbone(old.model_copy(update={"taps": taps, "tap_channels": channels}))
+    weights = dict(network.state_dict())
+    for position, index in enumerate(kept):
+        for name in [name for name in network.state_dict() if name.startswith(f"adapters.{index}.")]:
+            weights[f"adapters.{position}.{name.split('.', 2)[2]}"] = network.state_dict()[name]
+    weights = {name: weight for name, weight in weights.items() if name in new.state_dict()}
+    conform(new, {name: tuple(weight.shape) for name, weight in weights.items()})
+    new.load_state_dict(weights)
+    return new.eval()
+
+
+def plain_gaussian(old: BackboneConfig, step: Smaller) -> BackboneConfig:
+    """A plain backbone with one tap, at the stride of the old one's coarsest."""
+    return plain_backbone(old.model_copy(update={"taps": old.taps[-1:]}), step, step.student)
+
+
+def narrow_vae(old: VaeConfig, step: Smaller) -> VaeConfig:
+    """Encoder with a share of the channels and of the hidden units, or without these, and of the latent dimensions."""
     return old.model_copy(
         update={
-            "widths": tuple(narrowed(width, ratio) for width in old.widths),
-            "hidden": () if drop_hidden else tuple(narrowed(size, ratio) for size in old.hidden),
+            "input_size": scaled_size(old.input_size, step.input, 2 ** len(old.widths)),
+            "widths": tuple(narrowed(width, step.student) for width in old.widths),
+            "hidden": () if step.drop_hidden else tuple(narrowed(size, step.student) for size in old.hidden),
+            "latents": max(1, round(old.latents * step.latents)),
             "decoder": False,
         }
     )

@@ -7,6 +7,7 @@ from budgetc.detectors.rounding import rounded_copy
 from budgetc.detectors.vae import Vae
 from budgetc.passes.features import imitate_features
 from budgetc.passes.imitate import imitate_encoder, learn_taps
+from budgetc.passes.tap_losses import added_loss
 from budgetc.passes.work import Work
 
 _ROUNDED_SHARE = 0.25
@@ -26,9 +27,9 @@ def tune_rounded(detector: Detector, step: Distill, work: Work) -> Detector:
     if effort.epochs > 0:
         match module:
             case Vae():
-                imitate_encoder(module.encoder, rounded, effort, work)
+                imitate_encoder(module.encoder, rounded, effort, work, step)
             case Gaussian():
                 imitate_features(module, rounded, effort, work)
             case _:
-                learn_taps(rounded, effort, work)
+                learn_taps(rounded, effort, work, added_loss(rounded, step, work))
     return detector.with_module(rounded_copy(module, {}))

@@ -84,28 +84,26 @@ _ROUNDED = 0.5
 
 def settings_of(plan: Plan) -> tuple[float, ...]:
     """A plan as numbers: log2 widths of student and teacher, log2 input side, last stage, INT8 of either, trained
-    under INT8, halvings of stored bytes, undistilled, without hidden layers.
+    under INT8, halvings of stored bytes, undistilled, and what `_shape_of` and `_schedule_of` say.
 
-    Successive steps multiply widths; what quantization precedes is trained under its rounding.
+    Successive steps multiply widths; what quantization precedes is trained under its rounding, and what a distillation
+    follows is pruned before it.
     """
     student = teacher = keep = kept_teacher = side = cut = 0.0
-    replaced = rounded_student = rounded_teacher = under_rounding = stored = alone = dropped = 0.0
+    replaced = rounded_student = rounded_teacher = under_rounding = stored = alone = pruned_first = 0.0
     for step in plan.steps:
         match step:
             case Truncate():
                 side += math.log2(step.input)
                 cut = cut if step.stages is None else _STAGE * (_MOST_STAGES - step.stages)
-            case Direct():
+            case Direct() | Distill():
                 student += math.log2(step.student)
                 teacher += math.log2(step.teacher) if step.teacher else 0.0
-                alone = 1.0
-                dropped = max(dropped, float(step.drop_hidden))
-            case Distill():
-                student += math.log2(step.student)
-                teacher += math.log2(step.teacher) if step.teacher else 0.0
-                dropped = max(dropped, float(step.drop_hidden))
-                replaced = max(replaced, float(step.teacher is not None))
-                under_rounding = max(under_rounding, rounded_student)
+                side += math.log2(step.input)
+                alone = max(alone, float(isinstance(step, Direct)))
+                replaced = max(replaced, float(isinstance(step, Distill) and step.teacher is not None))
+                under_rounding = max(under_rounding, rounded_student * isinstance(step, Distill))
+                pruned_first = _ROUNDED * (keep < 0)
             case Prune():
                 keep += math.log2(step.keep)
                 kept_teacher += math.log2(step.teacher) if step.teacher else 0.0
@@ -118,7 +116,41 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
             case StoreBits():
                 stored = 0.1 + math.log2(8 / step.bits)
     widths = (student, teacher, keep, kept_teacher, side, cut)
-    return *widths, replaced, rounded_student, rounded_teacher, under_rounding, stored, alone, dropped
+    kinds = (replaced, rounded_student, rounded_teacher, under_rounding, stored, alone, pruned_first)
+    return *widths, *kinds, *_shape_of(plan), *_schedule_of(plan)
+
+
+def _shape_of(plan: Plan) -> tuple[float, ...]:
+    """Of the networks that took the place of the old ones, and of the taps: without hidden layers, log2 of the latents,
+    separable, convolutions of a stage, stages of a shared trunk, first stage that is judged.
+    """
+    dropped = latents = separable = depth = shared = first = 0.0
+    for step in plan.steps:
+        match step:
+            case Truncate() if step.first is not None:
+                first = _STAGE * step.first
+            case Direct() | Distill():
+                dropped = max(dropped, float(step.drop_hidden))
+                latents += math.log2(step.latents)
+                separable = float(step.backbone == "separable")
+                depth = 0.0 if step.depth is None else math.log2((step.depth + 1) / 2)
+                shared = _STAGE * step.shared
+            case _:
+                pass
+    return dropped, latents, separable, depth, shared, first
+
+
+def _schedule_of(plan: Plan) -> tuple[float, ...]:
+    """Of training: log2 of all epochs over 10, log10 of the last learning rate over .003, each loss by its weight."""
+    epochs, rate, losses = 0, 0.0, dict.fromkeys(("map", "relation", "ranking", "divergence"), 0.0)
+    for step in plan.steps:
+        if not isinstance(step, (Direct, Distill, Prune)):
+            continue
+        epochs += step.epochs
+        rate = math.log10(step.learning_rate / 3e-3)
+        if isinstance(step, Distill) and step.loss != "feature":
+            losses[step.loss] = 1.0 if step.loss == "divergence" else math.log2(1 + step.loss_weight)
+    return (math.log2(epochs / 10) if epochs else 0.0), rate, *losses.values()
 
 
 def network_of(plan: Plan) -> str:

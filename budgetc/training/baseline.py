@@ -54,7 +54,7 @@ def _train_student(module: Stfpm, pictures: Pictures, effort: Effort, progress: 
     wanted = outputs_of(lambda x: module.teacher(module.normalized(x.to(device))), pictures.normal)
 
     def loss(indices: Tensor) -> Tensor:
-        taps = student(module.normalized(as_input(pictures.normal[indices.numpy()]).to(device)))
+        taps = module.student_taps(as_input(pictures.normal[indices.numpy()]).to(device))
         return matching_loss([tap[indices] for tap in wanted], taps)
 
     return fit(student, Examples(pictures.train, pictures.held_out, loss), effort, progress)

@@ -99,10 +99,10 @@ def test_the_new_latents_are_those_of_the_baseline() -> None:
 
 
 def test_maps_on_damaged_pictures_can_teach_too() -> None:
-    """`map_weight` changes what the student learns."""
+    """The loss changes what the student learns."""
     detector = small_stfpm()
     plain = distill(detector, QUICK, work_for(detector))
-    mapped = distill(detector, Distill(student=0.5, epochs=2, map_weight=5.0), work_for(detector))
+    mapped = distill(detector, Distill(student=0.5, epochs=2, loss="map", loss_weight=5.0), work_for(detector))
     assert weights_digest(plain.module) != weights_digest(mapped.module)
 
 
@@ -118,7 +118,7 @@ def test_the_latent_space_of_a_vae_stays_and_its_decoder_goes() -> None:
 def test_a_vae_has_no_teacher_to_shrink() -> None:
     """The message names the setting."""
     detector = small_vae()
-    with pytest.raises(UsageError, match=r"distill\.teacher: a VAE deploys no teacher"):
+    with pytest.raises(UsageError, match=r"distill\.teacher: a vae deploys no teacher"):
         distill(detector, Distill(teacher=0.5), work_for(detector))
 
 
@@ -186,5 +186,5 @@ def test_a_vae_without_hidden_layers_still_has_its_latents() -> None:
 def test_only_a_vae_has_hidden_layers_to_drop() -> None:
     """Others say so instead of ignoring the setting."""
     detector = small_stfpm()
-    with pytest.raises(UsageError, match="drop_hidden: only a VAE"):
+    with pytest.raises(UsageError, match="drop_hidden: only a vae"):
         distill(detector, Distill(drop_hidden=True), work_for(detector))

@@ -86,7 +86,7 @@ def test_the_whitening_stays_in_fp32() -> None:
 def test_it_has_one_network(step: Distill | Direct) -> None:
     """A share of a teacher that is not there is refused by its name."""
     detector = small_gaussian()
-    with pytest.raises(UsageError, match=rf"{step.step}\.teacher: a gaussian has one network"):
+    with pytest.raises(UsageError, match=rf"{step.step}\.teacher: a gaussian deploys no teacher"):
         apply_step(detector, step, work_for(detector))
 
 

@@ -5,7 +5,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from budgetc.detectors.vae import Latent
-from budgetc.passes.imitate import latent_divergence
+from budgetc.training.losses import latent_divergence
 
 
 def test_equal_posteriors_are_at_distance_zero() -> None:

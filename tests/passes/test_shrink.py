@@ -3,12 +3,14 @@
 import pytest
 import torch
 
+from budgetc.core.plan import Smaller
 from budgetc.detectors.backbones import BackboneConfig, tap_strides, tap_widths
 from budgetc.detectors.layers import ConvUnit
+from budgetc.detectors.stfpm import Stfpm, StfpmConfig
 from budgetc.detectors.vae import VaeConfig
 from budgetc.errors import UsageError
-from budgetc.passes.shrink import narrow_vae, narrowed, plain_backbone, warm_start
-from tests.small import plain
+from budgetc.passes.shrink import narrow_vae, narrowed, plain_backbone, smaller_stfpm, warm_start
+from tests.small import small_stfpm
 
 
 @pytest.mark.parametrize(
@@ -23,7 +25,7 @@ def test_widths_are_multiples_of_eight(channels: int, ratio: float, expected: in
 def test_a_plain_network_taps_at_the_same_strides(arch: str) -> None:
     """Its feature maps have the sizes of the published network's, at `ratio` of the channels."""
     old = BackboneConfig(arch=arch, taps=(2, 3))  # type: ignore[arg-type]
-    new = plain_backbone(old, 0.5)
+    new = plain_backbone(old, Smaller(), 0.5)
     assert tap_strides(new) == tap_strides(old)
     assert tap_widths(new) == tuple(narrowed(width, 0.5) for width in tap_widths(old))
 
@@ -32,19 +34,22 @@ def test_two_taps_of_one_stride_are_refused() -> None:
     """EfficientNet's stages 4 and 5 both have stride 16; a plain stack has one stage of that stride."""
     old = BackboneConfig(arch="efficientnet_lite0", taps=(4, 5))
     with pytest.raises(UsageError, match=r"taps \(4, 5\) of efficientnet_lite0 have strides \(16, 16\)"):
-        plain_backbone(old, 0.5)
+        plain_backbone(old, Smaller(), 0.5)
 
 
 def test_adapters_come_only_where_channels_differ() -> None:
     """The same widths need none."""
-    assert plain_backbone(plain(16, 24), 1.0, (16, 24)).tap_channels == ()
-    assert plain_backbone(plain(16, 24), 0.5, (16, 24)).tap_channels == (16, 24)
+    detector = small_stfpm()
+    assert isinstance(detector.config, StfpmConfig) and isinstance(detector.module, Stfpm)
+    same, half = (smaller_stfpm(detector.config, detector.module, Smaller(student=share)) for share in (1.0, 0.5))
+    assert same.student.tap_channels == ()
+    assert half.student.tap_channels == (16, 24)
 
 
 def test_a_narrow_vae_keeps_input_and_latents() -> None:
     """Channels and hidden units shrink; the score's dimensions stay."""
     old = VaeConfig(latents=5)
-    new = narrow_vae(old, 0.5)
+    new = narrow_vae(old, Smaller(student=0.5))
     assert (new.widths, new.hidden) == ((64, 32, 16, 8), (1024, 496, 128))
     assert (new.latents, new.input_size, new.beta) == (5, old.input_size, old.beta)
 
@@ -68,5 +73,5 @@ def test_a_warm_start_leaves_alone_what_does_not_fit() -> None:
 
 def test_a_vae_can_lose_its_hidden_layers() -> None:
     """Convolutions still shrink by the ratio; the heads read the last of them."""
-    new = narrow_vae(VaeConfig(), 0.5, drop_hidden=True)
+    new = narrow_vae(VaeConfig(), Smaller(student=0.5, drop_hidden=True))
     assert (new.widths, new.hidden) == ((64, 32, 16, 8), ())

@@ -7,11 +7,13 @@ from budgetc.core.plan import Distill, Fp16, Quantize, Truncate
 from budgetc.detectors.detector import Detector, as_input, weights_digest
 from budgetc.detectors.families import build
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
+from budgetc.detectors.stfpm import Stfpm
 from budgetc.errors import UsageError
 from budgetc.export.onnx_file import export_detector
 from budgetc.passes.apply import apply_step
-from budgetc.passes.truncate import scaled_size
-from tests.small import at_effort, lively, plain, small_stfpm, target, work_for
+from budgetc.passes.distill import distill
+from budgetc.passes.shrink import scaled_size
+from tests.small import SIZE, at_effort, lively, plain, small_stfpm, small_vae, target, work_for
 
 
 def two_taps() -> Detector:
@@ -76,15 +78,44 @@ def test_a_price_needs_no_fit() -> None:
 def test_a_stage_before_the_first_tap_is_refused() -> None:
     """Nothing would be left to judge."""
     detector = two_taps()
-    with pytest.raises(UsageError, match=r"truncate\.stages: 0; the detector's first tap is stage 1"):
+    with pytest.raises(UsageError, match=r"truncate\.stages: 0; the detector's taps are stages \(1, 2\)"):
         apply_step(detector, Truncate(stages=0), work_for(detector))
 
 
 def test_other_families_are_refused() -> None:
-    """Their heads are not fitted but trained."""
-    detector = small_stfpm()
-    with pytest.raises(UsageError, match="truncate does not know detectors of family stfpm"):
+    """Their linear layers read pictures of one size."""
+    detector = small_vae()
+    with pytest.raises(UsageError, match="truncate does not know detectors of family vae"):
         apply_step(detector, Truncate(stages=1), work_for(detector))
+
+
+def stfpm(detector: Detector) -> Stfpm:
+    """Its networks."""
+    assert isinstance(detector.module, Stfpm)
+    return detector.module
+
+
+@pytest.mark.parametrize(("step", "tap"), [(Truncate(stages=0), 0), (Truncate(first=1), 1)])
+def test_the_taps_of_a_student_and_its_teacher_go_together(step: Truncate, tap: int) -> None:
+    """What stays is compared as before, without a gradient step, adapters included; the rest is gone from the file."""
+    detector = distill(small_stfpm(), Distill(student=0.5, epochs=0), work_for(small_stfpm()))
+    cut = apply_step(detector, step, work_for(detector))
+    image = torch.rand(2, 3, *SIZE)
+    with torch.no_grad():
+        before, after = stfpm(detector).taps(image), stfpm(cut).taps(image)
+    for old, new in zip(before, after, strict=True):
+        assert len(new) == 1
+        assert torch.equal(old[tap], new[0])
+    assert cut.parameters() < detector.parameters()
+
+
+def test_candidates_share_a_teacher_that_was_cut() -> None:
+    """Its outputs over all pictures are computed once."""
+    detector = small_stfpm()
+    work = work_for(detector)
+    one, other = (apply_step(detector, step, work) for step in (Truncate(stages=0), Truncate(stages=0, input=0.5)))
+    assert stfpm(one).teacher is stfpm(other).teacher
+    assert other.config.input_size == (16, 16)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ STEPS = (
     Quantize(),
     Fp16(),
     Distill(student=0.5, epochs=1),
-    Distill(student=0.5, teacher=0.5, epochs=1, map_weight=1.0),
+    Distill(student=0.5, teacher=0.5, epochs=1, loss="map"),
     Prune(keep=0.5, epochs=1),
 )
 

@@ -30,9 +30,15 @@ class BackboneConfig(Frozen):
 
     arch: Architecture
     widths: Annotated[tuple[Width, ...], Field(max_length=8)] = ()
-    """`plain` only: channels of each stage; stage i (from 0) has stride 2^(i+1)."""
+    """`plain` only: channels of each stage from the first; stage i (counted from 0) has stride 2^(i+1)."""
     depth: Annotated[int, Field(ge=0, le=16)] = 1
     """`plain` only: 3x3 stride-1 convolutions of a stage after its stride-2 one."""
+    separable: bool = False
+    """`plain` only: every convolution but one that reads a picture is a depthwise and a 1x1 one."""
+    start: Annotated[int, Field(ge=0, le=7)] = 0
+    """`plain` only: the number of the first stage, where it reads features of stride 2^start in place of a picture."""
+    inputs: Width = 3
+    """`plain` only: channels of what the first stage reads."""
     taps: Annotated[tuple[int, ...], Field(min_length=1, max_length=8)]
     """Stages that are returned, ascending. `plain` counts from 0, the published ones from 1 (layer1 is 1)."""
     tap_channels: tuple[Width, ...] = ()
@@ -43,7 +49,7 @@ class BackboneConfig(Frozen):
     @property
     def first_stage(self) -> int:
         """The number of the first stage."""
-        return 0 if self.arch == "plain" else 1
+        return self.start if self.arch == "plain" else 1
 
     @property
     def stage_widths(self) -> tuple[int, ...]:
@@ -59,6 +65,10 @@ class BackboneConfig(Frozen):
     def _consistent(self) -> Self:
         if (self.arch == "plain") != bool(self.widths):
             raise ValueError("widths: needed for arch plain, and only there")
+        if self.arch != "plain" and (self.separable or self.start or self.inputs != 3):
+            raise ValueError(f"separable, start, inputs: for arch plain, not for {self.arch}")
+        if self.start == 0 and self.inputs != 3:
+            raise ValueError(f"inputs: {self.inputs} channels without a start: a picture has 3")
         first, last = self.first_stage, self.first_stage + len(self.stage_widths) - 1
         if list(self.taps) != sorted(set(self.taps)):
             raise ValueError(f"taps: {self.taps} must ascend without repetition")

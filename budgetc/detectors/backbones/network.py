@@ -30,9 +30,19 @@ class Backbone(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(b, 3, H, W) normalized -> one feature map a tap, in the order of `config.taps`."""
+        return self.onward(self.trunk(x, 0), 0)
+
+    def trunk(self, x: Tensor, stages: int) -> Tensor:
+        """(b, 3, H, W) normalized -> what the first `stages` stages make of it, (b, c, h, w)."""
         x = self.stem(self.input(x))
+        for stage in self.stages[:stages]:
+            x = stage(x)
+        return x
+
+    def onward(self, x: Tensor, done: int) -> list[Tensor]:
+        """What `trunk` returned after `done` stages -> one feature map a tap; all taps lie behind them."""
         features: list[Tensor] = []
-        for index, stage in enumerate(self.stages):
+        for index, stage in enumerate(self.stages[done:], done):
             x = stage(x)
             if index in self._tapped:
                 adapter = self.adapters[len(features)] if len(self.adapters) else None
@@ -49,7 +59,7 @@ def _build(config: BackboneConfig) -> tuple[nn.Module, list[nn.Module]]:
     count = config.stage_count
     match config.arch:
         case "plain":
-            return nn.Identity(), plain_stages(config.widths[:count], config.depth, norm=config.norm)
+            return nn.Identity(), plain_stages(config)
         case "resnet18" | "wide_resnet50_2":
             return resnet_stem(norm=config.norm), resnet_stages(config.arch, count, norm=config.norm)
         case "efficientnet_lite0":

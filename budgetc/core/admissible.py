@@ -1,0 +1,72 @@
+"""Which settings a detector family has a use for, and which orders of steps make sense: reasons, or None."""
+
+from collections.abc import Sequence
+
+from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Smaller, Step, Truncate
+
+_TAUGHT = {"feature": ("gaussian", "stfpm", "vae"), "map": ("stfpm",), "relation": ("stfpm", "vae"),
+           "ranking": ("stfpm", "vae"), "divergence": ("vae",)}  # fmt: skip
+"""Loss -> the families that know it."""
+
+
+def foreign_setting(step: Step, family: str) -> str | None:
+    """Why a family cannot take the settings of a step; None where it can.
+
+    Args:
+        step: of a plan.
+        family: stfpm, vae or gaussian; an unknown one takes everything here, and is refused by the pass.
+    """
+    if family not in _TAUGHT["feature"]:
+        return None
+    name = step.step
+    match step:
+        case Truncate() if family == "vae":
+            return "truncate: the linear layers of a vae fit one size of picture, and are not pretrained"
+        case Quantize() if family != "stfpm" and step.scope == "student":
+            return f"quantize.scope: a {family} has one network, so that it makes no difference"
+        case Prune() | Smaller() if family != "stfpm" and step.teacher is not None:
+            return f"{name}.teacher: a {family} deploys no teacher; leave the setting out"
+        case Distill() if family not in _TAUGHT[step.loss]:
+            return f"{name}.loss: a {family} has no {step.loss} to imitate; it knows {_known(family)}"
+        case Smaller():
+            return _foreign_shape(step, name, family)
+        case _:
+            return None
+
+
+def _known(family: str) -> str:
+    return ", ".join(loss for loss, families in _TAUGHT.items() if family in families)
+
+
+def _foreign_shape(step: Smaller, name: str, family: str) -> str | None:
+    if step.shared and family != "stfpm":
+        return f"{name}.shared: a {family} has no teacher whose stages could be shared"
+    if step.input != 1.0 and family == "gaussian":
+        return f"{name}.input: a gaussian imitates features of the same grid; truncate makes its pictures smaller"
+    if family == "vae":
+        if step.backbone != "plain":
+            return f"{name}.backbone: convolutions of a vae are dense"
+        return None if step.depth is None else f"{name}.depth: a block of a vae has one convolution"
+    if step.drop_hidden:
+        return f"{name}.drop_hidden: only a vae has hidden linear layers, not a {family}"
+    return None if step.latents == 1.0 else f"{name}.latents: only a vae has latent dimensions, not a {family}"
+
+
+def misplaced(steps: Sequence[Step]) -> str | None:
+    """Why an order makes no sense, or is another one's equal; None where it does."""
+    for number, step in enumerate(steps):
+        before = steps[:number]
+        match step:
+            case Truncate() if any(isinstance(one, (Smaller, Prune)) for one in before):
+                return "truncate cuts off stages as they were pretrained: put it before what trains"
+            case Truncate() | Direct() if any(isinstance(one, Quantize) for one in before):
+                return f"quantize before {step.step} is fitted anew after it and changes nothing: put it behind"
+            case Direct() if any(isinstance(one, (Distill, Prune)) for one in before):
+                return "direct starts from random weights, so that what was learned before is lost: put it first"
+            case Prune() if any(isinstance(one, Smaller) and one.shared for one in before):
+                return "prune does not know a student that reads its teacher's features: leave out shared"
+            case _ if any(isinstance(one, Fp16) for one in before) and not isinstance(step, Fp16):
+                return "fp16 says how weights are stored, which later steps settle again: put it last"
+            case _:
+                pass
+    return None
