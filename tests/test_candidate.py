@@ -11,7 +11,7 @@ import torch
 
 from budgetc.candidate import Workshop, applicable, build, finish, price, recall, score_split
 from budgetc.core.dataset import SplitName
-from budgetc.core.plan import Distill, Fp16, Plan, Prune, Quantize, Step
+from budgetc.core.plan import Distill, Fp16, Plan, Prune, Quantize, Step, Truncate
 from budgetc.detectors.detector import Detector, score_images, weights_digest
 from budgetc.errors import BudgetcError
 from budgetc.export.onnx_file import export_detector
@@ -32,6 +32,11 @@ STEPS: dict[str, tuple[Step, ...]] = {
 FOR_STFPM: dict[str, tuple[Step, ...]] = {
     "quantize student": (Quantize(scope="student"),),
     "distill teacher": (Distill(student=0.5, teacher=0.5, epochs=2), Quantize()),
+    "distill behind a shared trunk": (Truncate(first=1), Distill(student=0.5, shared=1, epochs=2), Quantize()),
+    "distill separable": (Distill(student=1.0, backbone="separable", depth=2, epochs=2), Quantize(), Fp16()),
+    "truncate and quantize": (Truncate(stages=0), Quantize()),
+    "prune distill quantize": (Prune(keep=0.5, epochs=2), Distill(student=1.0, epochs=2), Quantize()),
+    "distill quantize prune": (Distill(student=1.0, epochs=2), Quantize(), Prune(keep=0.5, epochs=2)),
 }
 EVERY = [(family, name) for family in ("stfpm", "vae") for name in STEPS] + [("stfpm", name) for name in FOR_STFPM]
 

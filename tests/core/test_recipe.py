@@ -9,8 +9,8 @@ from budgetc.core.plan import Distill, Prune, Quantize
 from budgetc.core.recipe import Recipe
 
 
-def recipe(*steps: dict[str, Any]) -> Recipe:
-    return Recipe.model_validate({"name": "test", "description": "For tests.", "steps": list(steps)})
+def recipe(*steps: dict[str, Any], **more: object) -> Recipe:
+    return Recipe.model_validate({"name": "test", "description": "For tests.", "steps": list(steps), **more})
 
 
 def test_choices_are_multiplied_in_file_order() -> None:
@@ -50,6 +50,42 @@ def test_the_order_of_steps_is_the_files() -> None:
     """Quantize before prune stays so: no step knows its usual place."""
     found = recipe({"step": "quantize"}, {"step": "prune"})
     assert [step.step for step in next(found.plans(0)).steps] == ["quantize", "prune"]
+
+
+def orders_of(found: Recipe) -> list[list[str]]:
+    """The names of the steps of every plan."""
+    return [[step.step for step in plan.steps] for plan in found.plans(0)]
+
+
+def test_any_order_multiplies_the_plans() -> None:
+    """Six of three steps; FP16 stays last, and what is left out leaves no plan twice."""
+    three = ({"step": "quantize"}, {"step": "distill"}, {"step": "prune", "optional": True}, {"step": "fp16"})
+    found = orders_of(recipe(*three, orders="any"))
+    assert len(found) == 6 + 2
+    assert len({tuple(order) for order in found}) == 8
+    assert {order[-1] for order in found} == {"fp16"}
+
+
+def test_orders_can_be_listed() -> None:
+    """Those and no others, with all choices each, whatever the order in the file."""
+    steps = ({"step": "quantize"}, {"step": "prune", "choices": {"keep": [0.5, 0.25]}})
+    found = recipe(*steps, orders=[["prune", "quantize"], ["quantize", "prune"]])
+    assert orders_of(found) == 2 * [["prune", "quantize"]] + 2 * [["quantize", "prune"]]
+
+
+@pytest.mark.parametrize(
+    ("steps", "orders", "sentence"),
+    [
+        (("quantize", "prune"), [["prune"]], "orders: prune is no order of quantize, prune: name each step once"),
+        (("quantize", "prune"), [["prune", "fp16"]], "orders: prune, fp16 is no order of quantize, prune"),
+        (("prune", "prune"), "any", "orders: two steps are called the same"),
+        (("prune",), "some", "orders"),
+    ],
+)
+def test_orders_that_cannot_be_are_refused(steps: tuple[str, ...], orders: object, sentence: str) -> None:
+    """Every order names all steps, and each step can be told apart."""
+    with pytest.raises(ValidationError, match=sentence):
+        recipe(*({"step": step} for step in steps), orders=orders)
 
 
 def test_a_good_recipe_has_no_problems() -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from budgetc.detectors.backbones import BackboneConfig
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig, matching_loss, scale_maps
 from tests.small import SIZE, plain, small_stfpm
 
@@ -75,3 +76,14 @@ def test_taps_that_do_not_agree_are_refused() -> None:
     """The message says the channels of both and which setting makes them agree."""
     with pytest.raises(ValidationError, match=r"\(8, 16\).*\(8, 8\).*tap_channels"):
         StfpmConfig(input_size=SIZE, teacher=plain(8, 16), student=plain(8, 8))
+
+
+@pytest.mark.parametrize(("shared", "start"), [(2, 1), (1, 0), (3, 1)])
+def test_a_trunk_ends_before_the_first_tap_where_the_student_starts(shared: int, start: int) -> None:
+    """Else the student would read a tap, or features of another size."""
+    teacher = plain(8, 16).model_copy(update={"taps": (1,)})
+    student = BackboneConfig(
+        arch="plain", widths=(16,) if start else (8, 16), taps=(1,), start=start, inputs=8 if start else 3
+    )
+    with pytest.raises(ValidationError, match=r"taps|shared"):
+        StfpmConfig(input_size=(32, 32), teacher=teacher, student=student, shared=shared)

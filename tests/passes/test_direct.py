@@ -74,3 +74,13 @@ def test_a_vae_trained_directly_can_lose_its_hidden_layers() -> None:
     assert isinstance(result.config, VaeConfig)
     assert result.config.hidden == ()
     assert result.parameters() < detector.parameters()
+
+
+def test_a_vae_of_smaller_pictures_and_fewer_latents_learns_from_normals() -> None:
+    """Its decoder, too, fits them."""
+    detector = small_vae()
+    result = direct(detector, Direct(student=0.5, input=0.5, latents=0.5, epochs=1), work_for(detector))
+    assert isinstance(result.config, VaeConfig)
+    assert (result.config.input_size, result.config.latents) == ((16, 16), 2)
+    _, kl = result.deployed()(torch.rand(1, 3, 16, 16))
+    assert kl.shape == (1, 2)

@@ -5,13 +5,15 @@ import torch
 
 from budgetc.core.plan import Distill, Prune, Quantize
 from budgetc.detectors.detector import Detector, as_input, weights_digest
+from budgetc.detectors.families import build
+from budgetc.detectors.latents import fit_prototypes
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
-from budgetc.detectors.vae import VaeConfig
+from budgetc.detectors.vae import Vae, VaeConfig
 from budgetc.errors import UsageError
 from budgetc.passes.distill import distill
 from budgetc.passes.prune import prune
 from budgetc.passes.quantize import quantize
-from tests.small import SIZE, at_effort, small, small_stfpm, small_vae, textures, work_for
+from tests.small import SIZE, at_effort, lively, plain, small, small_stfpm, small_vae, textures, work_for
 
 QUICK = Distill(student=0.5, epochs=2)
 
@@ -188,3 +190,119 @@ def test_only_a_vae_has_hidden_layers_to_drop() -> None:
     detector = small_stfpm()
     with pytest.raises(UsageError, match="drop_hidden: only a vae"):
         distill(detector, Distill(drop_hidden=True), work_for(detector))
+
+
+def test_a_student_takes_its_share_of_what_pruning_left() -> None:
+    """Half of the pruned widths, not of the ones that the configuration still names."""
+    detector = small_stfpm()
+    work = work_for(detector, effort=0)
+    narrow = distill(prune(wide_student(), Prune(keep=0.5, round_to=8), work), Distill(student=0.5), work)
+    direct_half = distill(wide_student(), Distill(student=0.5), work)
+    assert isinstance(narrow.config, StfpmConfig) and isinstance(direct_half.config, StfpmConfig)
+    assert narrow.config.student.widths == (8, 16)
+    assert direct_half.config.student.widths == (16, 24)
+
+
+def wide_student() -> Detector:
+    """Whose stages are pruned, for adapters hide them from the taps."""
+    torch.manual_seed(0)
+    student = plain(32, 48).model_copy(update={"tap_channels": (16, 24)})
+    return build("stfpm", StfpmConfig(input_size=SIZE, teacher=plain(16, 24), student=student))
+
+
+@pytest.mark.parametrize(
+    ("step", "share"),
+    [
+        (Distill(student=1.0, backbone="separable"), 0.5),
+        (Distill(student=1.0, depth=0), 0.6),
+        (Distill(input=0.5), 1.0),
+    ],
+)
+def test_a_student_may_differ_in_more_than_width(step: Distill, share: float) -> None:
+    """Depthwise, shallower, of smaller pictures: it has fewer weights or reads less, and it runs and learns."""
+    detector = small_stfpm()
+    work = work_for(detector)
+    result = distill(detector, step.model_copy(update={"epochs": 1}), work)
+    size = result.config.input_size
+    assert size == ((16, 16) if step.input == 0.5 else SIZE)
+    student, before = (sum(w.numel() for w in _nets(one).student.parameters()) for one in (result, detector))
+    assert student < share * before
+    score, found = result.deployed()(torch.rand(2, 3, *size))
+    assert score.shape == (2,) and found.shape == (2, 1, *size)
+    assert work.curves[-1].epochs == 1
+
+
+def one_tap() -> Detector:
+    """Compared at its third stage alone, so that two may be shared."""
+    torch.manual_seed(0)
+    deep = plain(8, 16, 24).model_copy(update={"taps": (2,)})
+    return lively(build("stfpm", StfpmConfig(input_size=SIZE, teacher=deep, student=deep)))
+
+
+@pytest.mark.parametrize("shared", [1, 2])
+def test_a_shared_trunk_is_computed_once_and_learns_nothing(shared: int) -> None:
+    """The student starts behind it: fewer weights, the same teacher, and features of its own."""
+    detector = one_tap()
+    work = work_for(detector)
+    result, alone = (distill(detector, Distill(shared=s, epochs=2), work) for s in (shared, 0))
+    assert result.parameters() < alone.parameters()
+    assert _nets(result).teacher is _nets(detector).teacher
+    image = torch.rand(2, 3, *SIZE)
+    with torch.no_grad():
+        teacher, student = _nets(result).taps(image)
+        network = _nets(result)
+        again = network.student(network.teacher.trunk(network.normalized(image), shared))
+        assert torch.equal(teacher[0], network.teacher(network.normalized(image))[0])
+        torch.testing.assert_close(student, again)
+        torch.testing.assert_close(student, network.student_taps(image))
+
+
+def test_a_trunk_that_reaches_a_tap_is_refused() -> None:
+    """The student would be handed the answer."""
+    with pytest.raises(UsageError, match=r"shared: 3 stages reach tap 2 of the teacher; share at most 2"):
+        distill(one_tap(), Distill(shared=3), work_for(one_tap(), effort=0))
+
+
+def test_a_pruned_teacher_has_a_narrower_trunk() -> None:
+    """The student reads as many channels as there are."""
+    detector = one_tap()
+    work = work_for(detector, effort=0)
+    pruned = prune(detector, Prune(keep=1.0, teacher=0.5, round_to=4), work)
+    result = distill(pruned, Distill(shared=1), work)
+    result.deployed()(torch.rand(1, 3, *SIZE))
+    assert isinstance(result.config, StfpmConfig)
+    assert result.config.student.inputs == 4
+
+
+@pytest.mark.parametrize("prototypes", [0, 3])
+@pytest.mark.parametrize("loss", ["feature", "divergence", "relation", "ranking"])
+def test_a_vae_imitates_in_fewer_latents_and_on_smaller_pictures(prototypes: int, loss: str) -> None:
+    """Whatever the loss, training brings it nearer."""
+    torch.manual_seed(0)
+    shape = VaeConfig(input_size=SIZE, widths=(16, 8), hidden=(), latents=4, prototypes=prototypes)
+    detector = lively(build("vae", shape))
+    assert isinstance(detector.module, Vae)
+    if detector.module.encoder.distance is not None:
+        with torch.no_grad():
+            fit_prototypes(detector.module.encoder.distance, detector.module.encoder.encode(as_input(textures(24))).mu)
+    short, long = work_for(detector), work_for(detector)
+    for work, epochs in ((short, 1), (long, 12)):
+        step = Distill.model_validate({"loss": loss, "latents": 0.5, "input": 0.5, "epochs": epochs})
+        result = distill(detector, step, work)
+    assert isinstance(result.config, VaeConfig)
+    assert (result.config.latents, result.config.input_size) == (2, (16, 16))
+    assert (long.curves[-1].training_loss or 9) < (short.curves[-1].training_loss or 0)
+
+
+def test_fewer_latents_are_the_most_active_ones() -> None:
+    """Those whose posterior says most of a picture, and in their old order."""
+    detector = small_vae()
+    assert isinstance(detector.module, Vae)
+    with torch.no_grad():
+        detector.module.encoder.mu.linear.bias.copy_(torch.tensor([3.0, 0.0, -6.0, 0.0]))
+    step = Distill(latents=0.5, student=1.0, epochs=30, learning_rate=0.01)
+    result = distill(detector, step, work_for(detector))
+    assert isinstance(result.module, Vae)
+    with torch.no_grad():
+        mean = result.module.encoder.encode(as_input(textures(8, seed=5))).mu.mean(0)
+    assert mean[0] > 1 and mean[1] < -2

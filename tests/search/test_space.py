@@ -2,7 +2,7 @@
 
 import pytest
 
-from budgetc.core.plan import Distill, Fp16, Plan, Prune, Quantize, Step, Truncate
+from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize, Step, Truncate
 from budgetc.search.space import FULL, QUICK, Row, Rules, compliant, eligible, settings_of, trains
 
 
@@ -21,6 +21,31 @@ def test_order_of_quantizing_shows() -> None:
     """Training under INT8 rounding is not the same plan as rounding afterwards."""
     before, after = plan(Quantize(), Distill()), plan(Distill(), Quantize())
     assert settings_of(before) != settings_of(after)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Distill(epochs=20), Distill(learning_rate=1e-3), Distill(loss="map"), Distill(loss="relation"),
+        Distill(loss="ranking"), Distill(loss="ranking", loss_weight=3.0), Distill(loss="divergence"),
+        Distill(depth=0), Distill(backbone="separable"), Distill(shared=1), Distill(input=0.5), Distill(latents=0.5),
+        Distill(drop_hidden=True), Distill(student=0.25), Distill(teacher=1.0), Direct(epochs=10),
+    ],
+)  # fmt: skip
+def test_every_setting_of_a_distillation_shows(other: Step) -> None:
+    """Two plans that train something else are never one point to the model of AUROC."""
+    assert settings_of(plan(other)) != settings_of(plan(Distill()))
+
+
+def test_order_of_pruning_shows() -> None:
+    """A student that is distilled from a pruned one is another than a distilled one that is pruned."""
+    assert settings_of(plan(Prune(), Distill())) != settings_of(plan(Distill(), Prune()))
+
+
+def test_dropped_taps_show() -> None:
+    """At either end."""
+    found = {settings_of(plan(step)) for step in (Truncate(), Truncate(first=3), Truncate(stages=3))}
+    assert len(found) == 3
 
 
 def test_every_kind_of_plan_has_equally_many_settings() -> None:
