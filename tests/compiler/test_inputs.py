@@ -72,3 +72,29 @@ def test_recipes_of_other_families_alone_are_refused(folder: Path) -> None:
 def test_equal_cuts_are_one_plan(taps: tuple[int, ...], written: tuple[Truncate], expected: tuple[Truncate]) -> None:
     """A cut is named by the last tap that it leaves, and none is none."""
     assert settled(Plan(recipe="r", steps=written, seed=0), gaussian(*taps)).steps == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ((Truncate(first=0, stages=1),), ()),
+        ((Truncate(first=1, stages=5),), (Truncate(first=1),)),
+        ((Truncate(first=1), Truncate(first=1, stages=1)), (Truncate(first=1),)),
+        ((Truncate(first=2),), (Truncate(first=2),)),
+    ],
+)
+def test_cuts_of_a_student_and_its_teacher_are_named_by_the_teachers_taps(
+    written: tuple[Truncate], expected: tuple[Truncate]
+) -> None:
+    """At both ends; what leaves no tap stays as it is written."""
+    assert settled(Plan(recipe="r", steps=written, seed=0), small_stfpm()).steps == expected
+
+
+def test_orders_without_sense_are_dropped_with_the_reason(folder: Path) -> None:
+    """The others of the same steps are plans."""
+    (folder / "orders.yaml").write_text(
+        "name: orders\ndescription: d\norders: any\nsteps: [{step: truncate, settings: {first: 1}}, {step: distill}]\n"
+    )
+    plans, dropped = all_plans(load_inputs(folder / "model.pt", budget(folder, "{recipes: [orders.yaml]}")))
+    assert [plan.title() for plan in plans] == ["unchanged", "truncate(from stage 1) > distill(student 0.5)"]
+    assert ["put it before what trains" in reason for _, reason in dropped] == [True]
