@@ -56,7 +56,7 @@ def _distill_vae(detector: Detector, old: Vae, old_config: VaeConfig, *, step: D
     _warm_encoder(new.encoder, old.encoder, config, old_config)
     result = detector.with_module(new, config)
     effort = work.effort_of(step.epochs, step.learning_rate, "distilling the encoder")
-    imitate_encoder(new.encoder, result, effort, work, step)
+    imitate_encoder(new.encoder, result, effort, work, step=step)
     return result
 
 

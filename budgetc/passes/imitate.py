@@ -109,7 +109,7 @@ def imitate_latents(detector: Detector, imitation: Imitation, work: Work) -> Non
 
 
 def imitate_encoder(
-    encoder: VaeEncoder, detector: Detector, effort: Effort, work: Work, step: Distill | None = None
+    encoder: VaeEncoder, detector: Detector, effort: Effort, work: Work, *, step: Distill | None = None
 ) -> None:
     """`imitate_latents` with settled effort, and by `step.loss` where there is a step.
 

@@ -27,7 +27,7 @@ def tune_rounded(detector: Detector, step: Distill, work: Work) -> Detector:
     if effort.epochs > 0:
         match module:
             case Vae():
-                imitate_encoder(module.encoder, rounded, effort, work, step)
+                imitate_encoder(module.encoder, rounded, effort, work, step=step)
             case Gaussian():
                 imitate_features(module, rounded, effort, work)
             case _:
