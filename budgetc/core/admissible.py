@@ -65,6 +65,10 @@ def misplaced(steps: Sequence[Step]) -> str | None:
                 return "direct starts from random weights, so that what was learned before is lost: put it first"
             case Prune() if any(isinstance(one, Smaller) and one.shared for one in before):
                 return "prune does not know a student that reads its teacher's features: leave out shared"
+            case Quantize() if step.scope == "student" and any(
+                isinstance(one, Smaller) and one.shared for one in steps
+            ):
+                return "quantize.scope: the trunk that the student shares is the teacher's, and would stay in FP32"
             case _ if any(isinstance(one, Fp16) for one in before) and not isinstance(step, Fp16):
                 return "fp16 says how weights are stored, which later steps settle again: put it last"
             case _:

@@ -78,6 +78,8 @@ class Stop:
 Decision = PriceStructure | Screen | Train | Stop
 _MOST_STAGES, _STAGE = 8, 0.5
 """A stage less is about as much as half a halving of width."""
+_SCHEDULE = 0.5
+"""Twice the epochs are about as much as half a halving of width."""
 _ROUNDED = 0.5
 """How far INT8 lies from FP32, in halvings of width: what is known of one says much of the other."""
 
@@ -141,7 +143,7 @@ def _shape_of(plan: Plan) -> tuple[float, ...]:
 
 
 def _schedule_of(plan: Plan) -> tuple[float, ...]:
-    """Of training: log2 of all epochs over 10, log10 of the last learning rate over .003, each loss by its weight."""
+    """Of training: half of log2 of all epochs over 10, log10 of the last rate over .003, each loss by its weight."""
     epochs, rate, losses = 0, 0.0, dict.fromkeys(("map", "relation", "ranking", "divergence"), 0.0)
     for step in plan.steps:
         if not isinstance(step, (Direct, Distill, Prune)):
@@ -150,7 +152,7 @@ def _schedule_of(plan: Plan) -> tuple[float, ...]:
         rate = math.log10(step.learning_rate / 3e-3)
         if isinstance(step, Distill) and step.loss != "feature":
             losses[step.loss] = 1.0 if step.loss == "divergence" else math.log2(1 + step.loss_weight)
-    return (math.log2(epochs / 10) if epochs else 0.0), rate, *losses.values()
+    return (_SCHEDULE * math.log2(epochs / 10) if epochs else 0.0), rate, *losses.values()
 
 
 def network_of(plan: Plan) -> str:

@@ -62,6 +62,14 @@ def test_orders_without_sense_have_a_reason(steps: tuple[Step, ...], reason: str
     assert misplaced(steps[::-1]) is None
 
 
+def test_a_trunk_cannot_stay_in_fp32_before_a_student_in_int8() -> None:
+    """Its result is what the student's first integer layer reads."""
+    student = Quantize(scope="student")
+    for steps in ((Distill(shared=1), student), (student, Distill(shared=1))):
+        assert "trunk" in (misplaced(steps) or "")
+    assert misplaced((Distill(), student)) is None
+
+
 @pytest.mark.parametrize(
     "steps",
     [
