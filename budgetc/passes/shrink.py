@@ -105,12 +105,8 @@ def _trunk_end(teacher: BackboneConfig, network: Stfpm | None, shared: int) -> t
             f"{teacher.taps[0] - first}, or drop that tap first (truncate.first)"
         )
     trunk = trunk_of(teacher, shared)
-    channels = tap_widths(trunk)[0]
-    if network is not None:
-        # A pruned teacher is narrower than its configuration says.
-        channels = [unit for _, unit in units(network.teacher.stages[shared - 1]) if isinstance(unit, ConvUnit)][
-            -1
-        ].conv.out_channels
+    # A pruned teacher is narrower than its configuration says.
+    channels = tap_widths(trunk)[0] if network is None else _outputs(network.teacher.stages[shared - 1])
     return tap_strides(trunk)[0].bit_length() - 1, channels
 
 
@@ -119,11 +115,12 @@ def present(network: Backbone) -> BackboneConfig:
     config = network.config
     if config.arch != "plain":
         return config
-    widths = tuple(
-        [unit for _, unit in units(stage) if isinstance(unit, ConvUnit)][-1].conv.out_channels
-        for stage in network.stages
-    )
-    return config.model_copy(update={"widths": widths})
+    return config.model_copy(update={"widths": tuple(_outputs(stage) for stage in network.stages)})
+
+
+def _outputs(stage: nn.Module) -> int:
+    """Channels of its last convolution; a shortcut beside it has as many."""
+    return [unit for _, unit in units(stage) if isinstance(unit, ConvUnit)][-1].conv.out_channels
 
 
 def retapped(network: Backbone, taps: tuple[int, ...]) -> Backbone:
