@@ -53,17 +53,17 @@ def stfpm_plans(epochs: int) -> Iterator[tuple[Step, ...]]:
         Truncate(input=0.75), Truncate(input=SIDE), Truncate(first=3, input=0.75), Truncate(first=3, input=SIDE),
     )  # fmt: skip
     yield from ((cut,) for cut in cuts)
-    half = Distill(student=0.5, epochs=epochs, input=SIDE)
-    shapes: list[dict[str, object]] = [
-        {}, {"shared": 1}, {"backbone": "separable"}, {"depth": 0}, {"student": 1.0}, {"student": 0.25},
-        {"loss": "map", "loss_weight": 3.0}, {"loss": "relation"}, {"loss": "ranking", "loss_weight": 0.3},
-        {"teacher": 0.5},
-    ]  # fmt: skip
+    half, quarter = (Distill(student=share, epochs=epochs, input=SIDE) for share in (0.5, 0.25))
+    shapes: list[dict[str, object]] = [{"student": 1.0}, {}, {"depth": 0}, {"backbone": "separable"}, {"shared": 1}]
     yield from ((half.model_copy(update=shape),) for shape in shapes)
-    for stages in (None, 3):
-        for shared in (0, 1, 2):
-            yield Truncate(first=3, stages=stages), half.model_copy(update={"shared": shared})
-    prune = Prune(keep=0.75, epochs=max(1, epochs // 2))
+    shapes = [
+        {}, {"shared": 1}, {"backbone": "separable"}, {"student": 0.125}, {"loss": "map", "loss_weight": 3.0},
+        {"loss": "relation"}, {"loss": "ranking", "loss_weight": 0.3}, {"teacher": 0.5},
+    ]  # fmt: skip
+    yield from ((quarter.model_copy(update=shape),) for shape in shapes)
+    for stages, shared in ((None, 0), (None, 2), (3, 0), (3, 2)):
+        yield Truncate(first=3, stages=stages), quarter.model_copy(update={"shared": shared})
+    prune = Prune(keep=0.5, epochs=max(1, epochs // 2))
     yield half, prune, Quantize()
     yield prune, half, Quantize()
     yield Quantize(), half, prune
@@ -97,7 +97,7 @@ class Case:
 
 
 CASES = {
-    "stfpm": Case("magnetic-tile stfpm", stfpm_plans, EPOCHS, 1, 1, 1),
+    "stfpm": Case("magnetic-tile stfpm", stfpm_plans, EPOCHS, 1, 1, 2),
     "vae": Case("driving vae", vae_plans, VAE_EPOCHS, 1, 4, 3),
 }
 
