@@ -61,8 +61,8 @@ def stfpm_plans(epochs: int) -> Iterator[tuple[Step, ...]]:
         {"loss": "relation"}, {"loss": "ranking", "loss_weight": 0.3}, {"teacher": 0.5},
     ]  # fmt: skip
     yield from ((quarter.model_copy(update=shape),) for shape in shapes)
-    for stages, shared in ((None, 0), (None, 2), (3, 0), (3, 2)):
-        yield Truncate(first=3, stages=stages), quarter.model_copy(update={"shared": shared})
+    for first, stages, shared in ((3, None, 0), (3, None, 2), (None, 3, 0), (None, 3, 1), (3, 3, 2)):
+        yield Truncate(first=first, stages=stages), quarter.model_copy(update={"shared": shared})
     prune = Prune(keep=0.5, epochs=max(1, epochs // 2))
     yield half, prune, Quantize()
     yield prune, half, Quantize()
