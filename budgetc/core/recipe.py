@@ -34,8 +34,8 @@ class StepTemplate(Frozen):
 
 
 Orders = Literal["as written", "any"] | tuple[tuple[str, ...], ...]
-_LAST = "fp16"
-"""Says how weights are stored and nothing else: no order has it elsewhere."""
+_LAST = ("fp16", "store-bits")
+"""Say how weights are stored and nothing else: no order has them elsewhere."""
 
 
 class Recipe(Frozen):
@@ -47,8 +47,8 @@ class Recipe(Frozen):
     """Detector families it is for; empty means all."""
     steps: tuple[StepTemplate, ...] = Field(min_length=1)
     orders: Orders = "as written"
-    """Every order of the steps (`any`, fp16 staying last), or those that are listed by the names of steps. Each
-    multiplies the plans, and those that make no sense are dropped with the reason."""
+    """Every order of the steps (`any`, what only stores weights staying last), or those that are listed by the names of
+    steps. Each multiplies the plans, and those that make no sense are dropped with the reason."""
 
     @model_validator(mode="after")
     def _orders_name_all_steps(self) -> Self:
@@ -81,8 +81,8 @@ class Recipe(Frozen):
         if self.orders == "as written":
             yield self.steps
         elif self.orders == "any":
-            moved = [template for template in self.steps if template.step != _LAST]
-            last = tuple(template for template in self.steps if template.step == _LAST)
+            moved = [template for template in self.steps if template.step not in _LAST]
+            last = tuple(template for template in self.steps if template.step in _LAST)
             yield from ((*order, *last) for order in itertools.permutations(moved))
         else:
             named = {template.step: template for template in self.steps}
