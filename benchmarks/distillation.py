@@ -144,7 +144,7 @@ def rows(case: Case, detector: Detector, dataset: Dataset, folder: Path, *, quic
         yield Line(f"{title}: AUROC", round(float(np.mean(values)), 4), "reported", True, "1", len(values), took)
         yield Line(f"{title}: bytes", written.size, "reported", True, "B", 1, f"{written.size / size:.4f} of baseline")
         ratios = latency_ratios(out / "model.onnx", first / "model.onnx", blocks=2 if quick else BLOCKS)
-        spread = f"{min(ratios):.3f} to {max(ratios):.3f} over pairs of blocks of {CALLS} calls"
+        spread = f"{min(ratios):.3f} to {max(ratios):.3f} over pairs of blocks of {CALLS} calls, processor time"
         yield Line(
             f"{title}: latency over baseline", round(median(ratios), 4), "reported", True, "1", len(ratios), spread
         )
