@@ -15,6 +15,7 @@ from budgetc.load.config import (
     load_target,
     shipped_dir,
 )
+from budgetc.search.space import network_of
 
 LIMIT = "limits: {latency_p95: 25 ms}\n"
 
@@ -44,11 +45,13 @@ def test_every_shipped_target_is_called_like_its_file(name: str) -> None:
 
 @pytest.mark.parametrize("name", list_recipes())
 def test_every_shipped_recipe_has_distinct_plans_that_can_be_enumerated(name: str) -> None:
-    """At most 48 plans a recipe, no two the same."""
+    """At most 48 networks a recipe, and 128 plans of them; no two the same."""
     recipe = load_recipe(name).recipe
-    ids = [plan.id for plan in recipe.plans(seed=0)]
+    plans = list(recipe.plans(seed=0))
+    ids = [plan.id for plan in plans]
     assert recipe.name == name
-    assert 0 < len(ids) <= 48
+    assert 0 < len({network_of(plan) for plan in plans}) <= 48
+    assert len(ids) <= 128
     assert len(set(ids)) == len(ids)
 
 
