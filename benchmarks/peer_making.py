@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -54,7 +55,7 @@ class Kitchen:
         python = environment(self.environments, MODELOPT if tool == MODELOPT else "peers")
         images = self._images(size)
         request = {
-            "tool": tool, "model": str(model), "images": str(images), "max_drop": MAX_DROP,
+            "tool": tool, "images": str(images), "max_drop": MAX_DROP,
             "reduce_range": weight_levels_for(*host_cpu())[0] < 127,
         }  # fmt: skip
         sources = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("peer*.txt"))]
@@ -63,8 +64,11 @@ class Kitchen:
         out = self.folder / f"{tool}-{key[:12]}"
         if not (out / "note.txt").exists():
             out.mkdir(parents=True, exist_ok=True)
-            carry_out(python, {**request, "out": str(out)}, out)
-        return self._contestant(name or tool, out, size, python)
+            given = out / "given.onnx"
+            shutil.copy(model, given)  # some tools write into the file that they are given
+            carry_out(python, {**request, "model": str(given), "out": str(out)}, out)
+            given.unlink()
+        return self._contestant(tool, name or tool, out, size=size, python=python)
 
     def score(self, contestant: Contestant, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(n,) scores of resized pixels (n, 3, height, width) through OpenVINO.
@@ -89,7 +93,7 @@ class Kitchen:
                      label=self.dataset.labels("selection"))  # fmt: skip
         return path
 
-    def _contestant(self, name: str, out: Path, size: tuple[int, int], python: Path) -> Contestant:
+    def _contestant(self, tool: str, name: str, out: Path, *, size: tuple[int, int], python: Path) -> Contestant:
         xml = (out / "model.xml").exists()
         model = "model.xml" if xml else "model.onnx"
         spec = ArtifactSpec(
@@ -100,6 +104,10 @@ class Kitchen:
         (out / "artifact.json").write_text(spec.model_dump_json(), encoding="utf-8")
         files = (model, "model.bin") if xml else (model,)
         note = (out / "note.txt").read_text(encoding="utf-8")
+        if tool == "openvino_accuracy":
+            # NNCF validates with FP32, also where OpenVINO would take BF16: so it has to run.
+            (out / "precision.txt").write_text("f32", encoding="utf-8")
+            note += ", runs with FP32 floats"
         return Contestant(name, out, files, note, python if xml else None)
 
 

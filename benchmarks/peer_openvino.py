@@ -3,7 +3,7 @@
     python peer_openvino.py DIR IMAGE...                 answers like `budgetc.runtime.probe`
     python peer_openvino.py --score DIR PIXELS SCORES    scores an .npy (n, 3, height, width) uint8 into another one
 
-DIR holds `artifact.json`, whose model is the .xml.
+DIR holds `artifact.json`, whose model is the .xml, and `precision.txt` where its floats must be of that type.
 """
 
 import os
@@ -25,8 +25,10 @@ class Session:
     """What `Artifact` asks of an onnxruntime session."""
 
     def __init__(self, model: Path) -> None:
-        # No precision is asked for: OpenVINO's own choice for this processor is what its users get.
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+        precision = model.with_name("precision.txt")
+        if precision.exists():  # else OpenVINO's own choice for this processor, which is what its users get
+            settings["INFERENCE_PRECISION_HINT"] = precision.read_text(encoding="utf-8")
         self._request = openvino.Core().compile_model(str(model), "CPU", settings).create_infer_request()
 
     def run(self, names: Sequence[str], feeds: Mapping[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:

@@ -77,6 +77,18 @@ class Race:
         """Median of the rounds' ratios of the graphs' times, with bounds of 95 % each (order statistics)."""
         return percentile_bounds([a / b for a, b in zip(self.graph_ms[name], self.graph_ms[over], strict=True)], 0.5)
 
+    def fastest(self, name: str, over: str) -> float:
+        """Ratio of the fastest calls of the graphs."""
+        return self.fastest_ms[name] / self.fastest_ms[over]
+
+    def slower(self, name: str, over: str) -> float:
+        """The larger of both ratios.
+
+        On a busy machine a runtime that hands every call to a thread of its own waits for the scheduler, and its
+        medians say nothing of the graph; its fastest calls do.
+        """
+        return max(self.ratio(name, over).value, self.fastest(name, over))
+
 
 def race(contestants: Sequence[Contestant], images: Sequence[Path], *, rounds: int) -> Race:
     """Time all of them, `rounds` blocks each.
