@@ -1,7 +1,7 @@
 """A compiled artifact beside what other tools make of the same FP32 ONNX file, in one run.
 
     python benchmarks/peers.py --case NAME --model model.pt --data DIR [--artifact DIR] [--control DIR]
-        --environments DIR -o DIR [--cap SHARE] [--quick] > benchmarks/results/DATE-peers-NAME.jsonl
+        --environments DIR -o DIR [--cap SHARE] [--without PEER]... [--quick] > benchmarks/results/DATE-peers-NAME.jsonl
 
 The peers: onnxruntime's `quantize_static` with its defaults and tuned, Olive (relative goals), ModelOpt, and OpenVINO
 with NNCF's `quantize` and `quantize_with_accuracy_control`; all are calibrated on the calibration normals, and those
@@ -70,8 +70,10 @@ def main() -> None:
     if not all(sound):
         sys.exit("void: a peer is slower than it can be, so nothing can be said about the others")
     kitchen, baseline = serve(load_model(options.model).detector, folder, dataset, environments, quick=quick)
-    names = QUICK if quick else PEERS
+    names = [name for name in (QUICK if quick else PEERS) if name not in options.without]
     lines = Lines(options.case, options.cap, frozenset(names))
+    for name in options.without:
+        lines.failed(name, "left out")
     contestants = [baseline, Contestant(AGAIN, baseline.directory, baseline.files)]
     contestants += _peers(kitchen, baseline, names, lines)
     contestants += _own(kitchen, options.artifact, options.control, lines)
@@ -91,6 +93,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--environments", type=Path, required=True, metavar="DIR", help="of the tools")
     parser.add_argument("-o", type=Path, required=True, metavar="DIR", help="everything is written here")
     parser.add_argument("--cap", type=float, default=1 / 3, help="latency over the baseline's that is allowed")
+    parser.add_argument("--without", action="append", default=[], choices=list(PEERS), help="a peer to leave out")
     parser.add_argument("--quick", action="store_true", help="three peers, few calls: figures mean nothing")
     return parser.parse_args()
 
