@@ -1,7 +1,7 @@
 """What is said of the contestants, and the bars that the artifact has to clear."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from line import Line  # beside this script, as the next one
@@ -37,6 +37,8 @@ class Lines:
     """Latency over that of FP32 that the budget allows."""
     peers: frozenset[str]
     """Names of the contestants that other tools compressed."""
+    void: bool = False
+    """Whether the known graph was too slow: then no bar is cleared."""
     _failures: list[Line] = field(default_factory=list)
 
     def failed(self, name: str, reason: str) -> None:
@@ -50,8 +52,8 @@ class Lines:
         for one in judged:
             yield from self._of(one, known[FP32], timed)
         if ARTIFACT_NAME in known:
-            yield from self._bytes(known, timed)
-            yield from self._times(known, timed)
+            bars = (*self._bytes(known, timed), *self._times(known, timed))
+            yield from (replace(bar, ok=False, spread=f"void; {bar.spread}") if self.void else bar for bar in bars)
 
     def _of(self, one: Judged, baseline: Judged, timed: Race) -> Iterator[Line]:
         name, what = f"{self.case}, {one.contestant.name}", one.contestant

@@ -52,14 +52,14 @@ class Kitchen:
         Raises:
             PeerFailed: the tool cannot be installed, refuses the file, or takes too long.
         """
-        python = environment(self.environments, MODELOPT if tool == MODELOPT else "peers")
+        python = environment(self.environments / _of(tool), _requirements(tool))
         images = self._images(size)
         request = {
             "tool": tool, "images": str(images), "max_drop": MAX_DROP,
             "reduce_range": weight_levels_for(*host_cpu())[0] < 127,
         }  # fmt: skip
-        sources = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("peer*.txt"))]
-        sources += [(HERE / script).read_text(encoding="utf-8") for script in ("peer_tools.py", "peer_olive.py")]
+        scripts = ("peer_tools.py", "peer_olive.py") if tool == "olive" else ("peer_tools.py",)
+        sources = [path.read_text(encoding="utf-8") for path in (_requirements(tool), *map(HERE.joinpath, scripts))]
         key = fingerprint([request, sha256(model.read_bytes()), sources])
         out = self.folder / f"{tool}-{key[:12]}"
         if not (out / "note.txt").exists():
@@ -111,15 +111,21 @@ class Kitchen:
         return Contestant(name, out, files, note, python if xml else None)
 
 
-def environment(root: Path, name: str) -> Path:
-    """The Python of the environment `name` below `root`, which is built from its requirements where it is missing.
+def _of(tool: str) -> str:
+    return tool if tool == MODELOPT else "peers"
+
+
+def _requirements(tool: str) -> Path:
+    return HERE / ("peers-modelopt-requirements.txt" if tool == MODELOPT else "peers-requirements.txt")
+
+
+def environment(folder: Path, wanted: Path) -> Path:
+    """The Python of an environment, which is built from its requirements where it is missing or has others.
 
     Raises:
         PeerFailed: pip cannot install what is asked for.
     """
-    folder, stamp = root / name, root / name / "installed.txt"
-    python = folder / "bin" / "python"
-    wanted = (HERE / ("peers-requirements.txt" if name == "peers" else f"peers-{name}-requirements.txt")).resolve()
+    python, stamp = folder / "bin" / "python", folder / "installed.txt"
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted.read_text(encoding="utf-8"):
         venv.create(folder, with_pip=True)
         run([str(python), "-m", "pip", "install", "--quiet", "-r", str(wanted)])

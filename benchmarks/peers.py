@@ -14,8 +14,8 @@ and used again as long as the model, the data, the settings and the tool are the
 
 `--cap` is the share of the baseline's latency that the budget allows. Times are of one call of the graph at batch 1
 with one thread, all contestants interleaved; the text beside them has decode-to-score medians. Bars on latency must be
-cleared by the medians and by the fastest calls. The run is void, and ends with code 1, where tuned onnxruntime and
-OpenVINO are not as fast as they can be on a graph that is known.
+cleared by the medians and by the fastest calls. Where tuned onnxruntime and OpenVINO are not as fast as they can be on
+a graph that is known, the run is void: it clears no bar and ends with code 1. A busy machine is enough for that.
 """
 
 import argparse
@@ -66,12 +66,10 @@ def main() -> None:
     images = sample_images(dataset, folder / "pictures")
     environments, quick = options.environments.resolve(), options.quick
     _machine(options.case).show()
-    sound = [_shown(line) for line in known_graph(environments, folder / "known", dataset, images, quick=quick)]
-    if not all(sound):
-        sys.exit("void: a peer is slower than it can be, so nothing can be said about the others")
+    known = [_shown(line) for line in known_graph(environments, folder / "known", dataset, images, quick=quick)]
     kitchen, baseline = serve(load_model(options.model).detector, folder, dataset, environments, quick=quick)
     names = [name for name in (QUICK if quick else PEERS) if name not in options.without]
-    lines = Lines(options.case, options.cap, frozenset(names))
+    lines = Lines(options.case, options.cap, frozenset(names), void=not all(known))
     for name in options.without:
         lines.failed(name, "left out")
     contestants = [baseline, Contestant(AGAIN, baseline.directory, baseline.files)]
@@ -81,6 +79,8 @@ def main() -> None:
     timed = race([one.contestant for one in judged], images, rounds=8 if quick else 30)
     for line in lines.all(judged, timed):
         line.show()
+    if lines.void:
+        sys.exit("void: a peer was slower than it can be, on a busy machine or by a fault: no bar is cleared")
 
 
 def _options() -> argparse.Namespace:
