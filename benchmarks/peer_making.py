@@ -163,4 +163,5 @@ def run(command: Sequence[str]) -> None:
         raise PeerFailed(f"not done in {_TIMEOUT_S} s") from error
     if done.returncode != 0:
         said = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-        raise PeerFailed(said[-1] if said else f"ended with code {done.returncode}")
+        how = f"ended with code {done.returncode} (-9: often the kernel, out of memory)"
+        raise PeerFailed(f"{how}; it said: {said[-1] if said else 'nothing'}")
