@@ -81,7 +81,7 @@ def try_sessions(plan: Plan, shop: Workshop, images: Sequence[Path]) -> Tried:
             return []
         variants = {str(number): scratch / str(number) for number in range(len(OPTION_SETS))}
         for options, directory in zip(OPTION_SETS, variants.values(), strict=True):
-            _with_options(written, options, directory)
+            with_options(written, options, directory)
         found = measure_sessions(variants, images, rng=np.random.default_rng(shop.seed))
         return [found[name] for name in variants]
 
@@ -111,7 +111,7 @@ def _least(tried: Tried, slower: float) -> SessionOptions:
     return best
 
 
-def _with_options(artifact: Path, options: SessionOptions, directory: Path) -> None:
+def with_options(artifact: Path, options: SessionOptions, directory: Path) -> None:
     """The same graph beside other session options."""
     directory.mkdir(parents=True, exist_ok=True)
     if directory != artifact:
