@@ -23,7 +23,7 @@ from budgetc.candidate import sha256, write_untrained
 from budgetc.compiler.confirming import sample_images
 from budgetc.compiler.inputs import load_inputs
 from budgetc.compiler.pipeline import make_workshop
-from budgetc.compiler.sessions import ALLOWED, DEFAULT, Tried, choose, try_sessions, with_options
+from budgetc.compiler.sessions import ALLOWED, DEFAULT, Tried, choose, option_sets, try_sessions, with_options
 from budgetc.compiler.untrained import new_stfpm
 from budgetc.core.budget import Limits
 from budgetc.core.layout import ARTIFACT, MODEL
@@ -56,7 +56,7 @@ def case_lines(name: str, model: Path, data: Path, scratch: Path, *, repeats: in
         for compute, steps in FORMATS.items():
             plan = Plan(recipe="none", steps=steps, seed=0)
             written = write_untrained(plan, shop, run.path / compute / "written").directory
-            tried = try_sessions(plan, shop, images)
+            tried = try_sessions(plan, option_sets(compute, limited=True), shop, images)
             yield from format_lines(
                 f"{name} {compute}", written, tried, images, compute=compute, empty=empty.value, repeats=repeats
             )

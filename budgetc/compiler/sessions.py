@@ -27,9 +27,7 @@ from budgetc.workshop import circumstances
 DEFAULT = SessionOptions()
 LEAN = SessionOptions(arena="as-requested", memory_pattern=False, trim=True)
 PLAIN = LEAN.model_copy(update={"blocked": False})
-LOCAL = (DEFAULT, LEAN, PLAIN)
-"""In the order in which they are preferred among equals; none of them needs an install step."""
-OPTION_SETS = (*LOCAL, *(one.model_copy(update={"preoptimized": True}) for one in (LEAN, PLAIN)))
+"""Not tried where all layers run in FP32: it takes more than twice the time there."""
 
 NOISE = 1.05
 """Latency ratios up to this are called equal: medians of interleaved blocks repeat within 3 % on a busy machine."""
@@ -57,7 +55,8 @@ def choose_sessions(
         references["int8"] = (Quantize(),)
     trials: list[SessionTrial] = []
     for compute, steps in references.items():
-        tried = try_sessions(Plan(recipe="none", steps=steps, seed=shop.seed), shop, images)
+        sets = option_sets(compute, limited=inputs.budget.limits.peak_memory is not None)
+        tried = try_sessions(Plan(recipe="none", steps=steps, seed=shop.seed), sets, shop, images)
         if tried:
             best = choose(tried, inputs.budget.limits, compute)
             trials += [_trial(compute, options, found, chosen=options == best) for options, found in tried]
@@ -69,18 +68,25 @@ def choose_sessions(
 Tried = list[tuple[SessionOptions, Found]]
 
 
-def try_sessions(plan: Plan, shop: Workshop, images: Sequence[Path]) -> Tried:
-    """What every option set does to the untrained network of a plan; nothing where there is nothing to save."""
+def option_sets(compute: Compute, *, limited: bool) -> tuple[SessionOptions, ...]:
+    """What is worth a try, onnxruntime's defaults first; an install step only where memory has a limit."""
+    local = (LEAN, PLAIN) if compute == "int8" else (LEAN,)
+    installed = [one.model_copy(update={"preoptimized": True}) for one in local] if limited else []
+    return DEFAULT, *local, *installed
+
+
+def try_sessions(plan: Plan, sets: Sequence[SessionOptions], shop: Workshop, images: Sequence[Path]) -> Tried:
+    """What every set of options does to the untrained network of a plan; nothing where there is nothing to save."""
     scratch = shop.run.path / "sessions" / plan.id
     written = write_untrained(plan, shop, scratch / "0").directory
     known_by = [circumstances(shop.target.threads), sha256((written / MODEL).read_bytes()),
-                [one.model_dump() for one in OPTION_SETS], [sha256(path.read_bytes()) for path in images]]  # fmt: skip
+                [one.model_dump() for one in sets], [sha256(path.read_bytes()) for path in images]]  # fmt: skip
 
     def measure() -> list[dict[str, Measurement]]:
         if measure_memory(written, images, repeats=1)["model_memory"].value < EMPTY:
             return []
-        variants = {str(number): scratch / str(number) for number in range(len(OPTION_SETS))}
-        for options, directory in zip(OPTION_SETS, variants.values(), strict=True):
+        variants = {str(number): scratch / str(number) for number in range(len(sets))}
+        for options, directory in zip(sets, variants.values(), strict=True):
             with_options(written, options, directory)
         found = measure_sessions(variants, images, rng=np.random.default_rng(shop.seed))
         return [found[name] for name in variants]
@@ -89,7 +95,7 @@ def try_sessions(plan: Plan, shop: Workshop, images: Sequence[Path]) -> Tried:
         found = shop.store.cached(fingerprint(["sessions", *known_by]), list[dict[str, Measurement]], measure)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return list(zip(OPTION_SETS, found, strict=True)) if found else []
+    return list(zip(sets, found, strict=True)) if found else []
 
 
 def choose(tried: Tried, limits: Limits, compute: Compute) -> SessionOptions:

@@ -12,7 +12,7 @@ import torch
 from budgetc.candidate import Workshop, build, finish, price
 from budgetc.compiler.inputs import Inputs
 from budgetc.compiler.pipeline import make_workshop
-from budgetc.compiler.sessions import DEFAULT, LEAN, OPTION_SETS, PLAIN, choose, choose_sessions
+from budgetc.compiler.sessions import DEFAULT, LEAN, PLAIN, choose, choose_sessions, option_sets
 from budgetc.core.budget import Budget, Limits
 from budgetc.core.layout import ARTIFACT
 from budgetc.core.measurement import Measurement
@@ -65,6 +65,14 @@ def test_a_gain_within_the_noise_is_none(memory_mib: float, ratio: float) -> Non
     assert choose(tried, limits(None), "int8") == DEFAULT
 
 
+def test_an_install_step_is_tried_only_under_a_limit() -> None:
+    """And the plain layout only between INT8 layers."""
+    assert option_sets("fp32", limited=False) == (DEFAULT, LEAN)
+    assert option_sets("int8", limited=False) == (DEFAULT, LEAN, PLAIN)
+    assert option_sets("fp32", limited=True) == (DEFAULT, LEAN, INSTALLED)
+    assert [one.preoptimized for one in option_sets("int8", limited=True)] == [False] * 3 + [True] * 2
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[RunDirectory]:
     """A run directory of its own."""
@@ -73,26 +81,29 @@ def run(tmp_path: Path) -> Iterator[RunDirectory]:
 
 
 def inputs(detector: Detector, *recipes: Recipe, **changes: object) -> Inputs:
-    budget = Budget.model_validate({"target": "test-cpu", "limits": {"peak_memory": "1 MiB"}})
+    budget = Budget.model_validate({"target": "test-cpu", "limits": {"artifact_size": "1 MiB"}})
     digests = {name: "1" * 64 for name in ("model", "budget", "target", "data")}
     return Inputs(Path("m.pt"), detector, budget, Path("b.yaml"), target(**changes), recipes, dataset(), digests)
 
 
 def wide() -> Detector:
-    """Few weights, and activations of 4 MiB."""
+    """Few weights, and activations of 2 MiB."""
     torch.manual_seed(0)
-    network = plain(64, 64)
+    network = plain(32, 16)
     return lively(build_detector("stfpm", StfpmConfig(input_size=(256, 256), teacher=network, student=network)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.system() != "Linux", reason="peak memory is read from Linux's /proc")
 def test_options_are_measured_on_this_machine(run: RunDirectory, tmp_path: Path) -> None:
-    """Each set on both formats, once: the store knows the figures afterwards."""
+    """Every set on both formats, once: the store knows the figures afterwards."""
     case, images, said = inputs(wide(), QUANTIZE), write_images(tmp_path), list[str]()
     data = replace(dataset(), read=lambda sample, size: textures(1, size=size)[0])
     shop = make_workshop(replace(case, dataset=data), run)
     sessions, trials = choose_sessions(case, shop, images, said.append)
-    assert [(one.compute, one.options) for one in trials] == [(c, o) for c in ("fp32", "int8") for o in OPTION_SETS]
+    assert [(one.compute, one.options) for one in trials] == [
+        (c, o) for c in ("fp32", "int8") for o in option_sets(c, limited=False)
+    ]
     assert [one.options for one in trials if one.chosen] == [sessions.fp32, sessions.int8]
     assert [sentence.split(":")[0] for sentence in said] == ["session options for fp32", "session options for int8"]
     assert choose_sessions(case, shop, images, said.append) == (sessions, trials)
