@@ -1,11 +1,12 @@
 """Memory above the runtime with chosen session options against onnxruntime's defaults, FP32 and INT8.
 
-    python benchmarks/memory.py --case NAME MODEL DATA [--case ...] [--resnet18 DATA] [--quick]
+    python benchmarks/memory.py --case NAME MODEL DATA [--case ...] [--resnet18 DATA] [--formats F ...] [--quick]
 
-For each bundle: its file and the file quantized, the options that a budget with a tight `peak_memory` gets (chosen on
-two processes of each set), then fresh processes of the chosen set, of the best set that needs no install step, and of
-the defaults, alive together and timed in interleaved blocks. `--resnet18` adds an untrained STFPM of two ResNet18 at
-256 px: memory and time depend on no weight. An empty graph shows what the runtime takes whatever the detector is.
+For each bundle: its file, the file quantized, and both with weights of 4 stored bits (or those of them that --formats
+names), each with the options that a budget with a tight `peak_memory` gets, chosen on two processes of each set. Then
+fresh processes of the chosen set, of the best set that needs no install step, and of the defaults, alive together and
+timed in interleaved blocks. `--resnet18` adds an untrained STFPM of two ResNet18 at 256 px: memory and time depend on no
+weight. An empty graph shows what the runtime takes whatever the detector is.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from budgetc.compiler.untrained import new_stfpm
 from budgetc.core.budget import Limits
 from budgetc.core.layout import ARTIFACT, MODEL
 from budgetc.core.measurement import Measurement
-from budgetc.core.plan import Plan, Quantize, Step
+from budgetc.core.plan import Plan, Quantize, Step, StoreBits
 from budgetc.core.session import Compute
 from budgetc.detectors.families import bundle
 from budgetc.measurement.memory import measure_memory
@@ -39,12 +40,19 @@ from budgetc.store.run_directory import RunDirectory
 
 BAR = 0.6
 TIGHT = Limits.model_validate({"peak_memory": "1 MiB"})
-FORMATS: Mapping[Compute, tuple[Step, ...]] = {"fp32": (), "int8": (Quantize(),)}
+FORMATS: Mapping[str, tuple[Compute, tuple[Step, ...]]] = {
+    "fp32": ("fp32", ()),
+    "int8": ("int8", (Quantize(),)),
+    "fp32 of 4 stored bits": ("fp32", (StoreBits(bits=4),)),
+    "int8 of 4 stored bits": ("int8", (Quantize(), StoreBits(bits=4))),
+}
 _BUDGET = "target: host-cpu\nlimits: {peak_memory: 1 MiB}\nsearch: {recipes: [quantize]}\n"
 
 
-def case_lines(name: str, model: Path, data: Path, scratch: Path, *, repeats: int) -> Iterator[Line]:
-    """Both formats of one bundle."""
+def case_lines(
+    name: str, model: Path, data: Path, scratch: Path, *, formats: Sequence[str], repeats: int
+) -> Iterator[Line]:
+    """All formats of one bundle."""
     (scratch / "budget.yaml").write_text(_BUDGET)
     inputs = load_inputs(model, scratch / "budget.yaml", data)
     with RunDirectory.open(scratch / f"{name}.run") as run:
@@ -53,12 +61,13 @@ def case_lines(name: str, model: Path, data: Path, scratch: Path, *, repeats: in
         size = inputs.detector.config.input_size
         empty = measure_memory(empty_artifact(run.path / "empty", size), images)["run_memory"]
         yield _line(f"{name}: run_memory of an empty graph", empty)
-        for compute, steps in FORMATS.items():
+        for title in formats:
+            compute, steps = FORMATS[title]
             plan = Plan(recipe="none", steps=steps, seed=0)
-            written = write_untrained(plan, shop, run.path / compute / "written").directory
+            written = write_untrained(plan, shop, run.path / title / "written").directory
             tried = try_sessions(plan, option_sets(compute, limited=True), shop, images)
             yield from format_lines(
-                f"{name} {compute}", written, tried, images, compute=compute, empty=empty.value, repeats=repeats
+                f"{name} {title}", written, tried, images, compute=compute, empty=empty.value, repeats=repeats
             )
 
 
@@ -129,6 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", nargs=3, action="append", default=[], metavar=("NAME", "MODEL", "DATA"))
     parser.add_argument("--resnet18", metavar="DATA", help="an untrained STFPM of two ResNet18")
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--quick", action="store_true", help="two processes of each instead of seven")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -138,7 +148,8 @@ def main() -> None:
             torch.save(bundle(network), scratch / "resnet18.pt")
             cases.append(("resnet18 STFPM", scratch / "resnet18.pt", Path(options.resnet18)))
         for name, model, data in cases:
-            for line in case_lines(name, model, data, scratch, repeats=2 if options.quick else 7):
+            repeats = 2 if options.quick else 7
+            for line in case_lines(name, model, data, scratch, formats=options.formats, repeats=repeats):
                 line.show()
 
 

@@ -16,7 +16,7 @@ from budgetc.compiler.inputs import Inputs, all_plans
 from budgetc.core.budget import Limits
 from budgetc.core.layout import ARTIFACT, MODEL
 from budgetc.core.measurement import Measurement
-from budgetc.core.plan import Plan, Quantize, fingerprint
+from budgetc.core.plan import Plan, Quantize, Step, StoreBits, fingerprint
 from budgetc.core.quantities import format_bytes
 from budgetc.core.session import Compute, SessionOptions, Sessions
 from budgetc.measurement.memory import measure_memory
@@ -50,11 +50,8 @@ def choose_sessions(
     if target.session is not None or target.measured_on is None:
         stated = target.session or DEFAULT
         return Sessions(fp32=stated, int8=stated), ()
-    references: dict[Compute, tuple[Quantize, ...]] = {"fp32": ()}
-    if any(isinstance(step, Quantize) for plan in all_plans(inputs)[0] for step in plan.steps):
-        references["int8"] = (Quantize(),)
     trials: list[SessionTrial] = []
-    for compute, steps in references.items():
+    for compute, steps in references(all_plans(inputs)[0]).items():
         sets = option_sets(compute, limited=inputs.budget.limits.peak_memory is not None)
         tried = try_sessions(Plan(recipe="none", steps=steps, seed=shop.seed), sets, shop, images)
         if tried:
@@ -66,6 +63,24 @@ def choose_sessions(
 
 
 Tried = list[tuple[SessionOptions, Found]]
+
+
+def references(plans: Sequence[Plan]) -> dict[Compute, tuple[Step, ...]]:
+    """What is done to the baseline to stand for the files of each format.
+
+    Weights are stored in as few bits as a plan may ask for: unpacking them takes most of the memory of loading.
+    """
+    formats: dict[Compute, list[Plan]] = {"fp32": [], "int8": []}
+    for plan in plans:
+        integer = any(isinstance(step, Quantize) for step in plan.steps)
+        formats["int8" if integer else "fp32"].append(plan)
+    found: dict[Compute, tuple[Step, ...]] = {}
+    for compute, members in formats.items():
+        if members:
+            packed = [step for plan in members for step in plan.steps if isinstance(step, StoreBits)]
+            quantized = (Quantize(),) if compute == "int8" else ()
+            found[compute] = (*quantized, *sorted(packed, key=lambda step: step.bits)[:1])
+    return found
 
 
 def option_sets(compute: Compute, *, limited: bool) -> tuple[SessionOptions, ...]:

@@ -184,7 +184,8 @@ class SessionTrial(Frozen):
     """What session options did to a network of the kind that the search builds."""
 
     compute: Compute
-    """`fp32`: the baseline. `int8`: the baseline quantized, untrained."""
+    """`fp32`: the baseline. `int8`: the baseline quantized. Both untrained, with weights stored in as few bits as the
+    search may ask for."""
     options: SessionOptions
     chosen: bool
     """Whether the files of this format are loaded, and were measured, with them."""

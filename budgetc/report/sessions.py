@@ -8,8 +8,9 @@ from budgetc.report.words import ABSENT, interval, markdown_table, quantity
 
 _ABOUT = (
     "How the runtime loads and runs a graph changes its memory. These options were tried before the search, in fresh "
-    "processes side by side, on the baseline and on the baseline in INT8; every file of this report was then loaded "
-    "and measured with those that are chosen for its format. Memory is above the runtime's own; time is from decode "
+    "processes side by side, on the baseline and on the baseline in INT8, with weights stored in as few bits as the "
+    "search may ask for; every file of this report was then loaded and measured with those that are chosen for its "
+    "format. Memory is above the runtime's own; time is from decode "
     "to score, over that with onnxruntime's defaults."
 )
 _INSTALL = (

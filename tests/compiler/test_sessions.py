@@ -12,11 +12,11 @@ import torch
 from budgetc.candidate import Workshop, build, finish, price
 from budgetc.compiler.inputs import Inputs
 from budgetc.compiler.pipeline import make_workshop
-from budgetc.compiler.sessions import DEFAULT, LEAN, PLAIN, choose, choose_sessions, option_sets
+from budgetc.compiler.sessions import DEFAULT, LEAN, PLAIN, choose, choose_sessions, option_sets, references
 from budgetc.core.budget import Budget, Limits
 from budgetc.core.layout import ARTIFACT
 from budgetc.core.measurement import Measurement
-from budgetc.core.plan import Plan, Quantize
+from budgetc.core.plan import Plan, Quantize, Step, StoreBits
 from budgetc.core.recipe import Recipe
 from budgetc.core.session import Compute, SessionOptions, Sessions
 from budgetc.detectors.detector import Detector
@@ -71,6 +71,18 @@ def test_an_install_step_is_tried_only_under_a_limit() -> None:
     assert option_sets("int8", limited=False) == (DEFAULT, LEAN, PLAIN)
     assert option_sets("fp32", limited=True) == (DEFAULT, LEAN, INSTALLED)
     assert [one.preoptimized for one in option_sets("int8", limited=True)] == [False] * 3 + [True] * 2
+
+
+def test_references_are_packed_as_the_search_packs() -> None:
+    """The fewest bits of each format; a format without plans needs no options."""
+
+    def plan(*steps: Step) -> Plan:
+        return Plan(recipe="r", steps=steps, seed=0)
+
+    four, six = StoreBits(bits=4), StoreBits(bits=6)
+    assert references([plan()]) == {"fp32": ()}
+    found = references([plan(), plan(six), plan(Quantize(samples=9), six), plan(Quantize(), four), plan(Quantize())])
+    assert found == {"fp32": (six,), "int8": (Quantize(), four)}
 
 
 @pytest.fixture
