@@ -5,8 +5,8 @@
 For each bundle: its file, the file quantized, and both with weights of 4 stored bits (or those of them that --formats
 names), each with the options that a budget with a tight `peak_memory` gets, chosen on two processes of each set. Then
 fresh processes of the chosen set, of the best set that needs no install step, and of the defaults, alive together and
-timed in interleaved blocks. `--resnet18` adds an untrained STFPM of two ResNet18 at 256 px: memory and time depend on no
-weight. An empty graph shows what the runtime takes whatever the detector is.
+timed in interleaved blocks. `--resnet18` adds an untrained STFPM of two ResNet18 at 256 px: memory and time depend on
+no weight. An empty graph shows what the runtime takes whatever the detector is.
 """
 
 import argparse

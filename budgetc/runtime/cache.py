@@ -33,14 +33,17 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def cache_directory() -> Path:
-    """Where graphs are cached unless another place is given: `budgetc` in $XDG_CACHE_HOME, else in ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "budgetc"
+    """Where graphs are cached unless another place is given: `budgetc` in $XDG_CACHE_HOME, else in ~/.cache.
+
+    Relative where the user has no home: a load then finds nothing, and an installation is refused.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "budgetc"
 
 
 def cached_graph(spec: Spec, cache: Path | None = None) -> Path | None:
     """The optimized graph of an artifact, if it is cached and whole; a damaged one is warned of and not used."""
     directory = _place(spec, cache)
-    if not directory.is_dir():
+    if not os.path.isdir(directory):  # false, too, where it may not be looked at
         return None
     if not _whole(directory):
         advice = "model.onnx is loaded instead; `budgetc install` makes it again"
@@ -57,6 +60,8 @@ def cache_graph(model: Path, spec: Spec, cache: Path | None = None) -> Path:
         UsageError: the directory cannot be written.
     """
     place = _place(spec, cache)
+    if cache is None and not place.is_absolute():
+        raise errors.UsageError(f"{place.parent}: this user has no home directory; name a cache directory")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))

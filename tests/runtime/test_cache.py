@@ -103,6 +103,18 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         install_artifact(write_artifact(tmp_path / "out"), cache=tmp_path / "file")
 
 
+def test_a_user_without_a_home_loads_and_does_not_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container: nothing is looked for, and nothing is written where it happens to run."""
+    out = write_artifact(tmp_path / "out")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.chdir(tmp_path)
+    assert load_artifact(out).score(color()).score == load_artifact(out, cache=tmp_path / "cache").score(color()).score
+    with pytest.raises(UsageError, match="this user has no home directory; name a cache directory"):
+        install_artifact(out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
 def test_the_artifact_is_only_read(tmp_path: Path) -> None:
     """OUT may lie on a medium that cannot be written."""
     out = write_artifact(tmp_path / "out")
