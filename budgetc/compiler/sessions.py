@@ -126,8 +126,9 @@ def _least(tried: Tried, slower: float) -> SessionOptions:
     best, least = tried[0][0], tried[0][1]["model_memory"].value
     for options, found in tried[1:]:
         memory = found["model_memory"].value
-        saves = least - memory >= max(WORTH[0] * least, WORTH[1])
-        if saves and found["latency_p50_ratio"].value <= slower:
+        ratio, saves = found["latency_p50_ratio"], least - memory >= max(WORTH[0] * least, WORTH[1])
+        # Beside busy neighbors one process of two may look slow: only what is slow in each of them is slow.
+        if saves and (ratio.value if ratio.lower is None else ratio.lower) <= slower:
             best, least = options, memory
     return best
 
