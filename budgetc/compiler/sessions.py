@@ -34,7 +34,7 @@ NOISE = 1.05
 ALLOWED: dict[Compute, float] = {"fp32": 1.1, "int8": 1.3}
 """What memory may cost where the limit needs it. INT8 has won more than this from FP32, FP32 has won nothing."""
 WORTH = 0.05, 2**20
-"""Share of the model's memory, and bytes, that a set must save to be preferred: less changes from run to run."""
+"""Share of the memory above the runtime, and bytes, that a set must save to be preferred: less is noise."""
 EMPTY = 16 * 2**20
 """A process with an empty graph takes 12 MiB above the runtime's base (onnxruntime 1.32, x86): little can be saved."""
 
@@ -123,14 +123,22 @@ def choose(tried: Tried, limits: Limits, compute: Compute) -> SessionOptions:
 
 
 def _least(tried: Tried, slower: float) -> SessionOptions:
-    best, least = tried[0][0], tried[0][1]["model_memory"].value
+    best, least = tried[0]
     for options, found in tried[1:]:
-        memory = found["model_memory"].value
-        ratio, saves = found["latency_p50_ratio"], least - memory >= max(WORTH[0] * least, WORTH[1])
+        ratio = found["latency_p50_ratio"]
         # Beside busy neighbors one process of two may look slow: only what is slow in each of them is slow.
-        if saves and (ratio.value if ratio.lower is None else ratio.lower) <= slower:
-            best, least = options, memory
+        if _saves(found, least) and (ratio.value if ratio.lower is None else ratio.lower) <= slower:
+            best, least = options, found
     return best
+
+
+def _saves(found: Found, other: Found) -> bool:
+    """Whether the peak is lower, or as high while loading and lower ever after."""
+    peak, running = (
+        (other[name].value - found[name].value) / max(WORTH[0] * other[name].value, WORTH[1])
+        for name in ("model_memory", "run_memory")
+    )
+    return peak >= 1 or (running >= 1 and peak > -1)
 
 
 def with_options(artifact: Path, options: SessionOptions, directory: Path) -> None:

@@ -32,12 +32,15 @@ INSTALLED = LEAN.model_copy(update={"preoptimized": True})
 QUANTIZE = Recipe.model_validate({"name": "q", "description": "", "steps": [{"step": "quantize", "optional": True}]})
 
 
-def found(memory_mib: float, ratio: float, *, base_mib: float = 50) -> dict[str, Measurement]:
+def found(
+    memory_mib: float, ratio: float, *, running_mib: float | None = None, base_mib: float = 50
+) -> dict[str, Measurement]:
     def one(name: str, value: float) -> Measurement:
         unit = "1" if name.endswith("ratio") else "B"
         return Measurement(metric=name, value=value, unit=unit, n=2, kind="measured", device="simulated")  # type: ignore[arg-type]
 
     return {"model_memory": one("model_memory", memory_mib * MIB), "latency_p50_ratio": one("latency_p50_ratio", ratio),
+            "run_memory": one("run_memory", (running_mib or memory_mib) * MIB),
             "peak_memory": one("peak_memory", (base_mib + memory_mib) * MIB)}  # fmt: skip
 
 
@@ -63,6 +66,14 @@ def test_a_gain_within_the_noise_is_none(memory_mib: float, ratio: float) -> Non
     large = 400 if memory_mib == 18.6 else 20
     tried = [(DEFAULT, found(large, 1.0)), (LEAN, found(large - (20 - memory_mib), ratio))]
     assert choose(tried, limits(None), "int8") == DEFAULT
+
+
+def test_memory_after_loading_counts_where_loading_takes_the_most() -> None:
+    """Unpacked weights make the peak while they are loaded, whatever the options; but never for a higher peak."""
+    tried = [(DEFAULT, found(87, 1.0, running_mib=80)), (LEAN, found(88, 1.0, running_mib=45))]
+    assert choose(tried, limits(None), "fp32") == LEAN
+    higher = [tried[0], (LEAN, found(95, 1.0, running_mib=45))]
+    assert choose(higher, limits(None), "fp32") == DEFAULT
 
 
 def test_an_install_step_is_tried_only_under_a_limit() -> None:
