@@ -7,7 +7,6 @@ import typer
 
 from budgetc.cli.output import Json, show, show_json
 from budgetc.cli.progress import printable
-from budgetc.core.quantities import format_bytes
 from budgetc.errors import InputRejected
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ def install(out: Out, cache: Cache = None, json: Json = False) -> None:
 
     The artifact is only read, and scores the same without. Do it again after a new onnxruntime.
     """
+    from budgetc.core.quantities import format_bytes
     from budgetc.runtime.artifact import install_artifact
 
     graph = install_artifact(out, cache=cache)
