@@ -10,7 +10,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from budgetc.core.dataset import SplitName, evenly
 from budgetc.core.frozen import Frozen
 from budgetc.core.layout import ARTIFACT, MODEL
 from budgetc.core.plan import Fp16, Plan, Quantize, Step, StoreBits, fingerprint
+from budgetc.core.session import SessionOptions
 from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector, score_images
 from budgetc.detectors.families import bundle, from_bundle
@@ -34,7 +35,7 @@ from budgetc.measurement.size import deployed_bytes
 from budgetc.passes.apply import apply_step
 from budgetc.passes.refit import has_fitted_head
 from budgetc.passes.work import Work
-from budgetc.report.schema import ArtifactSpec, Preprocessing, StepRecord
+from budgetc.report.schema import ArtifactSpec, Preprocessing, StepRecord, plain_spec
 from budgetc.runtime.artifact import load_artifact
 from budgetc.runtime.spec import read_spec
 from budgetc.store.shared import Store
@@ -213,7 +214,10 @@ def write_untrained(plan: Plan, shop: Workshop, directory: Path) -> Written:
     work = shop.work(0.0, plan.seed)
     detector = _carry_out(plan.steps[first:], Built(network.detector, ()), work).detector
     exported = export_detector(detector, shop.target, network.traced)
-    return write(exported, detector, directory, threshold=0.0, threads=shop.target.threads)
+    return write(
+        exported, detector, directory,
+        threshold=0.0, threads=shop.target.threads, session=shop.session(detector),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,14 +268,15 @@ def finish(built: Built, shop: Workshop, directory: Path) -> Written:
 
 def _finish_anew(key: str, detector: Detector, shop: Workshop, directory: Path) -> Written:
     exported = export_detector(detector, shop.target)
-    write(exported, detector, directory, threshold=0.0, threads=shop.target.threads)
+    save = partial(write, exported, detector, directory, threads=shop.target.threads, session=shop.session(detector))
+    save(threshold=0.0)
     images = shop.dataset.images("calibration", detector.config.input_size)
     scores = score_pixels(load_artifact(directory), images)
     integer = any(known.compute == "int8" for known in detector.formats.values())
     golden = evenly(len(images), _GOLDEN)
     reference = score_images(detector.deployed(), images[golden])
     check_parity(scores[golden].astype(np.float32), reference, _TOLERANCE["int8" if integer else "fp32"])
-    written = write(exported, detector, directory, threshold=fit_threshold(scores), threads=shop.target.threads)
+    written = save(threshold=fit_threshold(scores))
     shop.store.put_blob(key, exported.model)
     shop.store.put_json(key, _finished(written).model_dump())
     return written
@@ -292,7 +297,10 @@ def _put(directory: Path, model: bytes, found: _Finished) -> Written:
     return Written(directory, size, found.structure, found.parameters, found.threshold)
 
 
-def write(exported: Exported, detector: Detector, directory: Path, *, threshold: float, threads: int) -> Written:
+def write(
+    exported: Exported, detector: Detector, directory: Path,
+    *, threshold: float, threads: int, session: SessionOptions | None = None,
+) -> Written:  # fmt: skip
     """`model.onnx` and `artifact.json` in a directory."""
     height, width = detector.config.input_size
     spec = ArtifactSpec(
@@ -302,8 +310,9 @@ def write(exported: Exported, detector: Detector, directory: Path, *, threshold:
         preprocessing=Preprocessing(height=height, width=width),
         threshold=threshold,
         threads=threads,
+        session=session,
     )
-    text = json.dumps(spec.model_dump(), separators=(",", ":"))
+    text = json.dumps(plain_spec(spec), separators=(",", ":"))
     # Padded to the longest way to write a float, so that the size does not depend on the threshold.
     text += " " * (25 - len(repr(threshold))) + "\n"
     directory.mkdir(parents=True, exist_ok=True)
@@ -329,7 +338,7 @@ def score_split(written: Written, shop: Workshop, split: SplitName) -> Scored:
 
     key = fingerprint(
         ["scores", spec.model_sha256, size, shop.dataset.digest, [sample.file for sample in samples],
-         circumstances(spec.threads)]
+         asdict(spec.session), circumstances(spec.threads)]
     )  # fmt: skip
     scores = np.array(shop.store.cached(key, list[float], compute), dtype=np.float64)
     return Scored(split, samples, scores, device(shop.target.threads))

@@ -14,6 +14,7 @@ import torch
 
 from budgetc.core.dataset import SPLITS, Dataset
 from budgetc.core.plan import Plan, Quantize, Step, fingerprint
+from budgetc.core.session import DEFAULT_SESSIONS, SessionOptions, Sessions
 from budgetc.core.target import Target
 from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone
 from budgetc.detectors.detector import Detector, weights_digest
@@ -76,6 +77,12 @@ class Workshop:
     """Digest of the inputs that every training depends on: model, data, versions, threads."""
     progress: Progress = silent
     memory: Memory = field(default_factory=Memory)
+    sessions: Sessions = DEFAULT_SESSIONS
+
+    def session(self, detector: Detector) -> SessionOptions:
+        """How the runtime loads and runs the file of a detector."""
+        integer = any(known.compute == "int8" for known in detector.formats.values())
+        return self.sessions.int8 if integer else self.sessions.fp32
 
     @property
     def weight_levels(self) -> int:
@@ -200,6 +207,7 @@ def _export_facts(shop: Workshop) -> list[object]:
     """What an exported file depends on beside the network."""
     return [
         shop.target.model_dump(mode="json", exclude=_NO_MATTER),
+        shop.sessions.model_dump(),
         {name: version(name) for name in _EXPORTERS},
         RESULTS,
     ]

@@ -12,6 +12,7 @@ from budgetc.core.budget import Limits
 from budgetc.core.layout import MODEL
 from budgetc.core.measurement import Measurement
 from budgetc.core.plan import fingerprint
+from budgetc.core.session import DEFAULT_SESSIONS, Sessions
 from budgetc.core.target import Target
 from budgetc.measurement.latency import measure_latency, plain_pairs, read_pairs, screen_latency
 from budgetc.measurement.memory import measure_memory
@@ -42,6 +43,8 @@ class Costing:
     """Encoded images that a measurement scores; a prediction needs none."""
     store: Store
     """Where figures are kept, so that another budget on the same target need not measure again."""
+    sessions: Sessions = DEFAULT_SESSIONS
+    """How the runtime loads and runs the files."""
 
     @property
     def predicts(self) -> bool:
@@ -89,8 +92,10 @@ class Costing:
         return self.store.cached(fingerprint(list(key)), dict[str, Measurement], compute)
 
     def _circumstances(self) -> list[object]:
-        """What a measurement depends on beside the file: packages, processor, threads, images."""
-        return [circumstances(self.target.threads), [_digest(path) for path in self.images]]
+        """What a measurement depends on beside the graph: packages, processor, threads, session options, images."""
+        return [
+            circumstances(self.target.threads), self.sessions.model_dump(), [_digest(path) for path in self.images]
+        ]  # fmt: skip
 
     def _predicted(self, directory: Path) -> dict[str, Measurement]:
         return predicted_measurements(predict((directory / MODEL).read_bytes(), self.target), self.target)

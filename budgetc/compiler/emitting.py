@@ -73,6 +73,7 @@ def _report(
         artifact=confirmed.artifact if confirmed else None,
         comparison=confirmed.comparison if confirmed else None,
         search=search.summary(_near(search, chosen)),
+        sessions=search.sessions,
         seeds=confirmed.seeds if confirmed else (),
         candidates=_candidates(search),
         confirmation_uses=uses,

@@ -59,8 +59,9 @@ def measure_file(
             detector = load_model(path).detector
             exported = export_detector(detector, settled)
             directory = write(
-                exported, detector, Path(scratch) / "file", threshold=detector.threshold or 0.0, threads=settled.threads
-            ).directory
+                exported, detector, Path(scratch) / "file",
+                threshold=detector.threshold or 0.0, threads=settled.threads, session=settled.session,
+            ).directory  # fmt: skip
         found = [measure_size(directory)]
         dataset = None if data is None else load_dataset(data, group=group)
         if settled.measured_on is None:

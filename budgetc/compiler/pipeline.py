@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from budgetc.compiler.inputs import Inputs, all_plans, default_out, load_inputs
 from budgetc.compiler.resuming import check_apart, check_resumable, record_inputs
 from budgetc.compiler.screening import Screener
 from budgetc.compiler.searching import Search
+from budgetc.compiler.sessions import choose_sessions
 from budgetc.core.budget import AurocLimit, Evidence, Policy
 from budgetc.core.plan import Plan, fingerprint
 from budgetc.core.quality import Control
@@ -113,8 +114,12 @@ def compile_inputs(
         inputs = replace(inputs, detector=shop.baseline, dataset=shop.dataset)
         search = None
         try:
+            images = sample_images(inputs.dataset, run.path / "pictures")
+            sessions, trials = choose_sessions(inputs, shop, images, say)
+            shop = replace(shop, sessions=sessions)
             reference = measure_baseline(inputs, shop, say)
-            search = _search(inputs, shop, reference, say)
+            search = _search(inputs, shop, reference, say, images=images)
+            search.sessions = trials
             # Said once there is something to report, should the sentence make somebody press Ctrl-C.
             say(f"{len(search.rows)} structures from {len(inputs.recipes)} recipes")
             deadline = started + inputs.budget.search.time
@@ -182,9 +187,8 @@ def selection_margin(limit: AurocLimit | None, baseline: Interval) -> float:
     return min(margin, limit.max_drop / 2)
 
 
-def _search(inputs: Inputs, shop: Workshop, reference: Reference, say: Say) -> Search:
-    images = sample_images(inputs.dataset, shop.run.path / "pictures")
-    screener = Screener(Costing(inputs.target, inputs.budget.limits, images, shop.store))
+def _search(inputs: Inputs, shop: Workshop, reference: Reference, say: Say, *, images: Sequence[Path]) -> Search:
+    screener = Screener(Costing(inputs.target, inputs.budget.limits, images, shop.store, shop.sessions))
     margin = selection_margin(inputs.budget.limits.auroc, reference.auroc)
     search = Search(shop, inputs.budget, reference.auroc.value, screener, say, margin)
     search.controls = reference.controls

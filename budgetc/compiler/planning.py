@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from budgetc.compiler.inputs import all_plans, load_inputs
 from budgetc.compiler.pipeline import Say, make_workshop, measure_baseline, quiet
 from budgetc.compiler.screening import Screener
 from budgetc.compiler.searching import Search
+from budgetc.compiler.sessions import choose_sessions
 from budgetc.core.dataset import Sample
 from budgetc.core.frozen import Frozen
 from budgetc.core.statistics import images_needed
@@ -51,9 +53,10 @@ def plan_detector(
     torch.set_num_threads(inputs.budget.search.threads)
     with tempfile.TemporaryDirectory() as scratch, RunDirectory.open(Path(scratch) / "run") as run:
         shop = make_workshop(inputs, run)
-        reference = measure_baseline(inputs, shop, say)
         images = sample_images(inputs.dataset, run.path / "pictures")
-        screener = Screener(Costing(inputs.target, inputs.budget.limits, images, shop.store))
+        shop = replace(shop, sessions=choose_sessions(inputs, shop, images, say)[0])
+        reference = measure_baseline(inputs, shop, say)
+        screener = Screener(Costing(inputs.target, inputs.budget.limits, images, shop.store, shop.sessions))
         search = Search(shop, inputs.budget, reference.auroc.value, screener, say)
         search.add(*all_plans(inputs))
         search.price_all()

@@ -26,7 +26,7 @@ from budgetc.core.verdict import auroc_floor
 from budgetc.errors import BudgetcError, InputRejected, Locked, StorageFailed, TargetUnreachable
 from budgetc.measurement.quality import Scored, by_category
 from budgetc.report.evidence import auroc_kind
-from budgetc.report.schema import CandidateRecord, SearchSummary
+from budgetc.report.schema import CandidateRecord, SearchSummary, SessionTrial
 from budgetc.search.decide import decide
 from budgetc.search.finalists import backup
 from budgetc.search.space import (
@@ -74,6 +74,8 @@ class Search:
     stopped_because: str = "interrupted"
     controls: tuple[Control, ...] = ()
     """Beside the baseline's AUROC on the selection split: for the report of a run that confirms nothing."""
+    sessions: tuple[SessionTrial, ...] = ()
+    """What session options were tried before the search."""
 
     def add(self, plans: list[Plan], dropped: list[tuple[Plan, str]]) -> None:
         """Fill the table."""

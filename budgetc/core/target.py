@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from budgetc.core.cost import CostModel
 from budgetc.core.frozen import Frozen
 from budgetc.core.operator import Dtype
+from budgetc.core.session import SessionOptions
 
 
 class Fact(Frozen):
@@ -38,6 +39,8 @@ class Target(Frozen):
     """Whether the runtime unpacks weights of 2 to 6 stored bits once, at load."""
     weight_levels: Literal[63, 127, "detect"]
     """INT8 weights span +-this many levels. 63 where U8 x S8 products saturate 16 bits (x86 without VNNI)."""
+    session: SessionOptions | None = None
+    """Of every artifact. Where None, measurements choose if the device is this machine, else onnxruntime's defaults."""
     unsupported_ops: tuple[str, ...] = ()
     facts: tuple[Fact, ...] = ()
     cost: CostModel | None = None

@@ -1,7 +1,7 @@
 """Peak memory of a fresh process that has only the runtime and the artifact."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -14,15 +14,16 @@ from budgetc.measurement.scorer import ScoringProcess
 from budgetc.runtime.spec import read_spec
 
 # onnxruntime settles its memory pattern on the second call; five see the plateau.
-MINIMUM_CALLS, MAXIMUM_CALLS = 5, 32
+MEMORY_CALLS, _MAXIMUM_CALLS = 5, 32
 
 
 def measure_memory(directory: Path, images: Sequence[Path], *, repeats: int = 3) -> dict[str, Measurement]:
-    """Memory by name, in bytes: median over `repeats` fresh processes, bounds are their extremes.
+    """Memory and load time by name: median over `repeats` fresh processes, bounds are their extremes.
 
     `peak_memory` is the whole process, `base_memory` interpreter and runtime before loading, `model_memory` the
     difference. `load_memory` and `run_memory` are the two parts above the base whose larger one is `model_memory`.
-    Resident pages at most (VmHWM of /proc, reset before loading and before running).
+    `load_time` is that of checking and loading the files, which the system may have read before.
+    Memory is resident pages at most (VmHWM of /proc, reset before loading and before running).
 
     Args:
         directory: with `artifact.json` and its graph.
@@ -42,18 +43,20 @@ def measure_memory(directory: Path, images: Sequence[Path], *, repeats: int = 3)
             "measure on a Linux machine, or remove peak_memory from the limits"
         )
     threads = read_spec(directory / ARTIFACT).threads
-    seen: dict[str, list[int]] = {}
+    seen: dict[str, list[float]] = {}
     runtime = ""
     for _ in range(repeats):
         with ScoringProcess(directory, images) as process:
-            reply = process.ask("memory", calls=min(MAXIMUM_CALLS, max(MINIMUM_CALLS, len(images))))
+            reply = process.ask("memory", calls=min(_MAXIMUM_CALLS, max(MEMORY_CALLS, len(images))))
             runtime = process.runtime
-        for name, value in _parts(base=reply["base"], load=reply["load"], run=reply["run"]).items():
+        for name, value in memory_parts(reply).items():
             seen.setdefault(name, []).append(value)
-    return {name: _measurement(name, values, device(threads), runtime) for name, values in seen.items()}
+    return {name: memory_measurement(name, values, device(threads), runtime) for name, values in seen.items()}
 
 
-def _parts(*, base: int, load: int, run: int) -> dict[str, int]:
+def memory_parts(reply: Mapping[str, float]) -> dict[str, float]:
+    """What the probe's answer says of one process."""
+    base, load, run = (reply[name] for name in ("base", "load", "run"))
     peak = max(load, run)
     return {
         "peak_memory": peak,
@@ -61,12 +64,15 @@ def _parts(*, base: int, load: int, run: int) -> dict[str, int]:
         "model_memory": peak - base,
         "load_memory": load - base,
         "run_memory": run - base,
+        "load_time": reply["load_ms"],
     }
 
 
-def _measurement(name: str, values: list[int], where: str, runtime: str) -> Measurement:
+def memory_measurement(name: str, values: Sequence[float], where: str, runtime: str) -> Measurement:
+    """The median of several processes."""
     return Measurement(
-        metric=name, value=median(values), unit="B", lower=min(values), upper=max(values), n=len(values),
+        metric=name, value=median(values), unit="ms" if name == "load_time" else "B",
+        lower=min(values), upper=max(values), n=len(values),
         kind="measured", device=where, runtime=runtime, samples_digest=fingerprint(values),
         note="lower and upper are the extremes of the processes",
     )  # fmt: skip

@@ -9,10 +9,9 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from budgetc.core.layout import ARTIFACT
-from budgetc.runtime.artifact import session_options
+from budgetc.runtime.session import open_session, session_options
 from budgetc.runtime.spec import Spec, read_spec
 
 _WARM, _CALLS = 5, 40
@@ -62,10 +61,10 @@ def profile_nodes(directory: Path) -> tuple[NodeTime, ...]:
 
 
 def _profiled(directory: Path, spec: Spec, scratch: Path) -> Sequence[Mapping[str, Any]]:
-    options = session_options(spec.threads)
+    options = session_options(spec)
     options.enable_profiling = True
     options.profile_file_prefix = str(scratch / "profile")
-    session = onnxruntime.InferenceSession(str(directory / spec.model), options, providers=["CPUExecutionProvider"])
+    session = open_session(directory / spec.model, spec, options)
     picture = np.random.default_rng(0).random((1, 3, spec.height, spec.width), dtype=np.float32)
     for _ in range(_WARM + _CALLS):
         session.run([spec.score], {spec.input: picture})

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import budgetc
 from budgetc import errors
+from budgetc.core.layout import ARTIFACT
 
 _TAIL = 2000
 
@@ -35,19 +36,23 @@ class ScoringProcess:
         self._pending = b""
 
     def __enter__(self) -> Self:
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr, self._cache = tempfile.TemporaryFile(), tempfile.TemporaryDirectory()
         try:
+            _install(self.directory, Path(self._cache.name))
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
-                env=_environment(),
+                env=_environment(self._cache.name),
                 bufsize=0,
             )
         except OSError as error:
-            self._stderr.close()
+            self._release()
             raise errors.TargetUnreachable(f"cannot start {self._command[0]}: {error.strerror}") from error
+        except BaseException:
+            self._release()
+            raise
         try:
             self.runtime = str(self._reply()["runtime"])
         except BaseException:
@@ -81,9 +86,14 @@ class ScoringProcess:
         """Kill the process; nothing of it is worth waiting for."""
         self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._stderr):
+        for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()
+        self._release()
+
+    def _release(self) -> None:
+        self._stderr.close()
+        self._cache.cleanup()
 
     def _reply(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -113,8 +123,17 @@ class ScoringProcess:
         return errors.TargetUnreachable(f"{self.directory}: the scoring process {how}{hint}; it said: {said}")
 
 
-def _environment() -> dict[str, str]:
-    """The caller's, with this very budgetc first, and without the files that happen to lie in the current directory."""
+def _install(directory: Path, cache: Path) -> None:
+    """What is measured is what the artifact says of itself, whatever this machine has installed."""
+    from budgetc.runtime.artifact import install_artifact  # here, because it loads onnxruntime
+    from budgetc.runtime.spec import read_spec
+
+    if (directory / ARTIFACT).is_file() and read_spec(directory / ARTIFACT).session.preoptimized:
+        install_artifact(directory, cache=cache / "budgetc")
+
+
+def _environment(cache: str) -> dict[str, str]:
+    """The caller's, with this very budgetc first, an own cache, and none of the files in the current directory."""
     package = str(Path(budgetc.__file__).resolve().parent.parent)
     path = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
-    return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+    return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "XDG_CACHE_HOME": cache}

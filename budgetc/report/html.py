@@ -25,6 +25,7 @@ from budgetc.report.pictures import Shown
 from budgetc.report.refusal import refusal
 from budgetc.report.schema import Report, Subject
 from budgetc.report.scores import agreement
+from budgetc.report.sessions import sessions_table, sessions_words
 from budgetc.report.steps import feature_figures, step_figures, steps_table
 from budgetc.report.tables import (
     Table,
@@ -200,6 +201,8 @@ def _tables(report: Report) -> Mapping[str, Any]:
     subjects = [("Artifact", report.artifact), ("Baseline", report.baseline)]
     return {
         "subjects": [_subject(name, one) for name, one in subjects if one is not None],
+        "sessions": sessions_table(report.sessions),
+        "about_sessions": sessions_words(report.sessions),
         "seeds": seeds_table(report.seeds) if report.seeds else None,
         "about_seeds": " ".join([SEEDS, *seed_spread(report)]),
         "splits": splits_table(report),

@@ -7,6 +7,7 @@ from budgetc.report.controls import controls_markdown
 from budgetc.report.glossary import NEEDS, RUN_LINES, SEEDS, STEPS, THROUGH_THE_FILE, meanings
 from budgetc.report.refusal import refusal
 from budgetc.report.schema import Report, Subject
+from budgetc.report.sessions import sessions_markdown
 from budgetc.report.tables import (
     Table,
     aurocs_table,
@@ -105,6 +106,8 @@ def _details(report: Report) -> str:
     """Every number of the full protocol."""
     subjects = [("Artifact", report.artifact), ("Baseline", report.baseline)]
     parts = [part for name, subject in subjects if subject is not None for part in _subject(name, subject)]
+    if report.sessions:
+        parts += ["### Session options", *sessions_markdown(report.sessions)]
     return "\n\n".join(["## Measurements", *parts]) if parts else ""
 
 

@@ -14,6 +14,7 @@ from budgetc.core.quality import Control as Control
 from budgetc.core.quality import DefectQuality as DefectQuality
 from budgetc.core.quality import DefectRecall as DefectRecall
 from budgetc.core.quality import Quality as Quality
+from budgetc.core.session import Compute, SessionOptions
 from budgetc.core.target import Target
 from budgetc.core.verdict import Verdict
 
@@ -179,6 +180,19 @@ class Exhibits(Frozen):
     """What could not be shown, and why."""
 
 
+class SessionTrial(Frozen):
+    """What session options did to a network of the kind that the search builds."""
+
+    compute: Compute
+    """`fp32`: the baseline. `int8`: the baseline quantized. Both untrained, with weights stored in as few bits as the
+    search may ask for."""
+    options: SessionOptions
+    chosen: bool
+    """Whether the files of this format are loaded, and were measured, with them."""
+    measurements: tuple[Measurement, ...]
+    """Memory and load time as in the full protocol, and `latency_p50_ratio` to onnxruntime's defaults, interleaved."""
+
+
 class Environment(Frozen):
     """Where it ran."""
 
@@ -227,6 +241,8 @@ class Report(Frozen):
     """What the size and four statistics of the images tell, on the split that `artifact` was judged on (else the
     baseline)."""
     search: SearchSummary
+    sessions: tuple[SessionTrial, ...] = ()
+    """Which session options were tried; empty where the target states them, or there was nothing to save."""
     seeds: tuple[SeedRecord, ...] = ()
     """The chosen plan under several seeds, the chosen one first; empty where the budget asks for one seed."""
     candidates: tuple[CandidateRecord, ...]
@@ -265,3 +281,11 @@ class ArtifactSpec(Frozen):
     threshold: float
     """Anomalous when score > threshold."""
     threads: int
+    session: SessionOptions | None = None
+    """None, or not written: onnxruntime's defaults."""
+
+
+def plain_spec(spec: ArtifactSpec) -> dict[str, object]:
+    """As it is written: session options that are onnxruntime's defaults cost no byte."""
+    session = spec.session.model_dump(exclude_defaults=True) if spec.session is not None else {}
+    return {**spec.model_dump(exclude={"session"}), **({"session": session} if session else {})}

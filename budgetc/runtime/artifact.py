@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,9 @@ import onnxruntime
 from PIL import Image
 
 from budgetc import errors
+from budgetc.runtime.cache import cache_graph, cached_graph, file_sha256
 from budgetc.runtime.preprocess import decode, resize_rgb, to_input, to_rgb
+from budgetc.runtime.session import open_session, session_options
 from budgetc.runtime.spec import Spec, parse_spec, read_spec
 
 if TYPE_CHECKING:
@@ -82,42 +83,83 @@ class Artifact:
         return ScoredImage(score, score > self.spec.threshold, anomaly_map)
 
 
-def load_artifact(path: str | os.PathLike[str]) -> Artifact:
-    """Load the artifact in the directory `path`; the digest of its graph is checked.
+def load_artifact(path: str | os.PathLike[str], *, cache: str | os.PathLike[str] | None = None) -> Artifact:
+    """Load the artifact in the directory `path`; the digest of the graph that is loaded is checked.
+
+    Args:
+        cache: where `install_artifact` cached the optimized graph, if not in `cache_directory()`. What is not there,
+            or was made by another runtime or on another processor, is not used.
 
     Raises:
         InputRejected: a file is missing, damaged, changed since it was compiled, or of another version.
     """
-    directory = Path(path)
-    if not directory.is_dir():
-        raise errors.InputRejected(f"{directory}: not a directory; an artifact is a directory with {ARTIFACT_FILE}")
-    spec = read_spec(directory / ARTIFACT_FILE)
-    return load_model(directory / spec.model, spec)
+    model, spec = _read(Path(path))
+    return load_model(model, spec, cache=cache)
 
 
-def load_model(model: str | os.PathLike[str], spec: Spec | Mapping[str, object]) -> Artifact:
+def install_artifact(path: str | os.PathLike[str], *, cache: str | os.PathLike[str] | None = None) -> Path:
+    """Optimize the graph for this machine once, so that every load takes less time and memory; returns where it lies.
+
+    The artifact itself is only read. An optimized graph that is there is made again.
+
+    Args:
+        cache: a directory; None takes `cache_directory()`.
+
+    Raises:
+        InputRejected: as `load_artifact`, or the optimized graph scores differently.
+        UsageError: the cache cannot be written.
+    """
+    model, spec = _read(Path(path))
+    _check_digest(model, spec)
+    _open(model, spec)
+    return cache_graph(model, spec, None if cache is None else Path(cache))
+
+
+def load_model(
+    model: str | os.PathLike[str], spec: Spec | Mapping[str, object], *, cache: str | os.PathLike[str] | None = None
+) -> Artifact:
     """Load a graph that is not emitted yet; `spec` holds the fields of `artifact.json`.
 
     Raises:
         InputRejected: as `load_artifact`.
     """
     checked = spec if isinstance(spec, Spec) else parse_spec(spec)
-    found = _sha256(Path(model))
-    if found != checked.model_sha256:
+    graph = cached_graph(checked, None if cache is None else Path(cache))
+    if graph is None:  # a cached graph has digests of its own, and the model's in its name
+        _check_digest(Path(model), checked)
+    return _open(Path(model), checked, graph)
+
+
+def _read(directory: Path) -> tuple[Path, Spec]:
+    if not directory.is_dir():
+        raise errors.InputRejected(f"{directory}: not a directory; an artifact is a directory with {ARTIFACT_FILE}")
+    spec = read_spec(directory / ARTIFACT_FILE)
+    return directory / spec.model, spec
+
+
+def _check_digest(model: Path, spec: Spec) -> None:
+    try:
+        found = file_sha256(model)
+    except OSError as error:
         raise errors.InputRejected(
-            f"{model}: sha256 is {found}, but {ARTIFACT_FILE} says {checked.model_sha256}; "
+            f"{model}: cannot be read ({error.strerror}); copy the whole artifact again"
+        ) from error
+    if found != spec.model_sha256:
+        raise errors.InputRejected(
+            f"{model}: sha256 is {found}, but {ARTIFACT_FILE} says {spec.model_sha256}; "
             "the file was changed or damaged after it was compiled: copy the whole artifact again"
         )
+
+
+def _open(model: Path, spec: Spec, optimized: Path | None = None) -> Artifact:
     try:
-        session = onnxruntime.InferenceSession(
-            str(model), session_options(checked.threads), providers=["CPUExecutionProvider"]
-        )
+        session = open_session(optimized or model, spec, session_options(spec), optimized=optimized is not None)
     except Exception as error:  # onnxruntime's errors share no base class of their own
         raise errors.InputRejected(
             f"{model}: {RUNTIME} refuses it: {error}; compile for a target with this runtime"
         ) from error
-    _check_signature(session, checked, str(model))
-    return Artifact(checked, session)
+    _check_signature(session, spec, str(model))
+    return Artifact(spec, session)
 
 
 def read_encoded(path: str | os.PathLike[str]) -> bytes:
@@ -136,19 +178,6 @@ def read_encoded(path: str | os.PathLike[str]) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise errors.InputRejected(f"{path}: cannot be read ({error.strerror}); expected an image file") from error
-
-
-def session_options(threads: int) -> onnxruntime.SessionOptions:
-    """How every session of an artifact runs."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
-    if threads > 1:
-        # Spinning workers burn the cores of other processes between two images.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
 
 
 def _check_signature(session: onnxruntime.InferenceSession, spec: Spec, where: str) -> None:
@@ -182,16 +211,3 @@ def _as_rgb(image: Picture) -> Image.Image:
         return decode(data)
     except errors.InputRejected as error:
         raise errors.InputRejected(f"{os.fspath(image)}: {error}") from error
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            for block in iter(lambda: file.read(1 << 20), b""):
-                digest.update(block)
-    except OSError as error:
-        raise errors.InputRejected(
-            f"{path}: cannot be read ({error.strerror}); copy the whole artifact again"
-        ) from error
-    return digest.hexdigest()

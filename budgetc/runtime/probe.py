@@ -4,7 +4,8 @@ One JSON object a line. It greets with `{"runtime": ..., "pid": ...}` and answer
 
     {"do": "warm", "calls": n}            {"total_ms": [...]}
     {"do": "time", "calls": n}            {"decode_ms": [...], "graph_ms": [...], "post_ms": [...], "total_ms": [...]}
-    {"do": "memory", "calls": n}          {"base": bytes, "load": bytes, "run": bytes}; the first command or none
+    {"do": "memory", "calls": n}          {"base": bytes, "load": bytes, "run": bytes, "load_ms": ms};
+                                          the first command or none
     {"do": "quit"}                        the end; so is a closed stdin
 
 What goes wrong is answered by `{"error": sentence, "kind": name of the class in budgetc.errors}`.
@@ -69,18 +70,20 @@ class Probe:
         spans = [(b - a, c - b, d - c, d - a) for a, b, c, d in stamps]
         return {stage: [span[i] / 1e6 for span in spans] for i, stage in enumerate(_STAGES)}
 
-    def memory(self, calls: int) -> dict[str, int]:
-        """Bytes resident: before loading, at most while loading, at most while scoring `calls` images."""
+    def memory(self, calls: int) -> dict[str, float]:
+        """Bytes resident: before loading, at most while loading, at most while scoring `calls` images; load time."""
         if self._loaded is not None:
             raise errors.UsageError("memory must be the first command: the artifact is already loaded")
         base = _status("VmRSS")
         _reset_peak()
+        start = perf_counter_ns()
         artifact = self._load()
+        load_ms = (perf_counter_ns() - start) / 1e6
         load = _status("VmHWM")
         _reset_peak()
         for call in range(calls):
             artifact.score(self.images[call % len(self.images)])
-        return {"base": base, "load": load, "run": _status("VmHWM")}
+        return {"base": base, "load": load, "run": _status("VmHWM"), "load_ms": load_ms}
 
     def _load(self) -> Artifact:
         if self._loaded is None:

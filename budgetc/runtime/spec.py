@@ -13,7 +13,24 @@ from budgetc import errors
 SCHEMA_VERSION = 1
 MAX_SIDE = 16_384
 _ONLY_VALUE = {"resize": "pillow-bilinear", "color": "rgb", "scale": "0..1"}
+ARENAS = ("power-of-two", "as-requested")
 _AGAIN = "compile the detector again, or copy the whole artifact again"
+
+
+@dataclass(frozen=True)
+class Session:
+    """How onnxruntime loads and runs the graph; the defaults are its own."""
+
+    arena: str = "power-of-two"
+    """Or `as-requested`: the allocator takes no more from the system than a request needs."""
+    memory_pattern: bool = True
+    """Plan all activations as one block, from the second run on."""
+    blocked: bool = True
+    """Run FP32 convolutions in the channel-blocked layout NCHWc."""
+    trim: bool = False
+    """Give what loading freed back to the system."""
+    preoptimized: bool = False
+    """Memory and latency were measured with the optimized graph that `budgetc install` caches."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +49,7 @@ class Spec:
     threshold: float
     """Anomalous when score > threshold."""
     threads: int
+    session: Session = Session()
 
 
 def read_spec(path: Path) -> Spec:
@@ -77,6 +95,7 @@ def parse_spec(raw: object, where: str = "artifact.json") -> Spec:
         width=picture.within("width", MAX_SIDE),
         threshold=float(fields.take("threshold", (int, float))),
         threads=fields.within("threads", 256),
+        session=_session(_Fields(fields.take("session", (dict,), {}), f"{where}: session")),
     )
     picture.refuse_rest()
     fields.refuse_rest()
@@ -85,6 +104,18 @@ def parse_spec(raw: object, where: str = "artifact.json") -> Spec:
     if Path(spec.model).name != spec.model:
         fields.refuse("model", "the name of a file beside artifact.json, without a directory")
     return spec
+
+
+def _session(fields: _Fields) -> Session:
+    session = Session(
+        arena=fields.one_of("arena", ARENAS),
+        memory_pattern=fields.flag("memory_pattern", True),
+        blocked=fields.flag("blocked", True),
+        trim=fields.flag("trim", False),
+        preoptimized=fields.flag("preoptimized", False),
+    )
+    fields.refuse_rest()
+    return session
 
 
 class _Fields:
@@ -113,6 +144,21 @@ class _Fields:
         value: int = self.take(name, (int,))
         if not 1 <= value <= most:
             self.refuse(name, f"1 to {most}")
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        """True or false."""
+        self.taken.add(name)
+        value = self.raw.get(name, default)
+        if not isinstance(value, bool):
+            self.refuse(name, "true or false")
+        return bool(value)
+
+    def one_of(self, name: str, known: tuple[str, ...]) -> str:
+        """One of the known words; the first is the default."""
+        value: str = self.take(name, (str,), known[0])
+        if value not in known:
+            self.refuse(name, " or ".join(known))
         return value
 
     def refuse(self, name: str, expected: str) -> None:

@@ -205,3 +205,17 @@ def test_evaluate_on_the_data_of_the_search(budgetc: Command, artifact: Path, da
     ended = budgetc(*line)
     assert ended.code == 0, ended.err
     assert "the data it was compiled with" in ended.err
+
+
+def test_install_caches_the_graph_that_run_loads(
+    budgetc: Command, artifact: Path, picture: Path, tmp_path: Path
+) -> None:
+    """The score is the same, and the model file is not read again."""
+    before = budgetc("run", artifact, picture).out
+    ended = budgetc("install", artifact, "--cache", tmp_path / "cache", "--json")
+    graph = Path(json.loads(ended.out)["graph"])
+    assert (ended.code, graph.is_file(), graph.parent.parent) == (0, True, tmp_path / "cache")
+    assert json.loads(ended.out)["bytes"] == sum(file.stat().st_size for file in graph.parent.iterdir())
+    (artifact / "model.onnx").write_bytes(b"")
+    assert budgetc("run", artifact, picture, "--cache", tmp_path / "cache").out == before
+    assert budgetc("install", artifact, "--cache", tmp_path / "cache").code == 4

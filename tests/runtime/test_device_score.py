@@ -90,4 +90,4 @@ def test_wrong_artifact_is_explained(tmp_path: Path, change: dict[str, Any], mes
 def test_usage(tmp_path: Path) -> None:
     """Without an image it says how to call it."""
     done = run_script(write_artifact(tmp_path))
-    assert (done.returncode, done.stderr) == (2, "usage: score.py IMAGE...\n")
+    assert (done.returncode, done.stderr) == (2, "usage: score.py [--install] IMAGE...\n")

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
+from budgetc.core.session import SessionOptions
 from budgetc.errors import InputRejected
-from budgetc.report.schema import ArtifactSpec, Preprocessing
-from budgetc.runtime.spec import parse_spec, read_spec
+from budgetc.report.schema import ArtifactSpec, Preprocessing, plain_spec
+from budgetc.runtime.spec import Session, parse_spec, read_spec
+
+SESSION = SessionOptions(arena="as-requested", memory_pattern=False, blocked=False, trim=True, preoptimized=True)
 
 
 def fields(**changed: Any) -> dict[str, Any]:
@@ -17,15 +20,25 @@ def fields(**changed: Any) -> dict[str, Any]:
         preprocessing=Preprocessing(height=48, width=64),
         threshold=1.25,
         threads=2,
+        session=SESSION,
     )
-    return {**spec.model_dump(), **changed}
+    return {**plain_spec(spec), **changed}
 
 
 def test_reads_what_the_compiler_writes() -> None:
     """Every field of ArtifactSpec arrives under the same name with the same value."""
     spec = parse_spec(fields())
-    flat = {**fields(), **fields()["preprocessing"]}
+    flat = {**fields(), **fields()["preprocessing"], "session": Session(**SESSION.model_dump())}
     assert {name: getattr(spec, name) for name in vars(spec)} == {name: flat[name] for name in vars(spec)}
+
+
+def test_session_options_have_the_defaults_of_onnxruntime() -> None:
+    """An artifact without the object, or with parts of it, is one of an older or a frugal writer."""
+    raw = fields()
+    del raw["session"]
+    assert parse_spec(raw).session == Session() == Session(**SessionOptions().model_dump())
+    assert parse_spec({**raw, "session": {"trim": True}}).session == Session(trim=True)
+    assert "session" not in plain_spec(ArtifactSpec.model_validate({**raw, "session": SessionOptions()}))
 
 
 def test_an_integer_threshold_is_a_number() -> None:
@@ -50,6 +63,10 @@ def test_an_integer_threshold_is_a_number() -> None:
             "resize is 'area', expected 'pillow-bilinear'",
         ),
         ({"preprocessing": {"height": 4, "width": 4, "crop": 2}}, "preprocessing: unknown field crop"),
+        ({"session": []}, r"session is \[\], expected dict"),
+        ({"session": {"arena": "huge"}}, "session: arena is 'huge', expected power-of-two or as-requested"),
+        ({"session": {"trim": 1}}, "session: trim is 1, expected true or false"),
+        ({"session": {"allocator": "mine"}}, "session: unknown field allocator"),
         ({"preprocessing": [4, 4]}, r"preprocessing is \[4, 4\], expected dict"),
     ],
 )
