@@ -11,7 +11,7 @@ import torch
 
 from budgetc.candidate import Workshop, applicable, build, finish, price, recall, score_split
 from budgetc.core.dataset import SplitName
-from budgetc.core.plan import Distill, Fp16, Plan, Prune, Quantize, Step, Truncate
+from budgetc.core.plan import Distill, Fp16, Plan, Prune, Qat, Quantize, Step, Truncate
 from budgetc.detectors.detector import Detector, score_images, weights_digest
 from budgetc.errors import BudgetcError
 from budgetc.export.onnx_file import export_detector
@@ -23,6 +23,8 @@ STEPS: dict[str, tuple[Step, ...]] = {
     "unchanged": (),
     "quantize": (Quantize(),),
     "quantize all layers": (Quantize(first_convolution=True),),
+    "quantize but the last layers": (Quantize(last_layers=False, bias_correction=True), Fp16()),
+    "quantize qat": (Quantize(), Qat(epochs=1), Fp16()),
     "fp16": (Fp16(),),
     "distill": (Distill(student=0.5, epochs=2),),
     "distill quantize fp16": (Distill(student=0.5, epochs=2), Quantize(), Fp16()),
@@ -208,6 +210,7 @@ def test_the_written_directory_is_an_artifact(run: RunDirectory, tmp_path: Path)
         (Fp16(), "stfpm", {"dtypes": ("fp32",)}, "does not take FP16"),
         (Quantize(scope="student"), "vae", {}, "one network"),
         (Distill(teacher=0.5), "vae", {}, "no teacher"),
+        (Qat(), "stfpm", {}, "a quantize step"),
     ],
 )
 def test_plans_that_cannot_be_built_say_why(step: Step, family: str, changes: dict[str, object], said: str) -> None:

@@ -9,6 +9,10 @@ from pydantic import Field
 from budgetc.core.frozen import Frozen
 
 Ratio = Annotated[float, Field(gt=0, le=1)]
+Method = Literal["min-max", "percentile", "entropy", "mse"]
+"""How the range of an activation follows from what calibration saw."""
+Source = Literal["calibration", "train", "augmented", "noise"]
+"""What calibration looks at: calibration normals; training normals, as taken or turned and toned too; random pixels."""
 
 
 class Quantize(Frozen):
@@ -17,11 +21,30 @@ class Quantize(Frozen):
     step: Literal["quantize"] = "quantize"
     scope: Literal["all", "student"] = "all"
     """`student` keeps the teacher in FP32."""
-    method: Literal["min-max", "percentile"] = "min-max"
-    """How the range of an activation follows from what calibration saw."""
+    method: Method = "min-max"
+    source: Source = "calibration"
     samples: Annotated[int, Field(ge=1, le=4096)] = 64
     first_convolution: bool = False
     """Whether the 3-channel convolution runs in INT8 too."""
+    depthwise: bool = True
+    """Whether depthwise convolutions run in INT8 too, which not every processor does faster than in FP32."""
+    last_layers: bool = True
+    """Whether the layers that only the score head reads run in INT8 too."""
+    float_layers: Annotated[int, Field(ge=0, le=256)] = 0
+    """How many more layers stay in FP32: those that disturb the anomaly score most when they alone are rounded. A price
+    before training assumes the largest ones, so that no file is larger than its price."""
+    bias_correction: bool = False
+    """Whether what rounding shifts on average is taken out of the biases."""
+
+
+class Qat(Frozen):
+    """Quantization-aware training: a few epochs under the INT8 formats of a quantize step before it."""
+
+    step: Literal["qat"] = "qat"
+    epochs: Annotated[int, Field(ge=0, le=10_000)] = 4
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-4
+    samples: Annotated[int, Field(ge=1, le=100_000)] = 512
+    """Most normals an epoch learns from, and as many damaged ones."""
 
 
 class Fp16(Frozen):
@@ -116,7 +139,7 @@ class Prune(Frozen):
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
 
 
-Step = Annotated[Quantize | Fp16 | StoreBits | Truncate | Direct | Distill | Prune, Field(discriminator="step")]
+Step = Annotated[Quantize | Qat | Fp16 | StoreBits | Truncate | Direct | Distill | Prune, Field(discriminator="step")]
 
 
 def fingerprint(value: object) -> str:
@@ -140,7 +163,7 @@ class Plan(Frozen):
     @property
     def trained(self) -> tuple[Step, ...]:
         """The steps up to and with the last one that changes weights by what it saw of normals."""
-        learned = (Direct, Distill, Prune, Truncate)
+        learned = (Direct, Distill, Prune, Qat, Truncate)
         at = [number for number, step in enumerate(self.steps, 1) if isinstance(step, learned)]
         return self.steps[: at[-1]] if at else ()
 
@@ -152,7 +175,9 @@ class Plan(Frozen):
 def _step_title(step: Step) -> str:
     match step:
         case Quantize():
-            return "quantize" if step.scope == "all" else "quantize(student)"
+            return _quantize_title(step)
+        case Qat():
+            return "qat"
         case Fp16():
             return "fp16"
         case StoreBits():
@@ -182,3 +207,16 @@ def _smaller_words(step: Smaller) -> list[str]:
     words += [] if step.input == 1.0 else [f"input {step.input:g}"]
     words += [] if step.latents == 1.0 else [f"latents {step.latents:g}"]
     return words + (["no hidden layers"] if step.drop_hidden else [])
+
+
+def _quantize_title(step: Quantize) -> str:
+    """Only what differs from the defaults."""
+    words: list[str] = [] if step.scope == "all" else [step.scope]
+    words += [] if step.method == "min-max" else [step.method]
+    words += [] if step.source == "calibration" else [step.source]
+    words += ["first convolution"] if step.first_convolution else []
+    words += [] if step.depthwise else ["depthwise in FP32"]
+    words += [] if step.last_layers else ["last layers in FP32"]
+    words += [f"{step.float_layers} layers in FP32"] if step.float_layers else []
+    words += ["bias correction"] if step.bias_correction else []
+    return f"quantize({', '.join(words)})" if words else "quantize"

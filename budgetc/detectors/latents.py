@@ -40,18 +40,19 @@ class LatentDistance(nn.Module):
 
 
 @torch.no_grad()
-def fit_prototypes(distance: LatentDistance, mu: Tensor) -> None:
+def fit_prototypes(distance: LatentDistance, mu: Tensor, *, anew: bool = True) -> None:
     """Cluster the latent means of normals and set centers and whitening in place. Nothing is random.
 
     Args:
         distance: what is fitted.
         mu: (n, latents) of normals that the threshold is not fitted on.
+        anew: whether clusters are searched anywhere, or where they were, if they were fitted once.
 
     Raises:
         BudgetcError: the means are all alike, or not finite.
     """
     rows, buffer = mu.double(), distance.get_buffer("centers")
-    centers = _clustered(rows, buffer.shape[1])
+    centers = _clustered(rows, _spread_out(rows, buffer.shape[1]) if anew or not buffer.any() else _places(distance))
     rest = rows - centers[_nearest(rows, centers)]
     covariance = rest.T @ rest / len(rows)
     # With as many centers as rows nothing is left around them: the spread of the rows themselves is the scale then.
@@ -67,15 +68,27 @@ def fit_prototypes(distance: LatentDistance, mu: Tensor) -> None:
     buffer.copy_(((centers - middle) @ whitening.T).float()[None])
 
 
-def _clustered(rows: Tensor, count: int) -> Tensor:
-    """(count, latents): k-means from the first row and those that are farthest from all chosen before."""
+def _spread_out(rows: Tensor, count: int) -> Tensor:
+    """(count, latents): the first row and those that are farthest from all chosen before."""
     centers = rows[:1]
     for _ in range(count - 1):
         centers = torch.cat([centers, rows[torch.cdist(rows, centers).amin(1).argmax()][None]])
+    return centers
+
+
+def _places(distance: LatentDistance) -> Tensor:
+    """(prototypes, latents): the means whose whitened form the centers are."""
+    whitening, shift = distance.whiten.linear.weight.double(), distance.whiten.linear.bias.double()
+    places: Tensor = torch.linalg.solve(whitening, (distance.get_buffer("centers")[0].double() - shift).T).T
+    return places
+
+
+def _clustered(rows: Tensor, centers: Tensor) -> Tensor:
+    """(count, latents): k-means from these centers."""
     for _ in range(_ROUNDS):
         label = _nearest(rows, centers)
         centers = torch.stack(
-            [rows[label == one].mean(0) if (label == one).any() else centers[one] for one in range(count)]
+            [rows[label == one].mean(0) if (label == one).any() else centers[one] for one in range(len(centers))]
         )
     return centers
 

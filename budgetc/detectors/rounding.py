@@ -128,55 +128,6 @@ def _rounded(x: Tensor, wanted: ActivationFormat | None) -> Tensor:
     return torch.fake_quantize_per_tensor_affine(x, wanted.scale, wanted.zero_point, 0, _U8_MAX)
 
 
-class RangeObserver(nn.Module):
-    """Keeps the range of what passes: the minimum of lows and maximum of highs, or their mean over batches.
-
-    Args:
-        tail: share of values cut off at each end of a batch before its range is taken; 0 keeps all.
-    """
-
-    def __init__(self, tail: float) -> None:
-        super().__init__()
-        self.tail = tail
-        self.seen: dict[str, list[tuple[float, float]]] = {}
-
-    def weight(self, weight: Tensor) -> Tensor:
-        """Untouched."""
-        return weight
-
-    def bias(self, bias: Tensor | None) -> Tensor | None:
-        """Untouched."""
-        return bias
-
-    def before_activation(self, x: Tensor) -> Tensor:
-        """Untouched, but seen."""
-        return self._see("before_activation", x)
-
-    def output(self, x: Tensor) -> Tensor:
-        """Untouched, but seen."""
-        return self._see("output", x)
-
-    def range(self, place: str) -> tuple[float, float] | None:
-        """(low, high) of a place, or None if nothing passed it."""
-        seen = self.seen.get(place)
-        if not seen:
-            return None
-        lows, highs = zip(*seen, strict=True)
-        if self.tail == 0:
-            return min(lows), max(highs)
-        return sum(lows) / len(lows), sum(highs) / len(highs)
-
-    def _see(self, place: str, x: Tensor) -> Tensor:
-        values = x.detach().flatten()
-        if self.tail > 0:
-            cut = int(self.tail * values.numel())
-            low, high = values.kthvalue(cut + 1).values, values.kthvalue(values.numel() - cut).values
-        else:
-            low, high = values.aminmax()
-        self.seen.setdefault(place, []).append((float(low), float(high)))
-        return x
-
-
 def rounded_copy(module: nn.Module, formats: Mapping[str, NumberFormat]) -> nn.Module:
     """A copy of the module whose named units round as their formats say."""
     result = copy.deepcopy(module)

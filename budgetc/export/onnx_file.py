@@ -10,6 +10,7 @@ from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector, deployed_part
 from budgetc.detectors.layers import units
 from budgetc.detectors.rounding import NumberFormat
+from budgetc.export.barriers import keep_in_float
 from budgetc.export.gate import check_graph, check_kernels, check_stored
 from budgetc.export.packing import pack_weights
 from budgetc.export.trace import deployed_for_export, trace
@@ -94,6 +95,7 @@ def _store(model: onnx.ModelProto, formats: Mapping[str, NumberFormat]) -> None:
     packed = {name: known for name, known in by_weight.items() if known.half_vectors}
     integers = store_integers(model)
     own_activation_formats(model)
+    keep_in_float(model)
     store_integer_biases(model, folded=bool(packed))
     check_stored(store_halves(model, halves), len(halves) // 2)  # a unit has one layer, under one of the two names
     if packed:

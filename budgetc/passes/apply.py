@@ -2,12 +2,13 @@
 
 from typing import assert_never
 
-from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Step, StoreBits, Truncate
+from budgetc.core.plan import Direct, Distill, Fp16, Prune, Qat, Quantize, Step, StoreBits, Truncate
 from budgetc.detectors.detector import Detector
 from budgetc.passes.direct import direct
 from budgetc.passes.distill import distill
 from budgetc.passes.fp16 import fp16
 from budgetc.passes.prune import prune
+from budgetc.passes.qat import qat
 from budgetc.passes.quantize import quantize
 from budgetc.passes.refit import refit
 from budgetc.passes.store_bits import store_bits
@@ -20,13 +21,17 @@ def apply_step(detector: Detector, step: Step, work: Work) -> Detector:
     passed in is unchanged.
     """
     changed = _carried_out(detector, step, work)
-    return changed if isinstance(step, Fp16 | StoreBits) else refit(changed, work)
+    if isinstance(step, Fp16 | StoreBits):
+        return changed
+    return refit(changed, work, anew=not isinstance(step, Qat | Quantize))
 
 
 def _carried_out(detector: Detector, step: Step, work: Work) -> Detector:
     match step:
         case Quantize():
             return quantize(detector, step, work)
+        case Qat():
+            return qat(detector, step, work)
         case Fp16():
             return fp16(detector, step)
         case StoreBits():

@@ -47,10 +47,14 @@ def imitate_features(new: Gaussian, detector: Detector, effort: Effort, work: Wo
     trained = nn.ModuleDict({"network": new.backbone, "adapter": adapter})
 
     def loss(indices: Tensor) -> Tensor:
-        own, theirs = adapter(new.features(as_input(images[indices.numpy()]))), wanted[indices]
-        return F.smooth_l1_loss(own, theirs) + _DISTANCE_WEIGHT * F.mse_loss(_log_distance(own), _log_distance(theirs))
+        return whitened_loss(adapter(new.features(as_input(images[indices.numpy()]))), wanted[indices])
 
     work.curves.append(fit(trained, Examples(train, watch, loss), effort, work.progress))
+
+
+def whitened_loss(own: Tensor, wanted: Tensor) -> Tensor:
+    """Huber's loss of whitened features, (b, c, h, w) each, and the squared difference of their log distances."""
+    return F.smooth_l1_loss(own, wanted) + _DISTANCE_WEIGHT * F.mse_loss(_log_distance(own), _log_distance(wanted))
 
 
 def _log_distance(whitened: Tensor) -> Tensor:

@@ -18,8 +18,11 @@ def has_fitted_head(module: nn.Module) -> bool:
     return isinstance(module, Gaussian) or (isinstance(module, Vae) and module.encoder.distance is not None)
 
 
-def refit(detector: Detector, work: Work) -> Detector:
+def refit(detector: Detector, work: Work, *, anew: bool = True) -> Detector:
     """The detector with its head fitted to training normals through the rounded network; others as they are.
+
+    Unless `anew`, clusters of a VAE stay where they were but for what rounding moved: k-means from elsewhere ends
+    elsewhere, and scores then differ by more than all rounding does (measured: DECISIONS.md).
 
     Rounding is noise in every feature, and a whitening that never saw it takes it for a distance where normals vary
     little (measured: DECISIONS.md). With effort 0 the weights stay as they are: a price depends on shapes alone.
@@ -34,5 +37,5 @@ def refit(detector: Detector, work: Work) -> Detector:
             fit_normals(module, features)
         case Vae(), VaeDistance() if module.encoder.distance is not None:
             (mu,) = outputs_of(lambda x: [deployed.means(x)], pictures.as_taken)
-            fit_prototypes(module.encoder.distance, mu)
+            fit_prototypes(module.encoder.distance, mu, anew=anew)
     return replace(detector, module=module)

@@ -3,8 +3,22 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
-from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize, StoreBits, Truncate, fingerprint
+from budgetc.core.plan import (
+    Direct,
+    Distill,
+    Fp16,
+    Method,
+    Plan,
+    Prune,
+    Qat,
+    Quantize,
+    Source,
+    StoreBits,
+    Truncate,
+    fingerprint,
+)  # fmt: skip
 
 QUICK, FULL = 0, 1
 """Rungs: a share of the training, and all of it."""
@@ -82,17 +96,20 @@ _SCHEDULE = 0.5
 """Twice the epochs are about as much as half a halving of width."""
 _ROUNDED = 0.5
 """How far INT8 lies from FP32, in halvings of width: what is known of one says much of the other."""
+_DETAIL = 0.1
+"""The same of how ranges are found, or of a layer in FP32."""
 
 
 def settings_of(plan: Plan) -> tuple[float, ...]:
     """A plan as numbers: log2 widths of student and teacher, log2 input side, last stage, INT8 of either, trained
-    under INT8, halvings of stored bytes, undistilled, and what `_shape_of` and `_schedule_of` say.
+    under INT8, halvings of stored bytes, undistilled, and what `_shape_of`, `_schedule_of` and `_rounding` say.
 
     Successive steps multiply widths; what quantization precedes is trained under its rounding, and what a distillation
     follows is pruned before it.
     """
     student = teacher = keep = kept_teacher = side = cut = 0.0
     replaced = rounded_student = rounded_teacher = under_rounding = stored = alone = pruned_first = 0.0
+    rounding = _rounding(Quantize())
     for step in plan.steps:
         match step:
             case Truncate():
@@ -111,15 +128,18 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
                 kept_teacher += math.log2(step.teacher) if step.teacher else 0.0
                 under_rounding = max(under_rounding, rounded_student)
             case Quantize():
+                rounding = _rounding(step)
                 rounded_student = _ROUNDED
                 rounded_teacher = max(rounded_teacher, _ROUNDED * (step.scope == "all"))
+            case Qat():
+                under_rounding = max(under_rounding, rounded_student)
             case Fp16():
                 stored = 0.1  # it hardly moves a score
             case StoreBits():
                 stored = 0.1 + math.log2(8 / step.bits)
     widths = (student, teacher, keep, kept_teacher, side, cut)
     kinds = (replaced, rounded_student, rounded_teacher, under_rounding, stored, alone, pruned_first)
-    return *widths, *kinds, *_shape_of(plan), *_schedule_of(plan)
+    return *widths, *kinds, *_shape_of(plan), *_schedule_of(plan), *rounding
 
 
 def _shape_of(plan: Plan) -> tuple[float, ...]:
@@ -155,9 +175,18 @@ def _schedule_of(plan: Plan) -> tuple[float, ...]:
     return (_SCHEDULE * math.log2(epochs / 10) if epochs else 0.0), rate, *losses.values()
 
 
+def _rounding(step: Quantize) -> tuple[float, ...]:
+    """How a network is rounded: method and source one-hot, and which layers stay in FP32."""
+    methods, sources = (get_args(kind)[1:] for kind in (Method, Source))
+    chosen = [step.method == name for name in methods] + [step.source == name for name in sources]
+    chosen += [step.first_convolution, not step.depthwise, not step.last_layers, step.bias_correction]
+    return *(_DETAIL * one for one in chosen), _DETAIL * math.log2(1 + step.float_layers)
+
+
 def network_of(plan: Plan) -> str:
     """What identifies a plan's network, whatever its number formats."""
-    return fingerprint([step.model_dump() for step in plan.steps if not isinstance(step, (Quantize, Fp16, StoreBits))])
+    formats = (Quantize, Qat, Fp16, StoreBits)
+    return fingerprint([step.model_dump() for step in plan.steps if not isinstance(step, formats)])
 
 
 def training_of(plan: Plan) -> str:
@@ -177,7 +206,7 @@ def tells_at_once(row: Row) -> bool:
 
 def trains(plan: Plan) -> bool:
     """Whether a plan has a step that trains."""
-    return any(isinstance(step, (Direct, Distill, Prune)) for step in plan.steps)
+    return any(isinstance(step, (Direct, Distill, Prune, Qat)) for step in plan.steps)
 
 
 def compliant(row: Row, rules: Rules) -> bool:

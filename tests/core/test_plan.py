@@ -3,10 +3,10 @@
 import pytest
 from pydantic import ValidationError
 
-from budgetc.core.plan import Distill, Fp16, Plan, Prune, Quantize, fingerprint
+from budgetc.core.plan import Distill, Fp16, Plan, Prune, Qat, Quantize, fingerprint
 
 
-def plan(*steps: Quantize | Fp16 | Distill | Prune, recipe: str = "r", seed: int = 0) -> Plan:
+def plan(*steps: Quantize | Qat | Fp16 | Distill | Prune, recipe: str = "r", seed: int = 0) -> Plan:
     return Plan(recipe=recipe, steps=steps, seed=seed)
 
 
@@ -49,6 +49,9 @@ def test_titles_are_for_people() -> None:
     found = plan(Distill(student=0.25, teacher=0.5), Prune(keep=0.7), Quantize(), Fp16())
     assert found.title() == "distill(teacher 0.5, student 0.25) > prune(keep 0.7) > quantize > fp16"
     assert plan(Distill(student=0.5), Quantize(scope="student")).title() == "distill(student 0.5) > quantize(student)"
+    settled = Quantize(method="mse", source="noise", depthwise=False, float_layers=2, bias_correction=True)
+    words = "mse, noise, depthwise in FP32, 2 layers in FP32, bias correction"
+    assert plan(settled, Qat()).title() == f"quantize({words}) > qat"
 
 
 def test_a_plan_without_steps_is_the_baseline() -> None:

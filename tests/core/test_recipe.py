@@ -96,7 +96,7 @@ def test_a_good_recipe_has_no_problems() -> None:
 @pytest.mark.parametrize(
     ("step", "sentence"),
     [
-        ({"step": "qantize"}, r"steps\.0 \(qantize\): .*'quantize', 'fp16', 'store-bits', .*, 'prune'"),
+        ({"step": "qantize"}, r"steps\.0 \(qantize\): .*'quantize', 'qat', 'fp16', 'store-bits', .*, 'prune'"),
         ({"step": "prune", "settings": {"kep": 0.5}}, r"steps\.0 \(prune\): prune\.kep: Extra inputs"),
         (
             {"step": "prune", "choices": {"keep": [0.5, 1.5]}},

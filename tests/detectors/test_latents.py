@@ -74,3 +74,25 @@ def test_codes_that_are_all_alike_are_refused() -> None:
     """An encoder that collapsed says nothing about distance."""
     with pytest.raises(BudgetcError, match="all alike"):
         _fitted(torch.ones(10, 3), 2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", range(3))
+def test_clusters_stay_where_rounding_left_them(seed: int) -> None:
+    """Codes that moved a little move distances a little; k-means from elsewhere ends elsewhere."""
+    torch.manual_seed(seed)
+    mu, probe = torch.randn(200, 6), 1.5 * torch.randn(100, 6)
+    moved = mu + 0.02 * torch.randn(200, 6)
+    before = _fitted(mu, 16)(probe)
+    kept, anew = _fitted(mu, 16), _fitted(moved, 16)
+    fit_prototypes(kept, moved, anew=False)
+    changes = [(distance(probe) / before).log().abs().mean() for distance in (kept, anew)]
+    assert changes[0] < 0.5 * changes[1]
+
+
+@torch.no_grad()
+def test_what_was_never_fitted_is_fitted_anew() -> None:
+    """There are no clusters to stay where they were."""
+    mu, distance = _clusters(), LatentDistance(3, 3)
+    fit_prototypes(distance, mu, anew=False)
+    assert torch.equal(distance(mu), _fitted(mu, 3)(mu))

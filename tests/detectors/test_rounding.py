@@ -12,7 +12,6 @@ from budgetc.detectors.rounding import (
     ActivationFormat,
     FakeQuantize,
     NumberFormat,
-    RangeObserver,
     activation_format,
     rounded_copy,
     weight_scales,
@@ -83,25 +82,6 @@ def test_gradients_pass_inside_the_range_only() -> None:
     FakeQuantize(NumberFormat("int8", output=activation_format(0, 1))).output(x).sum().backward()
     assert x.grad is not None
     assert x.grad.tolist() == [0, 1, 0]
-
-
-def test_min_max_keeps_the_extremes_of_all_batches() -> None:
-    """Without a tail the range is that of everything seen."""
-    observer = RangeObserver(0.0)
-    observer.output(torch.tensor([0.0, 2.0]))
-    observer.output(torch.tensor([-1.0, 1.0]))
-    assert observer.range("output") == (-1, 2)
-    assert observer.range("before_activation") is None
-
-
-def test_percentile_leaves_outliers_out() -> None:
-    """A tail of 1 % drops a lone outlier, and batches are averaged."""
-    observer = RangeObserver(0.01)
-    observer.output(torch.cat([torch.linspace(0, 1, 999), torch.tensor([1000.0])]))
-    observer.output(torch.linspace(0, 3, 1000))
-    low, high = observer.range("output") or (0.0, 0.0)
-    assert low == pytest.approx(0.02, abs=0.01)
-    assert high == pytest.approx((0.99 + 2.97) / 2, abs=0.02)
 
 
 def test_a_rounded_copy_leaves_the_original_untouched() -> None:

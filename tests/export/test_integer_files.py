@@ -22,7 +22,7 @@ KINDS = (
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_integer_kernels_give_what_torch_gave(kind: str) -> None:
-    """Within one step of the output's scale everywhere, and mostly exactly; a sum of two may be off by two."""
+    """The same integers; a float sum in another order, or the runtime's addition of two, may flip one in a thousand."""
     detector = quantized(kind)
     image = as_input(textures(4, seed=5, size=(SIDE, SIDE)))
     with torch.no_grad():
@@ -31,8 +31,8 @@ def test_integer_kernels_give_what_torch_gave(kind: str) -> None:
     outputs = [known.output for known in detector.formats.values()]
     assert outputs[-1] is not None
     steps = np.abs(found - expected) / outputs[-1].scale
-    assert steps.max() <= (2.01 if kind == "residual" else 1.01)
-    assert (steps > 0.01).mean() < 0.02
+    assert steps.max() <= 1.01
+    assert (steps > 0.01).mean() < 0.001
 
 
 @pytest.mark.parametrize("kind", KINDS)

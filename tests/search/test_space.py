@@ -1,9 +1,11 @@
 """Plans as numbers for the model of AUROC, and what counts as compliant."""
 
+import math
+
 import pytest
 
-from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Quantize, Step, Truncate
-from budgetc.search.space import FULL, QUICK, Row, Rules, compliant, eligible, settings_of, trains
+from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Qat, Quantize, Step, Truncate
+from budgetc.search.space import FULL, QUICK, Row, Rules, compliant, eligible, network_of, settings_of, trains
 
 
 def plan(*steps: Step) -> Plan:
@@ -48,14 +50,42 @@ def test_dropped_taps_show() -> None:
     assert len(found) == 3
 
 
+ROUNDINGS = (
+    Quantize(), Quantize(method="percentile"), Quantize(method="entropy"), Quantize(method="mse"),
+    Quantize(source="train"), Quantize(source="augmented"), Quantize(source="noise"), Quantize(first_convolution=True),
+    Quantize(depthwise=False), Quantize(last_layers=False), Quantize(float_layers=2), Quantize(bias_correction=True),
+)  # fmt: skip
+
+
+def test_every_way_of_rounding_is_another_place_near_by() -> None:
+    """The model of AUROC tells them apart, and expects less of them than of a halved width."""
+    places = [settings_of(plan(step)) for step in ROUNDINGS]
+    assert len(set(places)) == len(places)
+    assert all(math.dist(places[0], place) < 0.5 for place in places)
+
+
+def test_training_under_rounding_shows() -> None:
+    """QAT is not PTQ, though it is the same network."""
+    assert settings_of(plan(Quantize(), Qat())) != settings_of(plan(Quantize()))
+    assert network_of(plan(Quantize(), Qat())) == network_of(plan(Quantize()))
+
+
 def test_every_kind_of_plan_has_equally_many_settings() -> None:
     """The table is a matrix."""
-    plans = [plan(), plan(Quantize(scope="student")), plan(Fp16()), plan(Prune(teacher=0.5), Distill(), Quantize())]
+    plans = [
+        plan(),
+        plan(Quantize(scope="student")),
+        plan(Quantize(), Qat()),
+        plan(Fp16()),
+        plan(Prune(teacher=0.5), Distill(), Quantize()),
+    ]
     assert len({len(settings_of(one)) for one in plans}) == 1
 
 
-@pytest.mark.parametrize(("steps", "expected"), [((), False), ((Quantize(), Fp16()), False), ((Prune(),), True)])
-def test_only_distilling_and_pruning_train(steps: tuple[Step, ...], expected: bool) -> None:
+@pytest.mark.parametrize(
+    ("steps", "expected"), [((), False), ((Quantize(), Fp16()), False), ((Prune(),), True), ((Quantize(), Qat()), True)]
+)
+def test_only_steps_with_epochs_train(steps: tuple[Step, ...], expected: bool) -> None:
     """PTQ and storage are free."""
     assert trains(plan(*steps)) is expected
 
