@@ -48,13 +48,25 @@ def test_dropped_taps_show() -> None:
     assert len(found) == 3
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [Prune(allocation="knapsack"), Prune(macs=0.5), Prune(importance="taylor"), Prune(latents=0.5), Prune(rounds=2)],
+)
+def test_every_setting_of_pruning_shows(changed: Prune) -> None:
+    """Plans that differ in one of them are told apart."""
+    assert settings_of(plan(changed)) != settings_of(plan(Prune()))
+
+
 def test_every_kind_of_plan_has_equally_many_settings() -> None:
     """The table is a matrix."""
     plans = [plan(), plan(Quantize(scope="student")), plan(Fp16()), plan(Prune(teacher=0.5), Distill(), Quantize())]
     assert len({len(settings_of(one)) for one in plans}) == 1
 
 
-@pytest.mark.parametrize(("steps", "expected"), [((), False), ((Quantize(), Fp16()), False), ((Prune(),), True)])
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [((), False), ((Quantize(), Fp16()), False), ((Prune(),), True), ((Prune(epochs=0),), False)],
+)
 def test_only_distilling_and_pruning_train(steps: tuple[Step, ...], expected: bool) -> None:
     """PTQ and storage are free."""
     assert trains(plan(*steps)) is expected
