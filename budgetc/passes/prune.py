@@ -41,7 +41,7 @@ def prune(detector: Detector, step: Prune, work: Work) -> Detector:
     goal = goal_of(subject_of(result, "student"), step.keep)
     for done in _rounds(step, work):
         if step.keep < 1 or step.macs < 1:
-            result = _narrower(result, narrowed(subject_of(result, "student"), goal, done, step, work))
+            result = _narrower(result, narrowed(subject_of(result, "student"), goal, done, step=step, work=work))
         _learn(result, tuning, work)
     result = restore_formats(result, detector, work)
     if detector.quantization is not None:
@@ -94,7 +94,7 @@ def _with_narrower_teacher(detector: Detector, keep: float, step: Prune, work: W
                        effort.learning_rate, work.seed, weights_digest(detector.module.teacher)])  # fmt: skip
     if key not in work.trained:
         subject = subject_of(detector, "teacher")
-        narrowed(subject, goal_of(subject, keep), 1.0, step, work)
+        narrowed(subject, goal_of(subject, keep), 1.0, step=step, work=work)
         teacher = subject.network
         assert isinstance(teacher, Backbone)
         imitate_taps(teacher, detector, effort, work)

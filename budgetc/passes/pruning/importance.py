@@ -38,7 +38,12 @@ def _magnitude(network: nn.Module, group: Group) -> Tensor:
 
 
 def measured(
-    subject: Subject, groups: Sequence[Group], kind: Importance, images: NDArray[np.uint8], reads: Mapping[str, Reads]
+    subject: Subject,
+    groups: Sequence[Group],
+    kind: Importance,
+    *,
+    images: NDArray[np.uint8],
+    reads: Mapping[str, Reads],
 ) -> dict[str, Tensor]:
     """Root -> (width,), larger for channels that matter more.
 

@@ -11,9 +11,12 @@ from budgetc.detectors.detector import Detector
 from budgetc.detectors.latents import LatentDistance, fit_prototypes
 from budgetc.detectors.layers import LinearUnit
 from budgetc.detectors.vae import Latent, Vae, VaeConfig, kl_per_latent
+from budgetc.passes.pruning.subject import sampled
 from budgetc.passes.work import Work
 from budgetc.training.features import outputs_of
 
+_PICTURES = 256
+"""Training normals, and as many damaged normals, that a choice is made by."""
 Separate = Callable[[Sequence[int]], float]
 """Chosen latents -> how far the scores of damaged normals lie from those of normals."""
 
@@ -30,9 +33,9 @@ def keep_latents(detector: Detector, share: float, work: Work) -> Detector:
     count = max(1, round(share * config.latents))
     encoder, chosen = module.encoder, list(range(count))
     if work.effort > 0:
-        pictures = work.pictures(config.input_size)
-        normal, damaged = (Latent(*outputs_of(lambda x: list(encoder.encode(x)), part))
-                           for part in (pictures.as_taken, pictures.damaged))  # fmt: skip
+        size = config.input_size
+        normal, damaged = (Latent(*outputs_of(lambda x: list(encoder.encode(x)), sampled(work, size, *counts)))
+                           for counts in ((_PICTURES, 0), (0, _PICTURES)))  # fmt: skip
         chosen = _eliminated(config.latents, count, _separation(normal, damaged, config.prototypes))
     encoder.mu, encoder.logvar = _rows(encoder.mu, chosen), _rows(encoder.logvar, chosen)
     if encoder.distance is not None:

@@ -40,13 +40,13 @@ def goal_of(subject: Subject, keep: float) -> Goal:
     return Goal(widths, *cost(terms(subject, groups), widths), keep)
 
 
-def narrowed(subject: Subject, goal: Goal, done: float, step: Prune, work: Work) -> nn.Module:
+def narrowed(subject: Subject, goal: Goal, done: float, *, step: Prune, work: Work) -> nn.Module:
     """The subject's whole network after a share `done` of the rounds; the subject itself is changed.
 
     With effort 0 no weight is made up for.
     """
     groups = _choosable(subject, step)
-    widths = _widths(subject, groups, goal, done, step, work)
+    widths = _widths(subject, groups, goal=goal, done=done, step=step, work=work)
     ranks = _orders(subject, groups, step, work)
     removed = {group.root: list(ranks[group.root][widths[group.root] :]) for group in groups}
     if work.effort > 0:
@@ -67,7 +67,7 @@ def _choosable(subject: Subject, step: Prune) -> list[Group]:
 
 
 def _widths(
-    subject: Subject, groups: Sequence[Group], goal: Goal, done: float, step: Prune, work: Work
+    subject: Subject, groups: Sequence[Group], *, goal: Goal, done: float, step: Prune, work: Work
 ) -> dict[str, int]:
     if step.allocation == "uniform":
         return {group.root: rounded(goal.widths[group.root], goal.keep**done, step.round_to) for group in groups}

@@ -40,12 +40,12 @@ def sensitivities(subject: Subject, groups: Sequence[Group], step: Prune, work: 
     def measure() -> dict[str, Sensitivity]:
         fit_head(subject, work)
         reads = statistics(subject, groups, work)
-        ranks = measured(subject, groups, step.importance, sampled(work, size_of(subject), *_READ), reads)
+        ranks = measured(subject, groups, step.importance, images=sampled(work, size_of(subject), *_READ), reads=reads)
         found = {root: Sensitivity(order=tuple(rank.argsort(descending=True, stable=True).tolist()))
                  for root, rank in ranks.items()}  # fmt: skip
         if step.allocation == "uniform":
             return found
-        return _probed(subject, groups, found, step.round_to, reads, work)
+        return _probed(subject, groups, found, step=step.round_to, reads=reads, work=work)
 
     return work.probe_table(key, measure)
 
@@ -57,8 +57,8 @@ def statistics(subject: Subject, groups: Sequence[Group], work: Work) -> dict[st
 
 @torch.no_grad()
 def _probed(
-    subject: Subject, groups: Sequence[Group], found: Mapping[str, Sensitivity], step: int, reads: Mapping[str, Reads],
-    work: Work,
+    subject: Subject, groups: Sequence[Group], found: Mapping[str, Sensitivity], *, step: int,
+    reads: Mapping[str, Reads], work: Work,
 ) -> dict[str, Sensitivity]:  # fmt: skip
     """With what each of a few widths does, narrower never less than wider."""
     images = list(batches(sampled(work, size_of(subject), _PROBED, _PROBED)))
