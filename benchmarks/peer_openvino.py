@@ -51,7 +51,7 @@ def main() -> None:
         artifact = load_artifact(directory)
         np.save(scores, [artifact.score_pixels(image).score for image in np.load(pixels)])
         return
-    probe.load_artifact = load_artifact  # type: ignore[assignment]  # of the same signature
+    probe.load_artifact = load_artifact  # type: ignore[attr-defined, assignment]  # of the same signature
     probe.main(sys.argv[1:])
 
 

@@ -21,7 +21,7 @@ from budgetc.detectors.detector import Detector, weights_digest
 from budgetc.detectors.families import bundle
 from budgetc.detectors.layers import conform
 from budgetc.measurement.host import cpu_features, device
-from budgetc.passes.work import OutputCache, Work
+from budgetc.passes.work import OutputCache, Table, Work
 from budgetc.store.run_directory import RunDirectory
 from budgetc.store.shared import Store
 from budgetc.training.loop import Progress, silent
@@ -107,6 +107,9 @@ class Workshop:
             trained=_SharedNetworks(self),
             tables=self.memory.tables,
             progress=self.progress,
+            probe_table=lambda key, compute: self.store.cached(
+                fingerprint(["probe", self.key, self.seed, key]), Table, compute
+            ),
         )
 
     def pictures_at(self, size: tuple[int, int]) -> Pictures:

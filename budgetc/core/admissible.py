@@ -26,6 +26,8 @@ def foreign_setting(step: Step, family: str) -> str | None:
             return f"quantize.scope: a {family} has one network, so that it makes no difference"
         case Prune() | Smaller() if family != "stfpm" and step.teacher is not None:
             return f"{name}.teacher: a {family} deploys no teacher; leave the setting out"
+        case Prune() if family != "vae" and step.latents is not None:
+            return f"prune.latents: a {family} has none; leave the setting out"
         case Distill() if family not in _TAUGHT[step.loss]:
             return f"{name}.loss: a {family} has no {step.loss} to imitate; it knows {_known(family)}"
         case Smaller():

@@ -126,6 +126,14 @@ class Direct(Smaller):
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 3e-3
 
 
+Importance = Literal["l2", "taylor", "activation", "hessian", "reconstruction"]
+"""Of weights; of scores, to first order; of what a channel returns; of outputs, to second order; of what the next
+layers would miss once the other channels made up for it."""
+
+
+Allocation = Literal["uniform", "knapsack"]
+
+
 class Prune(Frozen):
     """Remove whole channels, least important first, then fine-tune."""
 
@@ -134,6 +142,16 @@ class Prune(Frozen):
     """Share of channels that stays in every prunable group of the student (of a VAE: its encoder)."""
     teacher: Ratio | None = None
     """Same for the teacher of a student-teacher detector; None leaves the teacher whole."""
+    allocation: Allocation = "uniform"
+    """`knapsack` keeps a share of the weights instead, and of each group what disturbs the score least."""
+    macs: Ratio = 1.0
+    """With a knapsack: share of the multiply-accumulates that may stay."""
+    importance: Importance = "l2"
+    """What decides which channels of a group stay."""
+    latents: Ratio | None = None
+    """Share of a VAE's latent dimensions that stays, cut last; None keeps all."""
+    rounds: Annotated[int, Field(ge=1, le=16)] = 1
+    """Prune in so many steps of equal ratio, with a share of the epochs after each."""
     round_to: Annotated[int, Field(ge=1, le=64)] = 8
     epochs: Annotated[int, Field(ge=0, le=10_000)] = 4
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
@@ -194,7 +212,8 @@ def _step_title(step: Step) -> str:
             return f"distill({', '.join([*_smaller_words(step), *loss])})"
         case Prune():
             teacher = "" if step.teacher is None else f"teacher {step.teacher:g}, "
-            return f"prune({teacher}keep {step.keep:g})"
+            parts = [f"{teacher}keep {step.keep:g}", *_pruned_by(step)]
+            return f"prune({', '.join(parts)})"
 
 
 def _smaller_words(step: Smaller) -> list[str]:
@@ -220,3 +239,13 @@ def _quantize_title(step: Quantize) -> str:
     words += [f"{step.float_layers} layers in FP32"] if step.float_layers else []
     words += ["bias correction"] if step.bias_correction else []
     return f"quantize({', '.join(words)})" if words else "quantize"
+
+
+def _pruned_by(step: Prune) -> list[str]:
+    """Settings that are not today's usual ones."""
+    usual = Prune()
+    found: list[str] = [step.allocation] if step.allocation != usual.allocation else []
+    found += [f"macs {step.macs:g}"] if step.macs != usual.macs else []
+    found += [] if step.importance == usual.importance else [step.importance]
+    found += [] if step.latents is None else [f"latents {step.latents:g}"]
+    return found + ([f"{step.rounds} rounds"] if step.rounds != usual.rounds else [])

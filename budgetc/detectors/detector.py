@@ -86,10 +86,11 @@ def as_input(images: NDArray[np.uint8]) -> Tensor:
     return (torch.from_numpy(images).float() / 255).contiguous(memory_format=torch.channels_last)
 
 
-def weights_digest(module: nn.Module) -> str:
+def weights_digest(module: nn.Module | Mapping[str, Tensor]) -> str:
     """sha256 over names, shapes and values of all weights."""
     digest = hashlib.sha256()
-    for name, weight in sorted(module.state_dict().items()):
+    weights = module.state_dict() if isinstance(module, nn.Module) else module
+    for name, weight in sorted(weights.items()):
         digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
         digest.update(weight.detach().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from budgetc.detectors.detector import Detector
+from budgetc.passes.pruning.allocation import Sensitivity
 from budgetc.training.features import outputs_of
 from budgetc.training.loop import Curve, Effort, Progress, silent
 from budgetc.training.pictures import Pictures
@@ -37,6 +38,23 @@ class OutputCache:
         return sum(output.nbytes for _, outputs in self._entries.values() for output in outputs)
 
 
+Table = dict[str, Sensitivity]
+"""Root of a group of channels -> what narrowing it does."""
+Remember = Callable[[str, Callable[[], Table]], Table]
+"""A key and what computes its table -> the table, computed once."""
+
+
+def remember_in(known: dict[str, Table]) -> Remember:
+    """Kept in memory alone."""
+
+    def remember(key: str, compute: Callable[[], Table]) -> Table:
+        if key not in known:
+            known[key] = compute()
+        return known[key]
+
+    return remember
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """Data, effort and memory that all passes of a compilation share."""
@@ -60,6 +78,8 @@ class Work:
     curves: list[Curve] = field(default_factory=list)
     """What each training of the current step did; the caller empties it."""
     progress: Progress = silent
+    probe_table: Remember = field(default_factory=lambda: remember_in({}))
+    """What probing found, by fingerprint of everything it depends on."""
 
     def effort_of(self, epochs: int, learning_rate: float, label: str) -> Effort:
         """The settings of a step, scaled to the present rung: at least one epoch of any that were asked for."""

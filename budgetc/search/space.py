@@ -9,6 +9,7 @@ from budgetc.core.plan import (
     Direct,
     Distill,
     Fp16,
+    Importance,
     Method,
     Plan,
     Prune,
@@ -98,6 +99,8 @@ _ROUNDED = 0.5
 """How far INT8 lies from FP32, in halvings of width: what is known of one says much of the other."""
 _DETAIL = 0.1
 """The same of how ranges are found, or of a layer in FP32."""
+_PACKED, _RANKED = 0.5, 0.1
+"""How far a knapsack lies from equal shares, and one importance or a doubling of rounds from the next."""
 
 
 def settings_of(plan: Plan) -> tuple[float, ...]:
@@ -107,7 +110,8 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
     Successive steps multiply widths; what quantization precedes is trained under its rounding, and what a distillation
     follows is pruned before it.
     """
-    student = teacher = keep = kept_teacher = side = cut = 0.0
+    kept = [0.0] * len(_pruning(Prune()))
+    student = teacher = side = cut = 0.0
     replaced = rounded_student = rounded_teacher = under_rounding = stored = alone = pruned_first = 0.0
     rounding = _rounding(Quantize())
     for step in plan.steps:
@@ -122,10 +126,9 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
                 alone = max(alone, float(isinstance(step, Direct)))
                 replaced = max(replaced, float(isinstance(step, Distill) and step.teacher is not None))
                 under_rounding = max(under_rounding, rounded_student * isinstance(step, Distill))
-                pruned_first = _ROUNDED * (keep < 0)
+                pruned_first = _ROUNDED * (kept[0] < 0)
             case Prune():
-                keep += math.log2(step.keep)
-                kept_teacher += math.log2(step.teacher) if step.teacher else 0.0
+                kept = [was + new for was, new in zip(kept, _pruning(step), strict=True)]
                 under_rounding = max(under_rounding, rounded_student)
             case Quantize():
                 rounding = _rounding(step)
@@ -137,7 +140,7 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
                 stored = 0.1  # it hardly moves a score
             case StoreBits():
                 stored = 0.1 + math.log2(8 / step.bits)
-    widths = (student, teacher, keep, kept_teacher, side, cut)
+    widths = (student, teacher, *kept, side, cut)
     kinds = (replaced, rounded_student, rounded_teacher, under_rounding, stored, alone, pruned_first)
     return *widths, *kinds, *_shape_of(plan), *_schedule_of(plan), *rounding
 
@@ -183,6 +186,14 @@ def _rounding(step: Quantize) -> tuple[float, ...]:
     return *(_DETAIL * one for one in chosen), _DETAIL * math.log2(1 + step.float_layers)
 
 
+def _pruning(step: Prune) -> tuple[float, ...]:
+    """What stays of channels, of the teacher's, of MACs and of latents, in halvings; how it is chosen."""
+    shares = (step.keep, step.teacher or 1.0, step.macs, step.latents or 1.0)
+    packed = _PACKED if step.allocation == "knapsack" else 0.0
+    chosen = packed, _RANKED * get_args(Importance).index(step.importance), _RANKED * math.log2(step.rounds)
+    return (*(math.log2(share) for share in shares), *chosen)
+
+
 def network_of(plan: Plan) -> str:
     """What identifies a plan's network, whatever its number formats."""
     formats = (Quantize, Qat, Fp16, StoreBits)
@@ -206,7 +217,7 @@ def tells_at_once(row: Row) -> bool:
 
 def trains(plan: Plan) -> bool:
     """Whether a plan has a step that trains."""
-    return any(isinstance(step, (Direct, Distill, Prune, Qat)) for step in plan.steps)
+    return any(isinstance(step, (Direct, Distill, Prune, Qat)) and step.epochs > 0 for step in plan.steps)
 
 
 def compliant(row: Row, rules: Rules) -> bool:

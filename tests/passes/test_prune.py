@@ -1,20 +1,27 @@
 """Structured pruning."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from budgetc.core.plan import Fp16, Prune, Quantize
+from budgetc.core.admissible import foreign_setting
+from budgetc.core.plan import Allocation, Fp16, Importance, Prune, Quantize
 from budgetc.detectors.backbones import BackboneConfig
-from budgetc.detectors.detector import Detector, as_input, score_images, weights_digest
-from budgetc.detectors.families import build
+from budgetc.detectors.detector import Detector, score_images, weights_digest
+from budgetc.detectors.families import build, bundle, from_bundle
+from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.layers import ConvUnit, LinearUnit, units
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
-from budgetc.detectors.vae import Vae, VaeEncoder
+from budgetc.detectors.vae import Vae, VaeConfig, VaeEncoder
+from budgetc.errors import UsageError
+from budgetc.passes.apply import apply_step
 from budgetc.passes.fp16 import fp16
 from budgetc.passes.prune import prune
 from budgetc.passes.quantize import quantize
-from tests.small import SIZE, Pixels, lively, small, small_stfpm, small_vae, textures, work_for
+from budgetc.passes.work import Table, remember_in
+from tests.small import SIZE, lively, small, small_gaussian, small_stfpm, small_vae, textures, work_for
 
 
 def _widths(network: nn.Module) -> dict[str, int]:
@@ -109,33 +116,71 @@ def test_dead_channels_go_first_and_nobody_misses_them(dead: str) -> None:
     )
 
 
-@torch.no_grad()
-def _means(module: Vae, pixels: Pixels) -> torch.Tensor:
-    first = module.encoder.blocks[0]
-    assert isinstance(first, ConvUnit)
-    result: torch.Tensor = first.conv(as_input(pixels)).mean((0, 2, 3))
-    return result
+@pytest.mark.parametrize("importance", ["l2", "taylor", "activation", "hessian", "reconstruction"])
+@pytest.mark.parametrize("allocation", ["uniform", "knapsack"])
+def test_every_way_to_choose_leaves_dead_channels_behind(importance: Importance, allocation: Allocation) -> None:
+    """A third of the weights holds all that half of every width computes: the scores stay, with no gradient step."""
+    detector = small_vae()
+    _deaden(_vae(detector).encoder, "weights")
+    step = Prune(keep=0.5 if allocation == "uniform" else 0.33, round_to=4, epochs=0, importance=importance,
+                 allocation=allocation)  # fmt: skip
+    result = prune(detector, step, work_for(detector))
+    images = textures(4)
+    before, after = (torch.from_numpy(score_images(one.deployed(), images)) for one in (detector, result))
+    assert result.parameters() < 0.4 * detector.parameters()
+    torch.testing.assert_close(after, before, rtol=0.02, atol=1e-3)
 
 
-def test_statistics_are_estimated_again() -> None:
-    """BatchNorm of the narrower network has the statistics of training normals, and ends in evaluation mode."""
+@pytest.mark.parametrize("family", ["gaussian", "stfpm", "vae"])
+def test_the_price_of_a_knapsack_is_known_before_training(family: str) -> None:
+    """On the weights of the baseline an untrained structure has the widths of the trained one, and at most `keep`."""
+    detector = small(family)
+    step = Prune(keep=0.7, epochs=0, allocation="knapsack")
+    bare, full = (prune(detector, step, work_for(detector, effort=effort)) for effort in (0, 1))
+    assert _widths(bare.module) == _widths(full.module)
+    assert full.parameters() < detector.parameters()
+
+
+def test_after_training_equal_shares_stand_for_a_knapsack() -> None:
+    """What is trained before pruning says which groups go, and an untrained structure only how many weights."""
+    detector = small_vae()
+    step = Prune(keep=0.4, epochs=0, allocation="knapsack", round_to=1)
+    other = work_for(small_vae(seed=1), effort=0)
+    first = other.baseline.module
+    widths = list(_widths(_vae(prune(detector, step, other)).encoder).values())[:4]
+    assert weights_digest(first) != weights_digest(detector.module)
+    assert len({round(width / full, 1) for width, full in zip(widths, (24, 16, 32, 16), strict=True)}) == 1
+
+
+def test_probing_is_remembered() -> None:
+    """A second share of the same network measures nothing, and the order of asking changes nothing."""
+    detector = small_vae()
+    known: dict[str, Table] = {}
+    work = replace(work_for(detector), probe_table=remember_in(known))
+    narrow, wide = (Prune(keep=keep, epochs=0, allocation="knapsack") for keep in (0.4, 0.8))
+    first = [prune(detector, step, work) for step in (narrow, wide)]
+    assert len(known) == 1
+    again = [prune(detector, step, work_for(detector)) for step in (wide, narrow)]
+    assert [weights_digest(one.module) for one in first] == [weights_digest(one.module) for one in reversed(again)]
+
+
+def test_rounds_end_where_one_round_does() -> None:
+    """Each trains its share of the epochs."""
     detector = small_vae()
     work = work_for(detector)
-    module = _vae(prune(detector, Prune(keep=0.5, epochs=0), work))
-    pictures = work.pictures(SIZE)
-    norm = module.get_submodule("encoder.blocks.0.norm")
-    assert isinstance(norm, nn.BatchNorm2d) and not norm.training and norm.momentum == 0.1
-    expected = _means(module, pictures.normal[pictures.train.numpy()])
-    torch.testing.assert_close(norm.running_mean, expected, rtol=1e-3, atol=1e-4)
+    one, two = (prune(detector, Prune(keep=0.5, epochs=2, rounds=rounds), work) for rounds in (1, 2))
+    assert _widths(_vae(one).encoder) == _widths(_vae(two).encoder)
+    assert [curve.epochs for curve in work.curves] == [2, 1, 1]
 
 
-def test_statistics_of_a_frozen_network_move_nowhere_else() -> None:
-    """Re-estimating BatchNorm changes no weight."""
-    detector = small_vae()
-    bare = prune(detector, Prune(keep=0.5, epochs=0), work_for(detector, effort=0))
-    settled = prune(detector, Prune(keep=0.5, epochs=0), work_for(detector))
-    for (name, a), (_, b) in zip(bare.module.named_parameters(), settled.module.named_parameters(), strict=True):
-        assert torch.equal(a, b), name
+def test_a_gaussian_loses_taps_under_a_knapsack() -> None:
+    """Its whitening is square again, and fitted by the refit that follows every step."""
+    detector = small_gaussian()
+    result = apply_step(detector, Prune(keep=0.5, epochs=0, allocation="knapsack"), work_for(detector))
+    assert isinstance(result.module, Gaussian)
+    whiten = result.module.whiten.conv
+    assert whiten.in_channels == whiten.out_channels == result.module.features(torch.zeros(1, 3, *SIZE)).shape[1] < 24
+    assert from_bundle(bundle(result)).parameters() == result.parameters()
 
 
 @pytest.mark.parametrize("family", ["stfpm", "vae"])
@@ -177,3 +222,31 @@ def test_a_published_teacher_loses_inner_channels() -> None:
     before, after = (sum(w.numel() for w in one.teacher.parameters()) for one in (_stfpm(detector), result))
     assert after < 0.7 * before
     assert result.teacher(torch.zeros(1, 3, *SIZE))[0].shape[1] == 24
+
+
+def test_latents_that_carry_nothing_go() -> None:
+    """Two of four latents say nothing of a picture: the two that move stay, `logvar` cut with `mu`."""
+    torch.manual_seed(0)
+    config = VaeConfig(input_size=SIZE, widths=(8,), hidden=(), latents=4, prototypes=2)
+    detector = lively(build("vae", config))
+    encoder, work = _vae(detector).encoder, work_for(detector)
+    with torch.no_grad():
+        for head in (encoder.mu, encoder.logvar):
+            head.linear.weight[[0, 2]] = 0
+        encoder.mu.linear.bias.copy_(torch.arange(4.0))
+        pictures = work.pictures(SIZE)
+        pictures.damaged[:] = 255 - pictures.damaged // 4  # far from normals in whatever moves
+    result = apply_step(detector, Prune(keep=1.0, latents=0.5, epochs=0), work)
+    kept = _vae(result).encoder
+    assert kept.mu.linear.bias.tolist() == [1.0, 3.0]
+    assert kept.logvar.linear.out_features == result.config.model_dump()["latents"] == 2
+    assert kept.distance is not None and kept.distance.get_buffer("centers").any()
+
+
+def test_only_a_vae_has_latents() -> None:
+    """Asked of another family they are refused, where plans are made and by the pass."""
+    with pytest.raises(UsageError, match=r"prune.latents: a stfpm has none"):
+        prune(small_stfpm(), Prune(latents=0.5), work_for(small_stfpm()))
+    assert (
+        foreign_setting(Prune(latents=0.5), "gaussian") == "prune.latents: a gaussian has none; leave the setting out"
+    )

@@ -70,6 +70,15 @@ def test_training_under_rounding_shows() -> None:
     assert network_of(plan(Quantize(), Qat())) == network_of(plan(Quantize()))
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [Prune(allocation="knapsack"), Prune(macs=0.5), Prune(importance="taylor"), Prune(latents=0.5), Prune(rounds=2)],
+)
+def test_every_setting_of_pruning_shows(changed: Prune) -> None:
+    """Plans that differ in one of them are told apart."""
+    assert settings_of(plan(changed)) != settings_of(plan(Prune()))
+
+
 def test_every_kind_of_plan_has_equally_many_settings() -> None:
     """The table is a matrix."""
     plans = [
@@ -83,8 +92,12 @@ def test_every_kind_of_plan_has_equally_many_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "expected"), [((), False), ((Quantize(), Fp16()), False), ((Prune(),), True), ((Quantize(), Qat()), True)]
-)
+    ("steps", "expected"),
+    [
+        ((), False), ((Quantize(), Fp16()), False), ((Prune(),), True), ((Prune(epochs=0),), False),
+        ((Quantize(), Qat()), True),
+    ],
+)  # fmt: skip
 def test_only_steps_with_epochs_train(steps: tuple[Step, ...], expected: bool) -> None:
     """PTQ and storage are free."""
     assert trains(plan(*steps)) is expected

@@ -1,0 +1,1 @@
+"""Structured pruning in parts: which channels go together, which matter, how many each group keeps."""

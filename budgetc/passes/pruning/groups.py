@@ -1,0 +1,104 @@
+"""Which channels go together: coupled through additions, depthwise filters, concatenation and flattening."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from budgetc.detectors.layers import ConvUnit, LinearUnit, Unit, units
+
+Forward = Callable[[nn.Module, Tensor], list[Tensor]]
+"""A network and its input -> its outputs, traced through autograd."""
+_PRODUCERS = (tp.prune_conv_out_channels, tp.prune_depthwise_conv_out_channels, tp.prune_linear_out_channels)
+_CONSUMERS = (tp.prune_conv_in_channels, tp.prune_linear_in_channels)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Channels that can only go together."""
+
+    root: str
+    """The unit that stands for all."""
+    width: int
+    members: tuple[str, ...]
+    """Units whose outputs are these channels, depthwise ones too."""
+    consumers: Mapping[str, Tensor]
+    """Unit that reads them -> (width, b) which of its inputs each channel is: several after flattening."""
+
+
+def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[Group, ...]:
+    """Every group that no output of the network is made of, in the order of their first units.
+
+    Args:
+        network: in evaluation mode.
+        example: a batch of inputs; one is enough.
+        forward: what is traced; must be differentiable.
+    """
+    graph = _Graph(network, example, forward)
+    names = {layer_of(unit): name for name, unit in weighted(network)}
+    found, seen = list[Group](), set[str]()
+    for name, unit in weighted(network):
+        depthwise = isinstance(unit, ConvUnit) and unit.conv.groups > 1
+        if unit.head or depthwise or name in seen:
+            continue
+        width, members, consumers = outputs_of(unit), list[str](), dict[str, Tensor]()
+        for item in graph.group(name, range(width)):
+            layer, handler = names.get(item.dep.target.module), item.dep.handler
+            if layer is not None and handler in _PRODUCERS:
+                members.append(layer)
+            elif layer is not None and handler in _CONSUMERS:
+                by_channel = torch.tensor(item.root_idxs).argsort(stable=True)
+                consumers[layer] = torch.tensor(item.idxs)[by_channel].reshape(width, -1)
+        seen.update(members)
+        if not _feeds_output(network, name, example, forward):
+            found.append(Group(name, width, tuple(dict.fromkeys(members)), consumers))
+    return tuple(found)
+
+
+def narrow(network: nn.Module, removed: Mapping[str, Sequence[int]], example: Tensor, forward: Forward) -> None:
+    """Remove channels in place: root of a group -> their indexes."""
+    graph = _Graph(network, example, forward)
+    for root, indexes in removed.items():
+        if len(indexes):
+            graph.group(root, sorted(indexes)).prune()
+
+
+def weighted(network: nn.Module) -> Iterator[tuple[str, Unit]]:
+    """Units with a layer of their own."""
+    return ((name, unit) for name, unit in units(network) if isinstance(unit, (ConvUnit, LinearUnit)))
+
+
+def layer_of(unit: nn.Module) -> nn.Conv2d | nn.Linear:
+    """The layer of a unit that has one."""
+    assert isinstance(unit, (ConvUnit, LinearUnit))
+    return unit.conv if isinstance(unit, ConvUnit) else unit.linear
+
+
+def outputs_of(unit: nn.Module) -> int:
+    """Channels of what a unit returns."""
+    layer = layer_of(unit)
+    return layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features
+
+
+def _feeds_output(network: nn.Module, root: str, example: Tensor, forward: Forward) -> bool:
+    """Whether removing a channel of this unit would change the shape of an output."""
+    with torch.no_grad():
+        before = [output.shape for output in forward(network, example)]
+    trial = copy.deepcopy(network)
+    narrow(trial, {root: [0]}, example, forward)
+    with torch.no_grad():
+        return [output.shape for output in forward(trial, example)] != before
+
+
+class _Graph:
+    def __init__(self, network: nn.Module, example: Tensor, forward: Forward) -> None:
+        self._network = network
+        self._graph = tp.DependencyGraph().build_dependency(network, example_inputs=example, forward_fn=forward)
+
+    def group(self, name: str, indexes: Sequence[int]) -> "tp.Group":
+        layer = layer_of(self._network.get_submodule(name))
+        function = tp.prune_conv_out_channels if isinstance(layer, nn.Conv2d) else tp.prune_linear_out_channels
+        return self._graph.get_pruning_group(layer, function, idxs=list(indexes))

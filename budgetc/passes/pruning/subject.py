@@ -1,0 +1,144 @@
+"""The network that loses channels, inside the detector that is judged by it."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from budgetc.core.dataset import evenly
+from budgetc.detectors.backbones import Backbone
+from budgetc.detectors.detector import Detector, as_input, deployed_part
+from budgetc.detectors.gaussian import Gaussian, fit_normals
+from budgetc.detectors.stfpm import Stfpm
+from budgetc.detectors.vae import VaeEncoder
+from budgetc.errors import UsageError
+from budgetc.passes.pruning.groups import Forward, Group
+from budgetc.passes.work import Size, Work
+from budgetc.training.features import outputs_of
+
+_BATCH = 16
+Judge = Callable[[Tensor], list[Tensor]]
+"""Images, (n, 3, H, W) in [0, 1] -> what must not move, (n, ...) each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A private copy of a detector's network, in evaluation mode; all of it may be written to."""
+
+    whole: nn.Module
+    network: nn.Module
+    """The part that loses channels."""
+    forward: Forward
+    example: Tensor
+    judge: Judge
+
+
+def subject_of(detector: Detector, part: str) -> Subject:
+    """The `student` or `teacher` of a detector; other families have a student only.
+
+    What must not move is the logarithm of the score, and of a teacher its normalized taps, so that students of any kind
+    share it.
+
+    Raises:
+        UsageError: the family is not known.
+    """
+    whole = copy.deepcopy(detector.module).eval()
+    example = torch.zeros(1, 3, *detector.config.input_size)
+    match whole:
+        case Stfpm() if part == "teacher":
+            return Subject(
+                whole, whole.teacher, _taps, example, lambda x: _unit_taps(whole.teacher(whole.normalized(x)))
+            )
+        case Stfpm():
+            return Subject(whole, whole.student, _taps, example, _log_score(whole))
+        case Gaussian():
+            return Subject(whole, whole, _whitened, example, _log_score(whole))
+        case _:
+            encoder = getattr(whole, "encoder", None)
+            if not isinstance(encoder, VaeEncoder):
+                raise UsageError(f"prune does not know detectors of family {detector.family}")
+            return Subject(whole, encoder, _latent, example, _log_score(whole))
+
+
+def fit_head(subject: Subject, work: Work) -> None:
+    """Fit what a truncated network has not fitted yet, so that an untrained structure is judged as a trained one."""
+    if isinstance(subject.whole, Gaussian):
+        module, images = subject.whole, sampled(work, size_of(subject), 96, 0)
+        (features,) = outputs_of(lambda x: [module.features(x)], images)
+        fit_normals(module, features)
+
+
+def judged_weights(whole: nn.Module) -> dict[str, Tensor]:
+    """Weights that sensitivities depend on, by name: not a whitening, which is fitted for them."""
+    return {name: weight for name, weight in whole.state_dict().items()
+            if not (isinstance(whole, Gaussian) and name.startswith("whiten."))}  # fmt: skip
+
+
+def size_of(subject: Subject) -> Size:
+    """(height, width) of its pictures."""
+    return int(subject.example.shape[2]), int(subject.example.shape[3])
+
+
+def sampled(work: Work, size: Size, normals: int, damaged: int) -> NDArray[np.uint8]:
+    """Training normals as they were taken and damaged normals, spread evenly: (n, 3, H, W)."""
+    pictures = work.pictures(size)
+    taken = pictures.as_taken
+    return np.concatenate(
+        [taken[evenly(len(taken), normals)], pictures.damaged[evenly(len(pictures.damaged), damaged)]]
+    )
+
+
+def batches(images: NDArray[np.uint8]) -> Iterator[Tensor]:
+    """As a network reads them."""
+    return (as_input(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH))
+
+
+@contextmanager
+def gated(network: nn.Module, groups: Sequence[Group], gates: Mapping[str, Tensor]) -> Iterator[None]:
+    """Multiply the channels of groups, by root, wherever a member returns them."""
+
+    def gate_of(group: Group) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor]:
+        gate = gates[group.root]
+        return lambda _unit, _inputs, output: output * gate.view(1, -1, *([1] * (output.dim() - 2)))
+
+    handles = [network.get_submodule(member).register_forward_hook(gate_of(group))
+               for group in groups if group.root in gates for member in group.members]  # fmt: skip
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _log_score(whole: nn.Module) -> Judge:
+    part = deployed_part(whole)
+
+    def judge(image: Tensor) -> list[Tensor]:
+        return [part(image)[0].clamp(min=1e-12).log()]
+
+    return judge
+
+
+def _taps(network: nn.Module, image: Tensor) -> list[Tensor]:
+    assert isinstance(network, Backbone)
+    taps: list[Tensor] = network(image)
+    return taps
+
+
+def _unit_taps(taps: list[Tensor]) -> list[Tensor]:
+    return [nn.functional.normalize(tap, dim=1) for tap in taps]
+
+
+def _whitened(network: nn.Module, image: Tensor) -> list[Tensor]:
+    assert isinstance(network, Gaussian)
+    return [network.whiten(network.features(image))]
+
+
+def _latent(network: nn.Module, image: Tensor) -> list[Tensor]:
+    assert isinstance(network, VaeEncoder)
+    return list(network.encode(image))
