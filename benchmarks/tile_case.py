@@ -15,7 +15,7 @@ from budgetc.load.datasets import load_dataset
 from budgetc.load.model import load_model
 from budgetc.training.loop import Effort
 
-RECIPES = ("quantize", "truncate-quantize")
+RECIPES = ("quantize", "truncate-quantize", "truncate-prune-quantize")
 GPU_RECIPES = ("fp16", "truncate-fp16")
 """The same for a GPU without INT8."""
 SIDES = (128, 160, 192, 224, 256, 288, 320, 384)

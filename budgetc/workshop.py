@@ -21,7 +21,7 @@ from budgetc.detectors.detector import Detector, weights_digest
 from budgetc.detectors.families import bundle
 from budgetc.detectors.layers import conform
 from budgetc.measurement.host import cpu_features, device
-from budgetc.passes.work import OutputCache, Table, Work
+from budgetc.passes.work import OutputCache, Work
 from budgetc.store.run_directory import RunDirectory
 from budgetc.store.shared import Store
 from budgetc.training.loop import Progress, silent
@@ -47,7 +47,6 @@ class Memory:
     outputs: OutputCache = field(default_factory=OutputCache)
     pictures: dict[tuple[int, int], Pictures] = field(default_factory=dict)
     networks: dict[str, torch.nn.Module] = field(default_factory=dict)
-    tables: dict[str, list[list[float]]] = field(default_factory=dict)
     untrained: object = None
     """The structure that was priced last."""
     _of: str = ""
@@ -58,7 +57,7 @@ class Memory:
         splits = {name: [[sample.file, sample.group] for sample in dataset.samples[name]] for name in SPLITS}
         of = fingerprint([key, seed, splits])
         if self._known is None or self._of != of:
-            self.outputs, self.pictures, self.networks, self.tables = OutputCache(), {}, {}, {}
+            self.outputs, self.pictures, self.networks = OutputCache(), {}, {}
             self.untrained = None
             self._of, self._known = of, (detector, dataset)
         return self._known
@@ -105,10 +104,9 @@ class Workshop:
             seed=seed,
             cache=self.memory.outputs,
             trained=_SharedNetworks(self),
-            tables=self.memory.tables,
             progress=self.progress,
-            probe_table=lambda key, compute: self.store.cached(
-                fingerprint(["probe", self.key, self.seed, key]), Table, compute
+            probed=lambda key, kind, compute: self.store.cached(
+                fingerprint(["probe", self.key, self.seed, key]), kind, compute
             ),
         )
 

@@ -134,7 +134,7 @@ def _allocate(detector: Detector, step: StoreBits, work: Work) -> dict[str, Stor
 
 
 def _perturbations(detector: Detector, layers: Sequence[tuple[str, Layer]], work: Work) -> list[list[float]]:
-    """For every layer and width, the expected square change of the scores over their variance.
+    """For every layer and width, the mean square change of log scores that is to be expected.
 
     Measured at one width; at the others in proportion to the square error of the weights.
     """
@@ -145,27 +145,29 @@ def _perturbations(detector: Detector, layers: Sequence[tuple[str, Layer]], work
         return _measured(detector, layers, work)
 
     described = {name: asdict(known) for name, known in detector.formats.items()}
-    key = fingerprint(["perturbations", weights_digest(detector.module), described, work.weight_levels])
-    if key not in work.tables:
-        work.tables[key] = measure()
-    return work.tables[key]
+    key = fingerprint(["stored bits", weights_digest(detector.module), described, work.weight_levels])
+    return work.probed(key, list[list[float]], measure)
 
 
 @torch.no_grad()
 def _measured(detector: Detector, layers: Sequence[tuple[str, Layer]], work: Work) -> list[list[float]]:
     images = _pictures(detector, work, _IMAGES)
-    before = detector.deployed()(images)[0]
+    before = _logs(detector.deployed()(images)[0])
     found = []
     for name, unit in layers:
         known = detector.formats.get(name, NumberFormat("fp32"))
         candidates = {bits: _format(unit, known, bits, work) for bits in _WIDTHS}
         errors = {bits: _error(unit.folded()[0], known) for bits, known in candidates.items()}
-        scores = _round_in_passing(
-            copy.deepcopy(detector.module).eval(), detector.formats, {name: candidates[_PROBED]}, images
-        )
-        perturbation = float((scores - before).square().mean() / (before.var() + 1e-30))
+        module, new = copy.deepcopy(detector.module).eval(), {name: candidates[_PROBED]}
+        after = _logs(_round_in_passing(module, detector.formats, new, images))
+        perturbation = float((after - before).square().mean())
         found.append([perturbation * errors[bits] / max(errors[_PROBED], 1e-30) for bits in _WIDTHS])
     return found
+
+
+def _logs(scores: Tensor) -> Tensor:
+    """(b,): of any family, scores are positive and their ratios count."""
+    return scores.clamp(min=1e-12).log()
 
 
 def _error(weight: Tensor, known: NumberFormat) -> float:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from budgetc.detectors.detector import Detector
-from budgetc.passes.pruning.allocation import Sensitivity
 from budgetc.training.features import outputs_of
 from budgetc.training.loop import Curve, Effort, Progress, silent
 from budgetc.training.pictures import Pictures
@@ -38,19 +38,24 @@ class OutputCache:
         return sum(output.nbytes for _, outputs in self._entries.values() for output in outputs)
 
 
-Table = dict[str, Sensitivity]
-"""Root of a group of channels -> what narrowing it does."""
-Remember = Callable[[str, Callable[[], Table]], Table]
-"""A key and what computes its table -> the table, computed once."""
+Value = TypeVar("Value")
 
 
-def remember_in(known: dict[str, Table]) -> Remember:
+class Remember(Protocol):
+    """What probing a network found, computed once."""
+
+    def __call__(self, key: str, kind: type[Value], compute: Callable[[], Value]) -> Value:
+        """What is known under the fingerprint `key`, as a `kind`; else what `compute` returns."""
+
+
+def remember_in(known: dict[str, object]) -> Remember:
     """Kept in memory alone."""
 
-    def remember(key: str, compute: Callable[[], Table]) -> Table:
+    def remember(key: str, kind: type[Value], compute: Callable[[], Value]) -> Value:
         if key not in known:
             known[key] = compute()
-        return known[key]
+        found: Value = known[key]  # type: ignore[assignment]  # a key names one kind
+        return found
 
     return remember
 
@@ -73,12 +78,10 @@ class Work:
     cache: OutputCache
     trained: MutableMapping[str, nn.Module] = field(default_factory=dict)
     """Networks that several candidates share, by fingerprint of how they were trained."""
-    tables: MutableMapping[str, list[list[float]]] = field(default_factory=dict)
-    """What was measured of a network layer by layer, by fingerprint of the network."""
     curves: list[Curve] = field(default_factory=list)
     """What each training of the current step did; the caller empties it."""
     progress: Progress = silent
-    probe_table: Remember = field(default_factory=lambda: remember_in({}))
+    probed: Remember = field(default_factory=lambda: remember_in({}))
     """What probing found, by fingerprint of everything it depends on."""
 
     def effort_of(self, epochs: int, learning_rate: float, label: str) -> Effort:

@@ -20,7 +20,7 @@ from budgetc.passes.apply import apply_step
 from budgetc.passes.fp16 import fp16
 from budgetc.passes.prune import prune
 from budgetc.passes.quantize import quantize
-from budgetc.passes.work import Table, remember_in
+from budgetc.passes.work import remember_in
 from tests.small import SIZE, lively, small, small_gaussian, small_stfpm, small_vae, textures, work_for
 
 
@@ -155,8 +155,8 @@ def test_after_training_equal_shares_stand_for_a_knapsack() -> None:
 def test_probing_is_remembered() -> None:
     """A second share of the same network measures nothing, and the order of asking changes nothing."""
     detector = small_vae()
-    known: dict[str, Table] = {}
-    work = replace(work_for(detector), probe_table=remember_in(known))
+    known: dict[str, object] = {}
+    work = replace(work_for(detector), probed=remember_in(known))
     narrow, wide = (Prune(keep=keep, epochs=0, allocation="knapsack") for keep in (0.4, 0.8))
     first = [prune(detector, step, work) for step in (narrow, wide)]
     assert len(known) == 1

@@ -47,7 +47,7 @@ def sensitivities(subject: Subject, groups: Sequence[Group], step: Prune, work: 
             return found
         return _probed(subject, groups, found, step=step.round_to, reads=reads, work=work)
 
-    return work.probe_table(key, measure)
+    return work.probed(key, dict[str, Sensitivity], measure)
 
 
 def statistics(subject: Subject, groups: Sequence[Group], work: Work) -> dict[str, Reads]:
