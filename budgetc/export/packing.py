@@ -105,13 +105,8 @@ def _unpack(
     index, shift = "", bits
     for plane in _PLANES[bits]:
         shift -= plane
-        part = _plane(packer, f"codes{bits}.{plane}", (codes >> shift) & (2**plane - 1), plane)
-        if not index:
-            index = part
-            continue
-        times = packer.constant(f"times{2**plane}", np.array(2**plane, np.int32))
-        higher = packer.node("Mul", [index, times], f"{index}.higher")
-        index = packer.node("Add", [higher, part], f"{part}.index")
+        part = _plane(packer, f"codes{bits}.{plane}", (codes >> shift) & (2**plane - 1), bits=plane, shift=shift)
+        index = packer.node("Add", [index, part], f"{part}.index") if index else part
     flat = f"levels{bits}"
     table = packer.constant(f"table{bits}", np.array(levels, np.int8))
     packer.node("Gather", [table, index], flat)
@@ -121,19 +116,23 @@ def _unpack(
         packer.shaped(f"{name}/flat", whole.shape, name)
 
 
-def _plane(packer: _Packer, name: str, codes: NDArray[np.uint8], bits: int) -> str:
-    """Codes of 1, 2 or 4 bits, several a byte -> as many INT32."""
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)[:, None]
-    rows = codes.reshape(len(shifts), -1)
-    packed = (rows << shifts).sum(0, dtype=np.uint8)[None]
+def _plane(packer: _Packer, name: str, codes: NDArray[np.uint8], *, bits: int, shift: int) -> str:
+    """Codes of 1, 2 or 4 bits, several a byte -> as many INT32, times two to the `shift`.
+
+    Bytes as long as possible: all that is computed at load stays in memory until the load is done.
+    """
+    places = np.arange(0, 8, bits, dtype=np.uint8)[:, None]
+    packed = (codes.reshape(len(places), -1) << places).sum(0, dtype=np.uint8)[None]
     data = packer.constant(name, packed)
-    moved = packer.node(
-        "BitShift", [data, packer.constant(f"shifts{bits}", shifts)], f"{name}.moved", direction="RIGHT"
-    )
+    names = data, packer.constant(f"places{bits}", places)
+    packer.node("BitShift", names, f"{name}.moved", direction="RIGHT")
     base = packer.constant(f"base{bits}", np.array(2**bits, np.uint8))
-    small = packer.node("Mod", [moved, base], f"{name}.small")
-    packer.node("Cast", [small], f"{name}.wide", to=onnx.TensorProto.INT32)
-    return packer.shaped(f"{name}.wide", [-1], f"{name}.flat")
+    small = packer.node("Mod", [f"{name}.moved", base], f"{name}.small")
+    if shift:
+        names = small, packer.constant(f"shift{shift}", np.array(shift, np.uint8))
+        small = packer.node("BitShift", names, f"{name}.high", direction="LEFT")
+    packer.shaped(small, [-1], f"{name}.flat")
+    return packer.node("Cast", [f"{name}.flat"], f"{name}.wide", to=onnx.TensorProto.INT32)
 
 
 def _store_vectors(graph: onnx.GraphProto, packer: _Packer, vectors: dict[str, NDArray[np.float32]]) -> None:
