@@ -16,10 +16,8 @@ from onnx import helper, numpy_helper
 from budgetc.detectors.rounding import NumberFormat
 from budgetc.export.weights import constants
 
-UNPACKING = ("BitShift", "Mod", "Mul", "Add", "Cast", "Gather", "Split", "Reshape", "Div", "Round")
-"""Operators that unpack; a target must fold them all."""
 ONLY_UNPACKING = ("BitShift", "Mod", "Split", "Gather")
-"""Those of them that no detector has for another reason."""
+"""Operators that unpack, of those that no detector has for another reason."""
 _PLANES = {2: (2,), 3: (2, 1), 4: (4,), 5: (4, 1), 6: (4, 2)}
 """A code as parts that divide a byte, the most significant first."""
 
