@@ -22,6 +22,7 @@ from budgetc.workshop import RESULTS, circumstances
 
 LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
 Found = Mapping[str, Measurement]
+_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,27 @@ class Costing:
             return self._kept(["predicted", written.structure, *model], lambda: self._predicted(written.files()))
         found, known_by = dict[str, Measurement](), [written.structure, *self._circumstances()]
         if every or any(getattr(self.limits, name) is not None for name in LATENCIES):
-            found |= self._kept(["screened latency", *known_by], lambda: screen_latency(written.files(), self.images))
+            found |= self._screened(written, known_by)
         if every or self.limits.peak_memory is not None:
             found |= self._kept(
                 ["screened memory", *known_by], lambda: measure_memory(written.files(), self.images, repeats=1)
             )
         return found
+
+    def _screened(self, written: Written, known_by: Sequence[object]) -> dict[str, Measurement]:
+        """Latency of one fresh process; where a limit seems missed, the fastest of three.
+
+        A busy machine adds time and never takes any away, and what screening discards is not looked at again.
+        """
+        looks = list[dict[str, Measurement]]()
+        while len(looks) < _LOOKS and not (looks and self._in_time(looks[-1])):
+            key = ["screened latency", len(looks), *known_by]
+            looks.append(self._kept(key, lambda: screen_latency(written.files(), self.images)))
+        return min(looks, key=lambda look: look["latency_p50"].value)
+
+    def _in_time(self, look: Mapping[str, Measurement]) -> bool:
+        limits = {name: getattr(self.limits, name) for name in LATENCIES}
+        return all(limit is None or name not in look or look[name].value <= limit for name, limit in limits.items())
 
     def full(
         self, directory: Path, baseline: Path, *, seed: int, progress: Callable[[str], None] = lambda sentence: None

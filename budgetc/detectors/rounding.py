@@ -119,7 +119,7 @@ def _to_levels(weight: Tensor, scale: Tensor, levels: tuple[int, ...]) -> Tensor
 
 def level_codes(values: Tensor, table: Tensor) -> Tensor:
     """Index of the nearest of ascending levels, for every value."""
-    return torch.bucketize(values, (table[1:] + table[:-1]) / 2)
+    return torch.bucketize(values.contiguous(), (table[1:] + table[:-1]) / 2)
 
 
 def _rounded(x: Tensor, wanted: ActivationFormat | None) -> Tensor:

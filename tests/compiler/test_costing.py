@@ -25,7 +25,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     def screen(directory: Path, images: Sequence[Path]) -> dict[str, Measurement]:
         seen.append(directory)
-        return {"latency_p95": LATENCY}
+        return {name: LATENCY.model_copy(update={"metric": name}) for name in ("latency_p50", "latency_p95")}
 
     monkeypatch.setattr("budgetc.compiler.costing.screen_latency", screen)
     return seen
@@ -51,3 +51,22 @@ def test_times_of_other_circumstances_are_not_served(
         monkeypatch.setattr(workshop, "RESULTS", -1)
         costing.quick(written)
     assert timed == [tmp_path, tmp_path]
+
+
+def test_a_limit_that_seems_missed_is_looked_at_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A neighbor that takes the processor for one look costs no structure its place; kept looks are not repeated."""
+    waiting = [30.0, 25.0, 6.0]
+
+    def screen(directory: Path, images: Sequence[Path]) -> dict[str, Measurement]:
+        spent = waiting.pop(0)
+        return {
+            name: LATENCY.model_copy(update={"metric": name, "value": spent}) for name in ("latency_p50", "latency_p95")
+        }
+
+    monkeypatch.setattr("budgetc.compiler.costing.screen_latency", screen)
+    written = Written(tmp_path, 1, "structure", 1, 0.0)
+    with Store.open(tmp_path / "store") as store:
+        costing = Costing(target(), LIMITS, (), store)
+        assert costing.quick(written)["latency_p95"].value == 6.0
+        assert costing.quick(written)["latency_p95"].value == 6.0
+    assert waiting == []
