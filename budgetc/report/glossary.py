@@ -18,9 +18,11 @@ STEPS = {
     "direct": "a smaller network trained on normals alone, without the given one: a control.",
     "truncate": "the first stages of the network on smaller pictures; normals fitted again, nothing trained.",
     "distill": "smaller networks, trained to imitate the given ones; the number is the share of width.",
-    "prune": "whole channels removed, then trained on; the number is the share that stays.",
+    "prune": "whole channels removed, and the others fitted again; the number is the share that stays.",
     "quantize": "weights and activations as 8-bit integers.",
+    "qat": "trained on under that rounding, to score as before it.",
     "fp16": "weights stored with 16 bits.",
+    "store-bits": "weights stored with so many bits on average; unpacked once, when the file is loaded.",
 }
 RUN_LINES = (
     "budgetc run . IMAGE...                  # score, verdict per image",
