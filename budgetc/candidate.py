@@ -275,7 +275,7 @@ def _finish_anew(key: str, detector: Detector, shop: Workshop, directory: Path) 
     save(threshold=0.0)
     images = shop.dataset.images("calibration", detector.config.input_size)
     scores = score_pixels(load_artifact(directory), images)
-    integer = any(known.compute == "int8" for known in detector.formats.values())
+    integer = any(known.compute == "int8" or known.output is not None for known in detector.formats.values())
     golden = evenly(len(images), _GOLDEN)
     reference = score_images(detector.deployed(), images[golden])
     kind = "int8" if integer else "fp32"

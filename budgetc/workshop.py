@@ -184,7 +184,7 @@ def calibration_key(steps: Sequence[Step], seed: int, shop: Workshop, effort: fl
 def price_key(plan: Plan, shop: Workshop) -> str:
     """What the untrained file of a plan depends on."""
     steps = [step.model_dump() for step in plan.steps]
-    return fingerprint(["price", shop.key, steps, plan.seed, *_export_facts(shop)])
+    return fingerprint(["price", shop.key, steps, plan.seed, shop.seed, *_export_facts(shop)])
 
 
 def file_key(detector: Detector, shop: Workshop) -> str:

@@ -198,8 +198,8 @@ class Search:
         row = self.rows[name]
         effort = QUICK_SHARE if rung == QUICK else 1.0
         key = training_key(self.plans[name], self.shop, effort)
-        self.trained |= {key} if key is not None and row.trains else set()
         built = build(self.plans[name], self.shop, effort)
+        self.trained |= {key} if key is not None and row.trains else set()
         auroc = self._judge(name, built)
         self.rows[name] = replace(row, auroc={**row.auroc, rung: auroc}, size=self.written[name].size)
         known = {_RUNG_NAMES[r]: value for r, value in self.rows[name].auroc.items()}

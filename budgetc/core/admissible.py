@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Smaller, Step, Truncate
+from budgetc.core.plan import Direct, Distill, Fp16, Prune, Qat, Quantize, Smaller, Step, Truncate
 
 _TAUGHT = {"feature": ("gaussian", "stfpm", "vae"), "map": ("stfpm",), "relation": ("stfpm", "vae"),
            "ranking": ("stfpm", "vae"), "divergence": ("vae",)}  # fmt: skip
@@ -71,6 +71,8 @@ def misplaced(steps: Sequence[Step]) -> str | None:
                 isinstance(one, Smaller) and one.shared for one in steps
             ):
                 return "quantize.scope: the trunk that the student shares is the teacher's, and would stay in FP32"
+            case Quantize() | Smaller() | Prune() if any(isinstance(one, Qat) for one in before):
+                return f"{step.step} settles the ranges again that qat has learned: put qat behind it"
             case _ if any(isinstance(one, Fp16) for one in before) and not isinstance(step, Fp16):
                 return "fp16 says how weights are stored, which later steps settle again: put it last"
             case _:

@@ -24,9 +24,9 @@ from budgetc.passes.work import Work
 def prune(detector: Detector, step: Prune, work: Work) -> Detector:
     """The detector without the channels that matter least; the others make up for them, and are fine-tuned.
 
-    With a knapsack the price of a plan is exact where nothing was trained before this step: it is probed on the weights
-    of the baseline then. Otherwise the price is that of the widest uniform network within the same limits of weights
-    and MACs, for which groups will be narrowed is not known before training.
+    With a knapsack the price of a plan is exact where nothing was trained or rounded before this step and it has one
+    round: it is probed on the weights of the baseline then. Otherwise the price is that of the widest uniform network
+    within the same limits of weights and MACs, for which groups will be narrowed is not known before training.
 
     Raises:
         UsageError: the family is not known to this pass or has no latents, or no network is as small as asked for.
@@ -91,7 +91,8 @@ def _with_narrower_teacher(detector: Detector, keep: float, step: Prune, work: W
     effort = work.effort_of(step.epochs, step.learning_rate, "fine-tuning the pruned teacher")
     settings = [step.allocation, step.macs, step.importance, step.round_to]
     key = fingerprint(["pruned", keep, settings, list(detector.config.input_size), effort.epochs, work.effort > 0,
-                       effort.learning_rate, work.seed, weights_digest(detector.module.teacher)])  # fmt: skip
+                       effort.learning_rate, work.seed, detector.config.model_dump(mode="json"),
+                       weights_digest(detector.module.teacher)])  # fmt: skip
     if key not in work.trained:
         subject = subject_of(detector, "teacher")
         narrowed(subject, goal_of(subject, keep), 1.0, step=step, work=work)

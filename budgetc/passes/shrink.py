@@ -29,7 +29,9 @@ def refuse_foreign(detector: Detector, step: Distill | Direct) -> None:
 
 
 def narrowed(channels: int, ratio: float) -> int:
-    """`ratio` of the channels, at a multiple of 8, never more than there are."""
+    """`ratio` of the channels, at a multiple of 8 unless all stay, never more than there are."""
+    if ratio == 1.0:
+        return channels
     wanted = max(CHANNEL_STEP, round(channels * ratio / CHANNEL_STEP) * CHANNEL_STEP)
     return min(channels, wanted)
 

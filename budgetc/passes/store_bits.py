@@ -13,17 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from budgetc.core.dataset import evenly
-from budgetc.core.knapsack import choose
 from budgetc.core.plan import StoreBits, fingerprint
 from budgetc.detectors.detector import Detector, as_input, deployed_part, weights_digest
 from budgetc.detectors.layers import ConvUnit, LinearUnit, units
 from budgetc.detectors.levels import levels_of
 from budgetc.detectors.rounding import FakeQuantize, NumberFormat, StoredBits, least_scales, weight_scales
+from budgetc.passes.knapsack import choose
 from budgetc.passes.refit import refit
 from budgetc.passes.round_weights import best_scales, round_weights
 from budgetc.passes.work import Work
 
 Layer = ConvUnit | LinearUnit
+Tables = Mapping[str, tuple[NumberFormat, Tensor]]
+"""Unit -> its new format, and the levels that its weights may take."""
 _WIDTHS: tuple[StoredBits, ...] = tuple(bits for bits in get_args(StoredBits) if bits <= 8)
 _SMALLEST = 2.0**-20
 """Of scales: FP16 keeps four bits of them."""
@@ -69,26 +71,31 @@ def _format(unit: Layer, known: NumberFormat, bits: StoredBits, work: Work) -> N
     weight, bias = (None if part is None else part.detach() for part in unit.folded())
     assert weight is not None, "layers have weights"
     levels = levels_of(bits, work.weight_levels) if bits < 8 else ()
-    scales = weight_scales(weight, work.weight_levels, bias)
+    new = replace(known, stored_bits=bits, levels=levels, half_vectors=True)
+    table = _table(new, work)
+    scales = weight_scales(weight, int(table[-1]), bias)
     if work.effort > 0:
-        table = torch.tensor(levels or range(-work.weight_levels, work.weight_levels + 1), dtype=torch.float32)
         scales = best_scales(weight, table, least_scales(bias, len(weight)).clamp(min=_SMALLEST))
-    return replace(known, weight_scale=scales, stored_bits=bits, levels=levels, half_vectors=True)
+    return replace(new, weight_scale=scales)
+
+
+def _table(known: NumberFormat, work: Work) -> Tensor:
+    """(levels,) that weights of a format may take: the whole byte where no integer kernel could saturate."""
+    most = work.weight_levels if known.compute == "int8" else 127
+    return torch.tensor(known.levels or range(-most, most + 1), dtype=torch.float32)
 
 
 def _with_rounded(detector: Detector, formats: Mapping[str, NumberFormat], work: Work) -> Detector:
     """The detector with these formats, its weights on their levels."""
     module = copy.deepcopy(detector.module).eval()
-    _round_in_passing(module, detector.formats, formats, _pictures(detector, work, _ROUNDED_ON))
+    _round_in_passing(module, detector.formats, _tables(formats, work), _pictures(detector, work, _ROUNDED_ON))
     for _, unit in units(module):
         unit.rounding = None
     return replace(detector, module=module, formats={**detector.formats, **formats})
 
 
 @torch.no_grad()
-def _round_in_passing(
-    module: nn.Module, known: Mapping[str, NumberFormat], new: Mapping[str, NumberFormat], images: Tensor
-) -> Tensor:
+def _round_in_passing(module: nn.Module, known: Mapping[str, NumberFormat], new: Tables, images: Tensor) -> Tensor:
     """Scores of a forward pass that puts weights on the levels of their `new` formats, in place.
 
     Each layer is rounded just before it runs, so that it sees the errors of those before it.
@@ -96,7 +103,7 @@ def _round_in_passing(
     hooks = []
     for name, unit in units(module):
         if name in new:
-            hooks.append(unit.register_forward_pre_hook(_rounding_hook(new[name])))
+            hooks.append(unit.register_forward_pre_hook(_rounding_hook(*new[name])))
         elif name in known:
             unit.rounding = FakeQuantize(known[name])
     scores: Tensor = deployed_part(module)(images)[0]
@@ -105,9 +112,12 @@ def _round_in_passing(
     return scores
 
 
-def _rounding_hook(known: NumberFormat) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+def _tables(formats: Mapping[str, NumberFormat], work: Work) -> Tables:
+    return {name: (known, _table(known, work)) for name, known in formats.items()}
+
+
+def _rounding_hook(known: NumberFormat, table: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
     scale = torch.tensor(known.weight_scale)
-    table = torch.tensor(known.levels or range(-128, 128), dtype=torch.float32)
 
     def before(unit: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(unit, Layer)
@@ -145,7 +155,8 @@ def _perturbations(detector: Detector, layers: Sequence[tuple[str, Layer]], work
         return _measured(detector, layers, work)
 
     described = {name: asdict(known) for name, known in detector.formats.items()}
-    key = fingerprint(["stored bits", weights_digest(detector.module), described, work.weight_levels])
+    network = [weights_digest(detector.module), detector.config.model_dump(mode="json")]
+    key = fingerprint(["stored bits", network, described, work.weight_levels])
     return work.probed(key, list[list[float]], measure)
 
 
@@ -158,7 +169,7 @@ def _measured(detector: Detector, layers: Sequence[tuple[str, Layer]], work: Wor
         known = detector.formats.get(name, NumberFormat("fp32"))
         candidates = {bits: _format(unit, known, bits, work) for bits in _WIDTHS}
         errors = {bits: _error(unit.folded()[0], known) for bits, known in candidates.items()}
-        module, new = copy.deepcopy(detector.module).eval(), {name: candidates[_PROBED]}
+        module, new = copy.deepcopy(detector.module).eval(), _tables({name: candidates[_PROBED]}, work)
         after = _logs(_round_in_passing(module, detector.formats, new, images))
         perturbation = float((after - before).square().mean())
         found.append([perturbation * errors[bits] / max(errors[_PROBED], 1e-30) for bits in _WIDTHS])

@@ -84,7 +84,7 @@ def decide(rows: Sequence[Row], rules: Rules) -> Decision:
 
 
 def _trainings(rows: Sequence[Row]) -> int:
-    return sum(len(row.auroc) for row in rows if row.trains)
+    return len({(row.training or row.id, rung) for row in rows if row.trains for rung in row.auroc})
 
 
 def _any_of(ranked: list[Prospect]) -> float:

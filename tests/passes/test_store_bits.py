@@ -1,16 +1,19 @@
 """Which layer gets how many bits, and what is left of the scores."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from budgetc.core.plan import Quantize, StoreBits
+from budgetc.core.plan import Quantize, StoreBits, Truncate
 from budgetc.detectors.detector import Detector, score_images, weights_digest
 from budgetc.detectors.families import bundle, from_bundle
 from budgetc.detectors.layers import units
 from budgetc.passes.apply import apply_step
 from budgetc.passes.store_bits import Layer
+from budgetc.passes.work import remember_in
 from tests.small import small_gaussian, small_stfpm, small_vae, work_for
 
 MAKERS = [small_vae, small_stfpm, small_gaussian]
@@ -67,3 +70,28 @@ def test_equal_inputs_give_equal_codes() -> None:
     one, other = (apply_step(detector, StoreBits(bits=3), work_for(detector)) for _ in range(2))
     assert weights_digest(one.module) == weights_digest(other.module)
     assert one.formats == other.formats
+
+
+@pytest.mark.parametrize("levels", [63, 127])
+@pytest.mark.parametrize("make", MAKERS)
+def test_integer_weights_stay_within_what_the_target_multiplies(make: Callable[[], Detector], levels: int) -> None:
+    """Beyond 63 steps, sums of two products saturate on x86 without VNNI; error feedback must not push them there."""
+    detector = make()
+    work = work_for(detector, levels=levels)
+    stored = apply_step(apply_step(detector, Quantize(), work), StoreBits(bits=8), work)
+    deployed = dict(units(stored.module))
+    for name, known in stored.formats.items():
+        unit = deployed[name]
+        if known.compute == "int8" and isinstance(unit, Layer):
+            steps = unit.folded()[0] / torch.tensor(known.weight_scale).view(-1, *[1] * (unit.folded()[0].ndim - 1))
+            assert float(steps.detach().abs().max()) <= levels + 1e-3
+
+
+def test_truncations_of_one_network_are_probed_apart() -> None:
+    """They have the same weights, and other taps or pictures: what is known of one says nothing of the other."""
+    detector = small_stfpm()
+    known: dict[str, object] = {}
+    work = replace(work_for(detector), probed=remember_in(known))
+    for step in (Truncate(input=0.5), Truncate(first=1)):
+        apply_step(apply_step(detector, step, work), StoreBits(bits=4), work)
+    assert len(known) == 2

@@ -7,11 +7,12 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.optimize import LinearConstraint
 from scipy.sparse import csr_array
 
 from budgetc.core.frozen import Frozen
 from budgetc.errors import UsageError
+from budgetc.passes.knapsack import minimum
 
 SHARES = tuple(number / 16 for number in range(1, 17))
 """Of a group's channels: the levels that a knapsack chooses from, each at a multiple of the step."""
@@ -52,7 +53,7 @@ class Limits:
 
 def rounded(width: int, share: float, step: int) -> int:
     """`share` of a width at a multiple of `step`: at least one, at most what there is."""
-    return min(width, max(step, round(width * share / step) * step))
+    return width if share == 1 else min(width, max(step, round(width * share / step) * step))
 
 
 def uniform(widths: Mapping[str, int], share: float, step: int) -> dict[str, int]:
@@ -93,11 +94,10 @@ def knapsack(
     levels = {root: sorted({rounded(len(known.order), share, step) for share in SHARES})
               for root, known in sensitivities.items()}  # fmt: skip
     program = _Program(sensitivities, levels, terms)
-    found = milp(program.objective, constraints=program.constraints(limits), bounds=Bounds(0, 1),
-                 integrality=program.integrality)  # fmt: skip
-    if found.x is None:
+    solution = minimum(program.objective, program.integrality, program.constraints(limits))
+    if solution is None:
         raise _too_little(terms, {root: each[0] for root, each in levels.items()}, limits)
-    return {root: width for (root, width), chosen in zip(program.single, found.x, strict=False) if chosen > 0.5}
+    return {root: width for (root, width), chosen in zip(program.single, solution, strict=False) if chosen > 0.5}
 
 
 def _too_little(terms: Sequence[Term], narrowest: Mapping[str, int], limits: Limits) -> UsageError:
@@ -147,7 +147,7 @@ class _Program:
         for which, most in enumerate((limits.weights, limits.macs)):
             coefficients, constant = self._costs(which)
             if math.isfinite(most):
-                found.append(LinearConstraint(coefficients[None], -np.inf, most - constant))
+                found.append(LinearConstraint(coefficients[None] / most, -np.inf, 1 - constant / most))
         return found
 
     def _costs(self, which: int) -> tuple[NDArray[np.float64], float]:

@@ -53,7 +53,8 @@ def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[
                 by_channel = torch.tensor(item.root_idxs).argsort(stable=True)
                 consumers[layer] = torch.tensor(item.idxs)[by_channel].reshape(width, -1)
         seen.update(members)
-        if not _feeds_output(network, name, example, forward):
+        # A single channel cannot go, and a network without it could not be asked whether an output needs it.
+        if width > 1 and not _feeds_output(network, name, example, forward):
             found.append(Group(name, width, tuple(dict.fromkeys(members)), consumers))
     return tuple(found)
 

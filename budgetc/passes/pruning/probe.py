@@ -34,7 +34,7 @@ def sensitivities(subject: Subject, groups: Sequence[Group], step: Prune, work: 
     A perturbation is the mean squared difference of what the subject's judge returns (log scores) on training normals
     and damaged normals, the readers of the group reconstructed.
     """
-    key = fingerprint(["probe", step.importance, step.allocation, step.round_to, list(size_of(subject)), work.seed,
+    key = fingerprint(["probe", subject.about, step.importance, step.allocation, step.round_to, work.seed,
                        [group.root for group in groups], weights_digest(judged_weights(subject.whole))])  # fmt: skip
 
     def measure() -> dict[str, Sensitivity]:

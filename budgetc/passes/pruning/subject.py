@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from budgetc.core.dataset import evenly
+from budgetc.core.plan import fingerprint
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, as_input, deployed_part
 from budgetc.detectors.gaussian import Gaussian, fit_normals
@@ -36,6 +37,8 @@ class Subject:
     forward: Forward
     example: Tensor
     judge: Judge
+    about: str
+    """Digest of the detector's configuration and of the part: weights alone do not tell taps or input sizes apart."""
 
 
 def subject_of(detector: Detector, part: str) -> Subject:
@@ -49,20 +52,20 @@ def subject_of(detector: Detector, part: str) -> Subject:
     """
     whole = copy.deepcopy(detector.module).eval()
     example = torch.zeros(1, 3, *detector.config.input_size)
+    about = fingerprint([part, detector.config.model_dump(mode="json")])
     match whole:
         case Stfpm() if part == "teacher":
-            return Subject(
-                whole, whole.teacher, _taps, example, lambda x: _unit_taps(whole.teacher(whole.normalized(x)))
-            )
+            taps: Judge = lambda x: _unit_taps(whole.teacher(whole.normalized(x)))  # noqa: E731  # one use, with a type
+            return Subject(whole, whole.teacher, _taps, example, taps, about)
         case Stfpm():
-            return Subject(whole, whole.student, _taps, example, _log_score(whole))
+            return Subject(whole, whole.student, _taps, example, _log_score(whole), about)
         case Gaussian():
-            return Subject(whole, whole, _whitened, example, _log_score(whole))
+            return Subject(whole, whole, _whitened, example, _log_score(whole), about)
         case _:
             encoder = getattr(whole, "encoder", None)
             if not isinstance(encoder, VaeEncoder):
                 raise UsageError(f"prune does not know detectors of family {detector.family}")
-            return Subject(whole, encoder, _latent, example, _log_score(whole))
+            return Subject(whole, encoder, _latent, example, _log_score(whole), about)
 
 
 def fit_head(subject: Subject, work: Work) -> None:

@@ -2,12 +2,13 @@
 
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budgetc.core.knapsack import choose
 from budgetc.errors import UsageError
+from budgetc.passes.knapsack import choose
 
 ITEMS = st.lists(
     st.lists(st.tuples(st.integers(1, 40), st.integers(0, 1000)), min_size=1, max_size=4), min_size=1, max_size=4
@@ -36,3 +37,12 @@ def test_a_budget_that_nothing_keeps_is_refused() -> None:
     """Both figures are in the message."""
     with pytest.raises(UsageError, match="the cheapest choice costs 5, but 4 is all there is"):
         choose([[2, 3], [3, 9]], [[1, 0], [1, 0]], 4)
+
+
+def test_the_solver_says_nothing_on_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    """It prints now and then, and `--json` is one object."""
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        costs, losses = rng.integers(1, 99, (12, 6)), rng.random((12, 6))
+        choose(costs.tolist(), losses.tolist(), float(costs.min(1).sum() * 2))
+    assert capfd.readouterr().out == ""
