@@ -20,7 +20,7 @@ from budgetc.candidate import sha256
 from budgetc.core.dataset import Dataset, evenly
 from budgetc.core.plan import fingerprint
 from budgetc.load.cpu import host_cpu, weight_levels_for
-from budgetc.report.schema import ArtifactSpec, Preprocessing
+from budgetc.report.schema import ArtifactSpec, Preprocessing, plain_spec
 from budgetc.runtime.spec import Spec
 
 HERE = Path(__file__).parent
@@ -101,7 +101,7 @@ class Kitchen:
             map=self.spec.map, threshold=0.0, threads=1,
             preprocessing=Preprocessing(height=size[0], width=size[1]),
         )  # fmt: skip
-        (out / "artifact.json").write_text(spec.model_dump_json(), encoding="utf-8")
+        (out / "artifact.json").write_text(json.dumps(plain_spec(spec)), encoding="utf-8")
         files = (model, "model.bin") if xml else (model,)
         note = (out / "note.txt").read_text(encoding="utf-8")
         if tool == "openvino_accuracy":
