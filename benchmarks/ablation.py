@@ -1,9 +1,11 @@
 """What each step of a winner is worth: the same search without it, under the same budget.
 
-    python benchmarks/ablation.py --case NAME --model model.pt --budget BUDGET --out OUT --store DIR [-o DIR] [--quick]
+    python benchmarks/ablation.py --case NAME --model model.pt --budget BUDGET --data DIR --out OUT --store DIR -o DIR
+        [--quick]
 
 OUT is a finished compilation. For every step of its plan the recipe that gave the plan is compiled again with that step
-left out; everything else may be chosen anew. The bar is the bytes of what then complies, over the winner's.
+left out; everything else may be chosen anew. The bar is the bytes of what then complies, over the winner's; where
+nothing complies, of what comes nearest.
 """
 
 import argparse
@@ -14,8 +16,10 @@ from line import Line  # beside this script
 from ruamel.yaml import YAML
 
 import budgetc
+from budgetc.core.plan import Plan
 from budgetc.core.recipe import Recipe
 from budgetc.load.config import load_budget, load_recipe
+from budgetc.report.nearest import judged_candidates, nearest
 from budgetc.report.schema import Report
 
 
@@ -42,15 +46,28 @@ def lines(options: argparse.Namespace) -> Iterator[Line]:
     assert winner.artifact_size is not None
     yield Line(f"{options.case} winner, {winner.plan.title()}", winner.artifact_size, "reported", True, "B", 1, "")
     recipe = load_recipe(winner.plan.recipe).recipe
-    kinds = [step.step for step in winner.plan.steps]
+    kinds = kinds_of(winner.plan)
     for kind in kinds[-1:] if options.quick else kinds:
         again = _compile_without(kind, recipe, options)
-        name = f"{options.case} without {kind}"
-        size = None if again.artifact is None else sum(again.artifact.files.values())
-        complies = again.verdict is not None and again.verdict.overall.startswith("compliant")
-        chosen = next((one.plan.title() for one in again.candidates if one.fate == "chosen"), "nothing complies")
-        ratio = float("nan") if size is None else round(size / winner.artifact_size, 3)
-        yield Line(f"{name}: bytes over the winner's", ratio, "reported", complies, "1", 1, chosen)
+        yield line_without(f"{options.case} without {kind}", again, winner.artifact_size)
+
+
+def kinds_of(plan: Plan) -> list[str]:
+    """What can be left out: every kind of step once, as a recipe without it has none of that kind."""
+    return list(dict.fromkeys(step.step for step in plan.steps))
+
+
+def line_without(name: str, again: Report, winner: int) -> Line:
+    """The bytes of what complies, else of the nearest miss, over those of the winner; 0 where neither has a size."""
+    complies = again.verdict is not None and again.verdict.overall.startswith("compliant")
+    found = next((one for one in again.candidates if one.fate == "chosen"), None)
+    if found is None and (closest := nearest(judged_candidates(again))) is not None:
+        found = closest.candidate
+    if found is None or found.artifact_size is None:
+        return Line(f"{name}: nothing complies", 0, "reported", False, "1", 1, "")
+    words = found.plan.title() if complies else f"nothing complies; nearest: {found.plan.title()}"
+    ratio = round(found.artifact_size / winner, 3)
+    return Line(f"{name}: bytes over the winner's", ratio, "reported", complies, "1", 1, words)
 
 
 def _compile_without(kind: str, recipe: Recipe, options: argparse.Namespace) -> Report:

@@ -82,6 +82,10 @@ class Written:
             self.write_again()
         return self.directory
 
+    def session(self) -> SessionOptions:
+        """What its files ask the runtime for."""
+        return SessionOptions.model_validate(asdict(read_spec(self.files() / ARTIFACT).session))
+
 
 class _Price(Frozen):
     """What the store keeps of an untrained file."""

@@ -72,7 +72,7 @@ def compile_(
     if json:
         show_json(report)
     else:
-        show(_verdict(report, directory))
+        show(verdict_words(report, directory))
     code = report_code(report)
     if code:
         display.say(refusal(report))
@@ -86,11 +86,15 @@ def report_code(report: "Report") -> int:
     return verdict_code(report.verdict.overall)
 
 
-def _verdict(report: "Report", directory: Path) -> str:
+def verdict_words(report: "Report", directory: Path) -> str:
+    """What is printed at the end of a search that wrote `directory`."""
     from budgetc.core.layout import REPORT_HTML, REPORT_MARKDOWN
     from budgetc.report.verdict_table import verdict_table
 
-    return f"{verdict_table(report)}\npage: {directory / REPORT_HTML}\nreport: {directory / REPORT_MARKDOWN}"
+    lines = [verdict_table(report), f"page: {directory / REPORT_HTML}", f"report: {directory / REPORT_MARKDOWN}"]
+    if report.needs_install:
+        lines.append(f"first: budgetc install {directory} (on the machine that runs it; memory holds only then)")
+    return "\n".join(lines)
 
 
 def plan(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from budgetc.compiler.evaluating import Evaluation
     from budgetc.core.measurement import Measurement
     from budgetc.core.verdict import Verdict
+    from budgetc.report.schema import Report
     from budgetc.report.verify import VerifyResult
 
 Out = Annotated[Path, typer.Argument(help="Directory of an artifact.")]
@@ -85,7 +86,8 @@ def check(
     loaded = load_budget(budget)
     target = load_target(loaded.budget.target, loaded.path.parent).target
     verdict = check_artifact(out, loaded.budget)
-    judged = read_report(out).target.name
+    report = read_report(out)
+    judged = report.target.name
     if target.name != judged:
         raise UsageError(
             f"{loaded.path}: target is {target.name}, but the numbers of {out} are for {judged}; "
@@ -94,7 +96,7 @@ def check(
     if json:
         show_json(verdict)
     else:
-        show(f"{loaded.path.stem}: {verdict.overall}\n\n{_limits(verdict)}")
+        show(f"{loaded.path.stem}: {verdict.overall}\n\n{_limits(verdict, report)}")
     leave(verdict_code(verdict.overall))
 
 
@@ -150,8 +152,8 @@ def _measured(name: str, found: "Measurement") -> tuple[str, str, str]:
     return name, quantity(found.value, found.unit), backing(found, with_confidence=True)
 
 
-def _limits(verdict: "Verdict") -> str:
-    from budgetc.report.verdict_table import outcome_words
+def _limits(verdict: "Verdict", report: "Report") -> str:
+    from budgetc.report.verdict_table import outcome_words, support_words
     from budgetc.report.words import ABSENT, aligned, apart, limit_words
 
     rows = [("limit", "value", "bound", "outcome", "reason")]
@@ -159,7 +161,7 @@ def _limits(verdict: "Verdict") -> str:
         value, bound = ABSENT, limit_words(one.bound, one.unit)
         if one.measurement is not None:
             value, bound = apart(one.measurement.value, one.bound, one.unit)
-        rows.append((one.limit, value, bound, outcome_words(one), one.reason))
+        rows.append((one.limit, value, bound, outcome_words(one), support_words(report, one.limit, one.reason)))
     return aligned(rows)
 
 

@@ -94,6 +94,7 @@ class Confirmation:
             parameters=written.parameters,
             measurements=(measure_size(written.directory), *costs.values()),
             quality=quality_of(scored, written.threshold, self.confidence()),
+            session=written.session(),
         )
 
     def _comparison(

@@ -122,6 +122,7 @@ def _screened_baseline(search: Search, baseline: Written, *, measure: bool) -> S
         parameters=baseline.parameters,
         measurements=(measure_size(baseline.directory), *costs.values()),
         quality=quality_of(scored, baseline.threshold),
+        session=baseline.session(),
     )
 
 

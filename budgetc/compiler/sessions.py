@@ -19,6 +19,7 @@ from budgetc.core.measurement import Measurement
 from budgetc.core.plan import Plan, Quantize, Step, StoreBits, fingerprint
 from budgetc.core.quantities import format_bytes
 from budgetc.core.session import Compute, SessionOptions, Sessions
+from budgetc.errors import BudgetcError, StorageFailed
 from budgetc.measurement.memory import measure_memory
 from budgetc.measurement.sessions import Found, measure_sessions
 from budgetc.report.schema import SessionTrial
@@ -29,6 +30,8 @@ LEAN = SessionOptions(arena="as-requested", memory_pattern=False, trim=True)
 PLAIN = LEAN.model_copy(update={"blocked": False})
 """Not tried where all layers run in FP32: it takes more than twice the time there."""
 
+PROCESSES = 3
+"""Fresh processes of each set: the fewest whose median one of them cannot move."""
 NOISE = 1.05
 """Latency ratios up to this are called equal: medians of interleaved blocks repeat within 3 % on a busy machine."""
 ALLOWED: dict[Compute, float] = {"fp32": 1.1, "int8": 1.3}
@@ -53,16 +56,27 @@ def choose_sessions(
     trials: list[SessionTrial] = []
     for compute, steps in references(all_plans(inputs)[0]).items():
         sets = option_sets(compute, limited=inputs.budget.limits.peak_memory is not None)
-        tried = try_sessions(Plan(recipe="none", steps=steps, seed=shop.seed), sets, shop, images)
+        about = f"session options for {compute}"
+        try:
+            tried, refused = try_sessions(Plan(recipe="none", steps=steps, seed=shop.seed), sets, shop, images)
+        except StorageFailed:
+            raise
+        except BudgetcError as error:
+            say(f"{about}: {DEFAULT.words()}, nothing could be tried: {error}")
+            continue
+        for options, why in refused.items():
+            say(f"{about}: left out {options.words()}: {why}")
         if tried:
             best = choose(tried, inputs.budget.limits, compute)
             trials += [_trial(compute, options, found, chosen=options == best) for options, found in tried]
-            say(f"session options for {compute}: {best.words()}, {_gain(dict(tried)[best], tried[0][1])}")
+            say(f"{about}: {best.words()}, {gain(dict(tried)[best], tried[0][1])}")
     chosen = {one.compute: one.options for one in trials if one.chosen}
     return Sessions.model_validate(chosen), tuple(trials)
 
 
 Tried = list[tuple[SessionOptions, Found]]
+Refused = dict[SessionOptions, str]
+"""Why a set of options could not be measured."""
 
 
 def references(plans: Sequence[Plan]) -> dict[Compute, tuple[Step, ...]]:
@@ -90,55 +104,95 @@ def option_sets(compute: Compute, *, limited: bool) -> tuple[SessionOptions, ...
     return DEFAULT, *local, *installed
 
 
-def try_sessions(plan: Plan, sets: Sequence[SessionOptions], shop: Workshop, images: Sequence[Path]) -> Tried:
-    """What every set of options does to the untrained network of a plan; nothing where there is nothing to save."""
+def try_sessions(
+    plan: Plan, sets: Sequence[SessionOptions], shop: Workshop, images: Sequence[Path]
+) -> tuple[Tried, Refused]:
+    """What every set of options does to the untrained network of a plan; nothing where there is nothing to save.
+
+    Raises:
+        BudgetcError: the first set, onnxruntime's defaults, could not be measured; or all beside each other.
+    """
     scratch = shop.run.path / "sessions" / plan.id
     written = write_untrained(plan, shop, scratch / "0").directory
-    known_by = [circumstances(shop.target.threads), sha256((written / MODEL).read_bytes()),
+    known_by = [PROCESSES, circumstances(shop.target.threads), sha256((written / MODEL).read_bytes()),
                 [one.model_dump() for one in sets], [sha256(path.read_bytes()) for path in images]]  # fmt: skip
 
-    def measure() -> list[dict[str, Measurement]]:
+    def measure() -> list[dict[str, Measurement] | str]:
         if measure_memory(written, images, repeats=1)["model_memory"].value < EMPTY:
             return []
         variants = {str(number): scratch / str(number) for number in range(len(sets))}
         for options, directory in zip(sets, variants.values(), strict=True):
             with_options(written, options, directory)
-        found = measure_sessions(variants, images, rng=np.random.default_rng(shop.seed))
-        return [found[name] for name in variants]
+        whys = {name: "" if at == written else _why_not(at, images) for name, at in variants.items()}
+        works = {name: directory for name, directory in variants.items() if not whys[name]}
+        found = measure_sessions(works, images, rng=np.random.default_rng(shop.seed), repeats=PROCESSES)
+        return [why or found[name] for name, why in whys.items()]
 
     try:
-        found = shop.store.cached(fingerprint(["sessions", *known_by]), list[dict[str, Measurement]], measure)
+        key = fingerprint(["sessions", *known_by])
+        found = dict(zip(sets, shop.store.cached(key, list[dict[str, Measurement] | str], measure), strict=False))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return list(zip(sets, found, strict=True)) if found else []
+    tried = [(options, one) for options, one in found.items() if not isinstance(one, str)]
+    return tried, {options: one for options, one in found.items() if isinstance(one, str)}
+
+
+def _why_not(artifact: Path, images: Sequence[Path]) -> str:
+    """Why the artifact cannot be measured with its options, found alone, so that it ends no other; else nothing."""
+    try:
+        measure_memory(artifact, images[:1], repeats=1)
+    except StorageFailed:
+        raise
+    except BudgetcError as error:
+        return str(error)
+    return ""
 
 
 def choose(tried: Tried, limits: Limits, compute: Compute) -> SessionOptions:
-    """The least memory that costs no time and no install step; if that breaks the limit, the least at a price."""
-    free = _least([(options, found) for options, found in tried if not options.preoptimized], NOISE)
-    limit = limits.peak_memory
+    """The least memory that costs no time and no install step; at a price only where the price buys the limit.
+
+    What was tried is the baseline, compressed in nothing but its format: that it breaks `peak_memory` is the usual
+    reason to compile, and candidates will be far smaller. So a set that costs time or an install step is chosen only
+    where the free one breaks the limit and that set keeps it, and one without an install step before all others.
+    Where no set keeps the limit, the free one stays.
+    """
+    local = [(options, found) for options, found in tried if not options.preoptimized]
+    free, limit = least(local, NOISE), limits.peak_memory
     if limit is None or dict(tried)[free]["peak_memory"].value <= limit:
         return free
-    return _least(tried, ALLOWED[compute])
+    for sets in (local, tried):
+        keeping = [(options, found) for options, found in sets if found["peak_memory"].value <= limit]
+        if any(_fast(found, ALLOWED[compute]) for _, found in keeping):
+            return least(keeping, ALLOWED[compute])
+    return free
 
 
-def _least(tried: Tried, slower: float) -> SessionOptions:
-    best, least = tried[0]
-    for options, found in tried[1:]:
-        ratio = found["latency_p50_ratio"]
-        # Beside busy neighbors one process of two may look slow: only what is slow in each of them is slow.
-        if _saves(found, least) and (ratio.value if ratio.lower is None else ratio.lower) <= slower:
-            best, least = options, found
+def least(tried: Tried, slower: float) -> SessionOptions:
+    """The set with the least memory among those, at least one, that take at most `slower` times the defaults.
+
+    An earlier set stays where a later one saves less than is worth it.
+    """
+    (best, memory), *others = [(options, found) for options, found in tried if _fast(found, slower)]
+    for options, found in others:
+        if _saves(found, memory):
+            best, memory = options, found
     return best
+
+
+def _fast(found: Found, slower: float) -> bool:
+    # The median of three processes: beside busy neighbors one may look slow, and one may look fast.
+    return found["latency_p50_ratio"].value <= slower
 
 
 def _saves(found: Found, other: Found) -> bool:
     """Whether the peak is lower, or as high while loading and lower ever after."""
-    peak, running = (
-        (other[name].value - found[name].value) / max(WORTH[0] * other[name].value, WORTH[1])
-        for name in ("model_memory", "run_memory")
-    )
+    peak, running = (_saved(found, other, name) for name in ("model_memory", "run_memory"))
     return peak >= 1 or (running >= 1 and peak > -1)
+
+
+def _saved(found: Found, other: Found, name: str) -> float:
+    """What is saved of a kind of memory, in units of what is worth it."""
+    return (other[name].value - found[name].value) / max(WORTH[0] * other[name].value, WORTH[1])
 
 
 def with_options(artifact: Path, options: SessionOptions, directory: Path) -> None:
@@ -154,6 +208,11 @@ def _trial(compute: Compute, options: SessionOptions, found: Found, *, chosen: b
     return SessionTrial(compute=compute, options=options, chosen=chosen, measurements=tuple(found.values()))
 
 
-def _gain(found: Found, default: Found) -> str:
-    memory, before = (format_bytes(one["model_memory"].value) for one in (found, default))
-    return f"{memory} above the runtime instead of {before}, {found['latency_p50_ratio'].value:.2f} x the time"
+def gain(found: Found, default: Found) -> str:
+    """With the figure that decided: memory while running where the peak is that of loading, whatever the options."""
+    if found is default:
+        return f"{format_bytes(found['model_memory'].value)} above the runtime"
+    running = _saved(found, default, "model_memory") < 1 <= _saved(found, default, "run_memory")
+    name, when = ("run_memory", " while running") if running else ("model_memory", "")
+    memory, before = (format_bytes(one[name].value) for one in (found, default))
+    return f"{memory} above the runtime{when} instead of {before}, {found['latency_p50_ratio'].value:.2f} x the time"

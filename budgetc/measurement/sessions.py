@@ -21,7 +21,7 @@ Found = dict[str, Measurement]
 
 
 def measure_sessions(
-    variants: Mapping[str, Path], images: Sequence[Path], *, rng: np.random.Generator, repeats: int = 2
+    variants: Mapping[str, Path], images: Sequence[Path], *, rng: np.random.Generator, repeats: int = 3
 ) -> dict[str, Found]:
     """Memory, load time and `latency_p50_ratio` of every variant; the first one is what the others are held against.
 

@@ -12,7 +12,7 @@ from budgetc.report.charts.shares import Found, draw_found, draw_mix
 from budgetc.report.evidence import auroc_kind, auroc_over, judge_report, judge_subject
 from budgetc.report.schema import CandidateRecord, Quality, Report, ScoredPicture
 from budgetc.report.scores import Of, distribution, roc
-from budgetc.report.verdict_table import outcome_words
+from budgetc.report.verdict_table import outcome_words, support_words
 from budgetc.report.words import ABSENT, apart, backing, limit_words, percent
 
 _FLOORS = frozenset({"auroc", "aupro"})
@@ -51,10 +51,10 @@ def limit_cards(report: Report) -> list[LimitCard]:
         return []
     before = judge_subject(report.budget, report.baseline, baseline=report.baseline) if report.baseline else None
     beside = {limit.limit: limit for limit in before.limits} if before else {}
-    return [_card(limit, beside.get(limit.limit)) for limit in verdict.limits]
+    return [_card(limit, beside.get(limit.limit), report) for limit in verdict.limits]
 
 
-def _card(limit: LimitVerdict, baseline: LimitVerdict | None) -> LimitCard:
+def _card(limit: LimitVerdict, baseline: LimitVerdict | None, report: Report) -> LimitCard:
     found, floor = limit.measurement, limit.limit in _FLOORS
     value, bound = ABSENT, limit_words(limit.bound, limit.unit)
     if found is not None:
@@ -67,10 +67,11 @@ def _card(limit: LimitVerdict, baseline: LimitVerdict | None) -> LimitCard:
         baseline=then, interval=ends, outcome=limit.outcome,
     )  # fmt: skip
     words = f"{value}, limit {bound}, {limit.outcome}"
+    support = limit.reason if found is None else backing(found, with_note=False)
     return LimitCard(
         name=limit.limit, value=value, bound=f"{'at least' if floor else 'at most'} {bound}",
         outcome=outcome_words(limit), kind=kind, svg=draw_bullet(bullet, f"{limit.limit}: {words}"),
-        support=limit.reason if found is None else backing(found, with_note=False),
+        support=support_words(report, limit.limit, support),
     )  # fmt: skip
 
 

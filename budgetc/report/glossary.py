@@ -24,16 +24,27 @@ STEPS = {
     "fp16": "weights stored with 16 bits.",
     "store-bits": "weights stored with so many bits on average; unpacked once, when the file is loaded.",
 }
-RUN_LINES = (
+_RUN_LINES = (
     "budgetc run . IMAGE...                  # score, verdict per image",
     "python3 device/score.py IMAGE...        # the same without budgetc: copy model.onnx and device/ to the board",
     "budgetc evaluate . --data DIR           # on images of your own; do this before you rely on it",
     "budgetc verify .                        # nothing was changed, and the verdict follows from the numbers",
     "budgetc check . --budget OTHER.yaml     # would it keep another budget?",
 )
+_INSTALL_LINES = (
+    "budgetc install .                       # first, once on the machine that runs it: memory holds only then",
+    "python3 device/score.py --install       # the same without budgetc, on the board",
+)
+AFTER_INSTALL = "holds after `budgetc install`"
+"""Beside a figure of an artifact whose graph is optimized once on the machine that runs it."""
 NEEDS = "needs Python 3.6 or newer with numpy, onnxruntime and Pillow."
 THROUGH_THE_FILE = "Every score comes from the deployed file in its runtime, on images that the search never saw."
 SEEDS = "The same plan trained with several seeds; the first is the artifact, and nothing was chosen among them."
+
+
+def run_lines(*, install: bool) -> tuple[str, ...]:
+    """What to type in the directory of an artifact; `install`: its memory was measured with its graph installed."""
+    return (*_INSTALL_LINES, *_RUN_LINES) if install else _RUN_LINES
 
 
 def meanings(limits: list[str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from budgetc.report.figures import (
     score_figures,
     seed_spread,
 )
-from budgetc.report.glossary import NEEDS, RUN_LINES, SEEDS, STEPS, THROUGH_THE_FILE, meanings
+from budgetc.report.glossary import NEEDS, SEEDS, STEPS, THROUGH_THE_FILE, meanings, run_lines
 from budgetc.report.pictures import Shown
 from budgetc.report.refusal import refusal
 from budgetc.report.schema import Report, Subject
@@ -100,7 +100,7 @@ def _verdict(report: Report) -> Mapping[str, Any]:
         "limits": Table([name.capitalize() for name in HEADER], limit_rows(report)),
         "meanings": meanings([row[0] for row in limit_rows(report)]),
         "refusal": None if complies else refusal(report),
-        "run_lines": RUN_LINES,
+        "run_lines": run_lines(install=report.needs_install),
         "needs": NEEDS,
         "threshold": None if threshold is None else f"{threshold.threshold:.6g}",
         "false_alarms": None if threshold is None else percent(threshold.false_positive_rate.value),
@@ -202,7 +202,7 @@ def _tables(report: Report) -> Mapping[str, Any]:
     return {
         "subjects": [_subject(name, one) for name, one in subjects if one is not None],
         "sessions": sessions_table(report.sessions),
-        "about_sessions": sessions_words(report.sessions),
+        "about_sessions": sessions_words(report),
         "seeds": seeds_table(report.seeds) if report.seeds else None,
         "about_seeds": " ".join([SEEDS, *seed_spread(report)]),
         "splits": splits_table(report),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from budgetc.core.measurement import Measurement
 from budgetc.report.controls import controls_markdown
-from budgetc.report.glossary import NEEDS, RUN_LINES, SEEDS, STEPS, THROUGH_THE_FILE, meanings
+from budgetc.report.glossary import NEEDS, SEEDS, STEPS, THROUGH_THE_FILE, meanings, run_lines
 from budgetc.report.refusal import refusal
 from budgetc.report.schema import Report, Subject
 from budgetc.report.sessions import sessions_markdown
@@ -60,12 +60,12 @@ def _next(report: Report) -> str:
         f"nor search saw, {percent(quality.false_positive_rate.value)} of the normal ones were "
         f"({_counted(quality.false_positive_rate)})."
     )  # fmt: skip
-    return "\n\n".join(["## How to run it", _run_lines(), threshold])
+    return "\n\n".join(["## How to run it", _run_lines(report), threshold])
 
 
-def _run_lines() -> str:
-    lines = ["In this directory:", "", "```sh", *RUN_LINES, "```", "", f"`device/score.py` {NEEDS}"]
-    return "\n".join(lines)
+def _run_lines(report: Report) -> str:
+    commands = run_lines(install=report.needs_install)
+    return "\n".join(["In this directory:", "", "```sh", *commands, "```", "", f"`device/score.py` {NEEDS}"])
 
 
 def _gained(report: Report) -> str:
@@ -107,7 +107,7 @@ def _details(report: Report) -> str:
     subjects = [("Artifact", report.artifact), ("Baseline", report.baseline)]
     parts = [part for name, subject in subjects if subject is not None for part in _subject(name, subject)]
     if report.sessions:
-        parts += ["### Session options", *sessions_markdown(report.sessions)]
+        parts += ["### Session options", *sessions_markdown(report)]
     return "\n\n".join(["## Measurements", *parts]) if parts else ""
 
 

@@ -63,6 +63,8 @@ class Subject(Frozen):
     """Full protocol: latency per percentile and stage, memory of load and run, size. One per metric: those named
     like a limit are what it is judged by; a part of one has a longer name (`latency_p50.preprocess`)."""
     quality: Quality
+    session: SessionOptions | None = None
+    """What the file was loaded and measured with; None in reports of older versions."""
 
     @model_validator(mode="after")
     def _one_per_metric(self) -> "Subject":
@@ -254,6 +256,12 @@ class Report(Frozen):
     """Split -> good, bad, groups."""
     warnings: tuple[str, ...] = ()
     seconds: float
+
+    @property
+    def needs_install(self) -> bool:
+        """Whether memory and latency of the artifact hold only after `budgetc install`."""
+        session = self.artifact.session if self.artifact is not None else None
+        return session is not None and session.preoptimized
 
 
 class Preprocessing(Frozen):

@@ -3,6 +3,7 @@
 from budgetc.core.verdict import LimitVerdict, Verdict
 from budgetc.report.controls import control_rows
 from budgetc.report.evidence import auroc_kind, auroc_over, evidence, judge_report, judge_subject
+from budgetc.report.glossary import AFTER_INSTALL
 from budgetc.report.schema import CandidateRecord, Comparison, Report, Subject
 from budgetc.report.words import ABSENT, aligned, apart, backing, clean, limit_words, percent, quantity, ratio
 
@@ -38,7 +39,14 @@ def limit_rows(report: Report, *, with_notes: bool = True) -> list[tuple[str, ..
     if verdict is None:
         return [_baseline_row(limit) for limit in baseline.limits] if baseline else []
     beside = {limit.limit: limit for limit in baseline.limits} if baseline else {}
-    return [_row(limit, beside.get(limit.limit), with_notes) for limit in verdict.limits]
+    rows = [_row(limit, beside.get(limit.limit), with_notes) for limit in verdict.limits]
+    return [(*row[:-1], support_words(report, row[0], row[-1])) for row in rows]
+
+
+def support_words(report: Report, limit: str, support: str) -> str:
+    """What stands behind the value of a limit, and what must be done for it to hold."""
+    after = AFTER_INSTALL if report.needs_install and limit == "peak_memory" else ""
+    return "; ".join(filter(None, (support, after)))
 
 
 def plan_of(report: Report) -> CandidateRecord | None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from budgetc.core.session import SessionOptions
+from budgetc.report.schema import Report
 from budgetc.runtime import load_artifact
 from tests.cli.command import Command, run_without
-from tests.report.example import make_report
+from tests.report.example import described, make_report, write_out
 from tests.runtime.pictures import color, encoded
 from tests.runtime.tiny import write_artifact
 
@@ -127,6 +129,24 @@ def test_check_of_a_kept_budget(budgetc: Command, out: Path, loose: Path) -> Non
     ended = budgetc("check", out, "--budget", loose)
     assert (ended.code, ended.err) == (0, "")
     assert "latency_p95" in ended.out and "90 ms" in ended.out
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_check_names_an_install_step(budgetc: Command, tmp_path: Path, installed: bool) -> None:
+    """Beside memory that was measured after it, and only there."""
+
+    def make(digests: dict[str, str], size: int) -> Report:
+        report = described(digests, size)
+        assert report.artifact is not None
+        session = SessionOptions(preoptimized=installed)
+        return report.model_copy(update={"artifact": report.artifact.model_copy(update={"session": session})})
+
+    write_out(tmp_path / "out", make)
+    budget = tmp_path / "memory.yaml"
+    budget.write_text("target: host-cpu\nlimits: {latency_p95: 90 ms, peak_memory: 256 MiB}\n")
+    ended = budgetc("check", tmp_path / "out", "--budget", budget)
+    noted = [line.split()[0] for line in ended.out.splitlines() if "holds after `budgetc install`" in line]
+    assert (ended.code, noted) == (0, ["peak_memory"] * installed)
 
 
 def test_check_as_json(budgetc: Command, out: Path, strict: Path) -> None:

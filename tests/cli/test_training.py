@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from budgetc.cli.compiling import report_code
+from budgetc.cli.compiling import report_code, verdict_words
 from budgetc.compiler.untrained import new_stfpm
+from budgetc.core.session import SessionOptions
 from budgetc.detectors.stfpm import Stfpm
 from tests.cli.command import Command
 from tests.report.example import make_report
@@ -126,6 +127,16 @@ def test_exit_code_of_a_report() -> None:
         assert report_code(report.model_copy(update={"verdict": verdict})) == code
     assert report_code(report.model_copy(update={"verdict": None})) == 3
     assert report_code(report.model_copy(update={"complete": False})) == 3
+
+
+def test_an_install_step_is_printed() -> None:
+    """After a search, with the directory that was written; nothing where the artifact needs none."""
+    artifact = make_report().artifact
+    assert artifact is not None
+    session = SessionOptions(preoptimized=True)
+    words = verdict_words(make_report(artifact=artifact.model_copy(update={"session": session})), Path("out"))
+    assert words.splitlines()[-1].startswith("first: budgetc install out ")
+    assert "install" not in verdict_words(make_report(), Path("out"))
 
 
 @pytest.mark.slow

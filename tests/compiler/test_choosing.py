@@ -15,6 +15,7 @@ from budgetc.compiler.searching import Search
 from budgetc.core.budget import Budget
 from budgetc.core.measurement import Measurement
 from budgetc.core.plan import Distill, Fp16, Plan, Quantize
+from budgetc.core.session import SessionOptions
 from budgetc.errors import InputRejected
 from budgetc.report.schema import SeedRecord
 from budgetc.search.space import FULL, Train
@@ -157,6 +158,7 @@ def test_what_nobody_measures_ends_the_looking(run: RunDirectory) -> None:
     found = choosing.choose(float("inf"))
     assert found is not None and found.verdict.overall == "inconclusive"
     assert choosing.looked == [found]
+    assert found.artifact.session == found.baseline.session == SessionOptions()
 
 
 def test_a_trained_choice_is_repeated_with_other_seeds(run: RunDirectory) -> None:

@@ -1,7 +1,7 @@
 """What a report says of a run: how often the sealed data was opened, and what a stopped run leaves behind."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,13 @@ from budgetc.compiler.searching import Search
 from budgetc.core.budget import Budget
 from budgetc.core.measurement import Measurement
 from budgetc.core.plan import Plan
+from budgetc.core.session import SessionOptions, Sessions
 from budgetc.report.schema import Report
 from budgetc.report.verify import read_report
 from budgetc.store.run_directory import RunDirectory
 from tests.small import dataset, small_stfpm, target
 
+LEAN = SessionOptions(arena="as-requested", trim=True)
 UNCHANGED = Plan(recipe="none", steps=(), seed=0)
 BUDGET = Budget.model_validate({"target": "test-cpu", "limits": {"latency_p95": "10 ms"}})
 DIGESTS = {name: "1" * 64 for name in ("model", "budget", "target", "data")}
@@ -47,7 +49,7 @@ def inputs() -> Inputs:
 
 def stopped(run: RunDirectory) -> Report:
     """The report of a run that was stopped after its baseline was known."""
-    shop = make_workshop(inputs(), run)
+    shop = replace(make_workshop(inputs(), run), sessions=Sessions(fp32=LEAN))
     baseline = finish(build(UNCHANGED, shop, 1.0), shop, run.path / "baseline")
     search = Search(shop, BUDGET, 0.9, Screener(Busy(shop.target, BUDGET.limits, (), run.store)), lambda sentence: None)
     partial(inputs(), search, baseline, run=run.path, out=run.path.with_name("out"), seconds=1.0)
@@ -60,6 +62,7 @@ def test_a_stopped_run_measures_nothing_more(run: RunDirectory) -> None:
     assert report.baseline is not None
     assert {found.metric for found in report.baseline.measurements} == {"artifact_size"}
     assert report.baseline.quality.auroc_mean.value > 0
+    assert report.baseline.session == LEAN
 
 
 def test_a_stopped_run_did_not_open_what_it_never_reached(run: RunDirectory) -> None:

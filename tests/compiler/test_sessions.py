@@ -12,7 +12,7 @@ import torch
 from budgetc.candidate import Workshop, build, finish, price
 from budgetc.compiler.inputs import Inputs
 from budgetc.compiler.pipeline import make_workshop
-from budgetc.compiler.sessions import DEFAULT, LEAN, PLAIN, choose, choose_sessions, option_sets, references
+from budgetc.compiler.sessions import DEFAULT, LEAN, PLAIN, choose, choose_sessions, gain, option_sets, references
 from budgetc.core.budget import Budget, Limits
 from budgetc.core.layout import ARTIFACT
 from budgetc.core.measurement import Measurement
@@ -22,6 +22,7 @@ from budgetc.core.session import Compute, SessionOptions, Sessions
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.families import build as build_detector
 from budgetc.detectors.stfpm import StfpmConfig
+from budgetc.errors import InputRejected, TargetUnreachable
 from budgetc.runtime.spec import read_spec
 from budgetc.store.run_directory import RunDirectory
 from tests.measurement.scene import write_images
@@ -33,15 +34,24 @@ QUANTIZE = Recipe.model_validate({"name": "q", "description": "", "steps": [{"st
 
 
 def found(
-    memory_mib: float, ratio: float, *, running_mib: float | None = None, base_mib: float = 50
+    memory_mib: float,
+    ratio: float,
+    *,
+    running_mib: float | None = None,
+    base_mib: float = 50,
+    fastest: float | None = None,
 ) -> dict[str, Measurement]:
     def one(name: str, value: float) -> Measurement:
         unit = "1" if name.endswith("ratio") else "B"
         return Measurement(metric=name, value=value, unit=unit, n=2, kind="measured", device="simulated")  # type: ignore[arg-type]
 
-    return {"model_memory": one("model_memory", memory_mib * MIB), "latency_p50_ratio": one("latency_p50_ratio", ratio),
-            "run_memory": one("run_memory", (running_mib or memory_mib) * MIB),
-            "peak_memory": one("peak_memory", (base_mib + memory_mib) * MIB)}  # fmt: skip
+    time = one("latency_p50_ratio", ratio).model_copy(update={"lower": fastest})
+    return {
+        "model_memory": one("model_memory", memory_mib * MIB),
+        "latency_p50_ratio": time,
+        "run_memory": one("run_memory", (running_mib or memory_mib) * MIB),
+        "peak_memory": one("peak_memory", (base_mib + memory_mib) * MIB),
+    }
 
 
 def limits(peak_mib: int | None) -> Limits:
@@ -50,14 +60,32 @@ def limits(peak_mib: int | None) -> Limits:
 
 @pytest.mark.parametrize(
     ("peak_mib", "compute", "expected"),
-    [(None, "int8", LEAN), (130, "int8", LEAN), (100, "int8", PLAIN), (100, "fp32", INSTALLED), (1, "fp32", INSTALLED)],
-)
+    [(None, "int8", LEAN), (130, "int8", LEAN), (100, "int8", PLAIN), (100, "fp32", INSTALLED),
+     (90, "int8", PLAIN), (89, "int8", LEAN), (94, "fp32", LEAN), (1, "fp32", LEAN)],
+)  # fmt: skip
 def test_memory_is_bought_only_where_the_limit_needs_it(
     peak_mib: int | None, compute: Compute, expected: SessionOptions
 ) -> None:
-    """Else the least that is free: no slower, and without an install step. INT8 may be slowed down more than FP32."""
+    """Else the least that is free: no slower, and without an install step. INT8 may be slowed down more than FP32.
+
+    A limit that nothing keeps buys nothing: what was tried is the baseline, and candidates are smaller.
+    """
     tried = [(DEFAULT, found(74, 1.0)), (LEAN, found(60, 1.02)), (PLAIN, found(40, 1.25)), (INSTALLED, found(45, 1.0))]
     assert choose(tried, limits(peak_mib), compute) == expected
+
+
+def test_without_an_install_step_before_with_one() -> None:
+    """Where both keep the limit, the one that the user need not do anything for, even if it is slower and larger."""
+    tried = [(DEFAULT, found(74, 1.0)), (LEAN, found(60, 1.08)), (INSTALLED, found(30, 1.0))]
+    assert choose(tried, limits(120), "fp32") == LEAN
+    assert choose(tried, limits(100), "fp32") == INSTALLED
+
+
+@pytest.mark.parametrize(("fastest", "ratio", "expected"), [(1.0, 1.2, DEFAULT), (1.0, 1.04, LEAN)])
+def test_one_fast_process_makes_no_set_free(fastest: float, ratio: float, expected: SessionOptions) -> None:
+    """The median of the processes counts, not the luckiest of them."""
+    tried = [(DEFAULT, found(74, 1.0)), (LEAN, found(45, ratio, fastest=fastest))]
+    assert choose(tried, limits(None), "fp32") == expected
 
 
 @pytest.mark.parametrize(("memory_mib", "ratio"), [(19.5, 1.0), (18.6, 1.0), (17, 1.06)])
@@ -74,6 +102,19 @@ def test_memory_after_loading_counts_where_loading_takes_the_most() -> None:
     assert choose(tried, limits(None), "fp32") == LEAN
     higher = [tried[0], (LEAN, found(95, 1.0, running_mib=45))]
     assert choose(higher, limits(None), "fp32") == DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [(found(86.6, 1.0, running_mib=45),
+      "45.0 MiB above the runtime while running instead of 80.0 MiB, 1.00 x the time"),
+     (found(60, 1.0, running_mib=45), "60.0 MiB above the runtime instead of 86.9 MiB, 1.00 x the time"),
+     (None, "86.9 MiB above the runtime")],
+)  # fmt: skip
+def test_the_sentence_names_the_figure_that_decided(after: dict[str, Measurement] | None, words: str) -> None:
+    """Where loading takes the most whatever the options, the memory of running; nothing is compared to itself."""
+    default = found(86.9, 1.0, running_mib=80)
+    assert gain(after or default, default) == words
 
 
 def test_an_install_step_is_tried_only_under_a_limit() -> None:
@@ -141,6 +182,53 @@ def test_nothing_is_tried_where_there_is_nothing_to_save(run: RunDirectory, tmp_
     """A detector that adds little to the runtime keeps the defaults."""
     case = inputs(small_stfpm())
     assert choose_sessions(case, make_workshop(case, run), write_images(tmp_path), print) == (Sessions(), ())
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise InputRejected("scores differently once it is optimized")
+
+
+def die(*_: object, **__: object) -> None:
+    raise TargetUnreachable("the scoring process was ended by signal 9")
+
+
+def small_case(monkeypatch: pytest.MonkeyPatch) -> Inputs:
+    """Under a limit that nothing keeps; small, and tried in spite of it."""
+    monkeypatch.setattr("budgetc.compiler.sessions.EMPTY", 0)
+    case = inputs(small_stfpm())
+    return replace(case, budget=case.budget.model_copy(update={"limits": limits(1)}))
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="peak memory is read from Linux's /proc")
+def test_a_set_that_cannot_be_measured_is_left_out(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the reason, also when the store knows it; the others are tried, in three processes each."""
+    monkeypatch.setattr("budgetc.runtime.artifact.install_artifact", refuse)
+    case, images, said = small_case(monkeypatch), write_images(tmp_path), list[str]()
+    shop = make_workshop(case, run)
+    _, trials = choose_sessions(case, shop, images, said.append)
+    assert [one.options for one in trials] == [DEFAULT, LEAN]
+    assert {found.n for one in trials for found in one.measurements} == {3}
+    assert said[0] == (
+        f"session options for fp32: left out {INSTALLED.words()}: scores differently once it is optimized"
+    )
+    assert choose_sessions(case, shop, images, said.append)[1] == trials
+    assert said[2:] == said[:2]
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="peak memory is read from Linux's /proc")
+def test_processes_that_die_leave_the_defaults(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compilation goes on."""
+    monkeypatch.setattr("budgetc.compiler.sessions.measure_sessions", die)
+    case, said = small_case(monkeypatch), list[str]()
+    assert choose_sessions(case, make_workshop(case, run), write_images(tmp_path), said.append) == (Sessions(), ())
+    assert said == [
+        "session options for fp32: onnxruntime's defaults, nothing could be tried: "
+        "the scoring process was ended by signal 9"
+    ]
 
 
 def never(sentence: str) -> None:

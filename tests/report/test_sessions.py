@@ -1,13 +1,18 @@
 """Session options in the report: what was tried, what is chosen, and what to do for it."""
 
+import html
+
 from budgetc.core.measurement import Measurement
 from budgetc.core.session import SessionOptions
+from budgetc.report.figures import limit_cards
 from budgetc.report.html import render_html
 from budgetc.report.markdown import render_markdown
-from budgetc.report.schema import SessionTrial
+from budgetc.report.schema import Report, SessionTrial
+from budgetc.report.verdict_table import verdict_table
 from tests.report.example import make_report
 
 LEAN = SessionOptions(arena="as-requested", memory_pattern=False, trim=True)
+INSTALLED = LEAN.model_copy(update={"preoptimized": True})
 
 
 def trial(options: SessionOptions, megabytes: int, *, chosen: bool) -> SessionTrial:
@@ -31,17 +36,38 @@ def test_tried_options_are_a_table() -> None:
         assert "Session options" in text
         assert "exact arena, no memory pattern, heap trimmed after loading" in text
         assert "45.0 MiB (45.0 MiB to 45.0 MiB; n = 2)" in text
-        assert "Installed graph" not in text
+        assert "The baseline is measured under the same options" in text
     row = next(line for line in render_markdown(report).splitlines() if "exact arena" in line)
     assert row.startswith("| FP32 | exact arena, no memory pattern, heap trimmed after loading | yes | - | 45.0 MiB")
 
 
-def test_an_install_step_is_explained() -> None:
-    """Where figures rest on it."""
-    installed = LEAN.model_copy(update={"preoptimized": True})
-    report = make_report(sessions=(trial(installed, 42, chosen=True),))
-    for text in (render_markdown(report), render_html(report)):
+def with_artifact(session: SessionOptions) -> Report:
+    artifact = make_report().artifact
+    assert artifact is not None
+    return make_report(
+        artifact=artifact.model_copy(update={"session": session}),
+        sessions=(trial(SessionOptions(), 74, chosen=False), trial(INSTALLED, 42, chosen=session == INSTALLED)),
+    )
+
+
+def test_an_install_step_comes_first() -> None:
+    """Before the lines that run the artifact, beside the limit that rests on it, and explained."""
+    report = with_artifact(INSTALLED)
+    for text in (render_markdown(report), html.unescape(render_html(report))):
         assert "budgetc install OUT" in text
+        assert text.index("budgetc install . ") < text.index("device/score.py --install ") < text.index("budgetc run .")
+        assert "n = 5; load and run; holds after `budgetc install`" in text.replace("\\`", "`")
+    rows = verdict_table(report).splitlines()
+    assert [row.split()[0] for row in rows if row.endswith("holds after `budgetc install`")] == ["peak_memory"]
+    card = next(one for one in limit_cards(report) if one.name == "peak_memory")
+    assert card.support.endswith("holds after `budgetc install`")
+
+
+def test_no_install_step_is_asked_for_in_vain() -> None:
+    """Options that need one were tried, and the artifact needs none."""
+    report = with_artifact(LEAN)
+    for text in (render_markdown(report), render_html(report), verdict_table(report)):
+        assert "budgetc install" not in text
 
 
 def test_nothing_tried_is_not_mentioned() -> None:
