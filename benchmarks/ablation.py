@@ -80,19 +80,11 @@ def _compile_without(kind: str, recipe: Recipe, options: argparse.Namespace) -> 
     YAML().dump(rest.model_dump(mode="json", exclude_defaults=True), path)
     budget = load_budget(options.budget).budget
     raw = budget.model_dump(mode="json", exclude_none=True)
-    raw["limits"] = {name: _written(name, value) for name, value in raw["limits"].items()}
-    raw["search"] = {**raw["search"], "recipes": [str(path)], "time": f"{budget.search.time / 60:g} min", "seeds": 1}
+    raw["search"] = {**raw["search"], "recipes": [str(path)], "seeds": 1}
     YAML().dump(raw, folder / "budget.yaml")
     return budgetc.compile(
         options.model, budget=folder / "budget.yaml", data=options.data, out=folder / "out", store=options.store
     )
-
-
-def _written(name: str, value: object) -> object:
-    """A limit as a budget file says it, with its unit."""
-    if name.startswith("latency"):
-        return f"{value} ms"
-    return f"{value} B" if name in ("artifact_size", "peak_memory") else value
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def lines(
         head = f"paper {paper}, {name}"
         share = written.size / first.size
         yield Line(f"{head}: bytes", written.size, "reported", True, "B", 1, f"{share:.4f} of FP32")
-        yield _time(head, written, first, images, rounds)
+        yield _time(head, written, first, images=images, rounds=rounds)
         memory = measure_memory(written.directory, images)["run_memory"]
         yield Line(f"{head}: memory of scoring above the runtime", memory.value, "reported", True, "B", memory.n,
                    f"{memory.lower:.0f} to {memory.upper:.0f}")  # fmt: skip
@@ -89,7 +89,7 @@ def lines(
         yield from _aurocs(head, written, first, shop)
 
 
-def _time(head: str, written: Written, first: Written, images: list[Path], rounds: int) -> Line:
+def _time(head: str, written: Written, first: Written, *, images: list[Path], rounds: int) -> Line:
     ratios = []
     for number in range(rounds):
         pair = (written, first) if number % 2 else (first, written)
