@@ -99,7 +99,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         exported = export_detector(detector, load_target("host-cpu").target)
         write(exported, detector, Path(scratch), threshold=0.0, threads=1)
-        baseline, artifact = load_artifact(Path(scratch)), load_artifact(options.artifact)
+        baseline, artifact = load_artifact(Path(scratch), cache=False), load_artifact(options.artifact, cache=False)
     size = detector.config.input_size
     for line in lines(options.case, dataset, size, (baseline, artifact), quick=options.quick):
         line.show()

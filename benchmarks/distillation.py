@@ -135,7 +135,7 @@ def rows(case: Case, detector: Detector, dataset: Dataset, folder: Path, *, quic
             out = folder / f"{number}-{seed}"
             written = write(export_detector(built, TARGET), built, out, threshold=0.0, threads=1)
             pixels = dataset.images("selection", built.config.input_size)
-            scores = score_pixels(load_artifact(out), pixels).astype(np.float64)
+            scores = score_pixels(load_artifact(out, cache=False), pixels).astype(np.float64)
             values.append(auroc(scores, dataset.labels("selection")))
         size = size or written.size
         title = f"{case.name}, {Plan(recipe='', steps=steps, seed=0).title()}"

@@ -187,7 +187,7 @@ def judge(contestant: Contestant, kitchen: Kitchen, images: Sequence[Path], line
         for split in splits:
             pixels = kitchen.dataset.images(split, (spec.height, spec.width))
             here = contestant.python is None
-            scores = score_pixels(load_artifact(contestant.directory), pixels) if here else kitchen.score(
+            scores = score_pixels(load_artifact(contestant.directory, cache=False), pixels) if here else kitchen.score(
                 contestant, pixels)  # fmt: skip
             scored[split] = Scored(split, kitchen.dataset.samples[split], scores, device(1))
     except (BudgetcError, PeerFailed) as error:

@@ -278,7 +278,7 @@ def _finish_anew(key: str, detector: Detector, shop: Workshop, directory: Path) 
     save = partial(write, exported, detector, directory, threads=shop.target.threads, session=shop.session(detector))
     save(threshold=0.0)
     images = shop.dataset.images("calibration", detector.config.input_size)
-    scores = score_pixels(load_artifact(directory), images)
+    scores = score_pixels(load_artifact(directory, cache=False), images)
     integer = any(known.compute == "int8" or known.output is not None for known in detector.formats.values())
     golden = evenly(len(images), _GOLDEN)
     reference = score_images(detector.deployed(), images[golden])
@@ -341,7 +341,8 @@ def score_split(written: Written, shop: Workshop, split: SplitName) -> Scored:
     size = (spec.height, spec.width)
 
     def compute() -> list[float]:
-        scores: list[float] = score_pixels(load_artifact(written.directory), shop.dataset.images(split, size)).tolist()
+        artifact = load_artifact(written.directory, cache=False)  # whatever this user has installed
+        scores: list[float] = score_pixels(artifact, shop.dataset.images(split, size)).tolist()
         return scores
 
     key = fingerprint(

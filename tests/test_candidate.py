@@ -176,6 +176,19 @@ def test_scores_of_a_split_are_in_the_order_of_its_samples(run: RunDirectory, tm
     np.testing.assert_allclose(scored.scores, expected, rtol=1e-3)
 
 
+def test_what_the_user_has_installed_is_not_looked_at(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threshold and scores of a candidate are those of its own file."""
+
+    def looked(*_: object) -> None:
+        raise AssertionError("a cached graph was looked for")
+
+    monkeypatch.setattr("budgetc.runtime.artifact.cached_graph", looked)
+    shop = _shop(small_stfpm(), run)
+    score_split(finish(build(_plan(), shop, 1.0), shop, tmp_path / "out"), shop, "selection")
+
+
 def test_a_file_that_is_not_the_network_is_not_finished(
     run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

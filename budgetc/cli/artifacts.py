@@ -1,16 +1,17 @@
 """`budgetc run` and `budgetc install`: score pictures with an artifact, and make it load faster on this machine."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from budgetc.cli.output import Json, show, show_json
-from budgetc.cli.progress import printable
+from budgetc.cli.progress import Display, printable
 from budgetc.errors import InputRejected
 
 if TYPE_CHECKING:
-    from budgetc.runtime.artifact import ScoredImage
+    from budgetc.runtime.artifact import Artifact, ScoredImage
 
 
 def register(app: typer.Typer) -> None:
@@ -48,9 +49,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Score pictures: a line each with its score and whether it is anomalous."""
-    from budgetc.runtime.artifact import load_artifact
-
-    artifact = load_artifact(out, cache=cache)
+    artifact = _loaded(out, cache)
     scored: list[tuple[Path, ScoredImage]] = []
     unreadable: list[tuple[Path, str]] = []
     for image in images:
@@ -71,3 +70,21 @@ def run(
     if unreadable:
         named = "\n".join(f"  {reason}" for _, reason in unreadable)
         raise InputRejected(f"{len(unreadable)} of {len(images)} images could not be scored:\n{named}")
+
+
+def _loaded(out: Path, cache: Path | None) -> "Artifact":
+    """The artifact; what the runtime warns of, or that it lacks its optimized graph, is a line on stderr."""
+    from budgetc.runtime.artifact import load_artifact
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        artifact = load_artifact(out, cache=cache)
+    said = [f"warning: {one.message}" for one in caught]
+    if artifact.spec.session.preoptimized and not (artifact.installed or said):
+        said.append(
+            f"note: {out} was measured with its graph optimized beforehand: "
+            f"`budgetc install {out}` makes it load faster, and with the memory that was promised"
+        )
+    for sentence in said:
+        Display().say(" ".join(sentence.split()))
+    return artifact

@@ -96,7 +96,7 @@ def _artifact(directory: Path) -> dict[str, Any]:
     from budgetc.runtime.spec import read_spec
 
     spec = read_spec(directory / ARTIFACT)
-    load_artifact(directory)
+    load_artifact(directory, cache=False)
     names = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
     return {
         "kind": "artifact",

@@ -112,7 +112,7 @@ def _whole_digest(data: str | Path) -> str | None:
 def _subject(path: Path, scratch: Path) -> _Subject:
     if path.is_dir():
         compiled_on = read_report(path).inputs.get("data") if (path / REPORT_JSON).is_file() else None
-        artifact = load_artifact(path)
+        artifact = load_artifact(path, cache=False)
         return _Subject(artifact, artifact.spec.threshold, compiled_on)
     detector = load_model(path).detector
     target = load_target("host-cpu").target
@@ -120,7 +120,7 @@ def _subject(path: Path, scratch: Path) -> _Subject:
     written = write(
         export_detector(detector, target), detector, scratch, threshold=threshold or 0.0, threads=target.threads
     )
-    return _Subject(load_artifact(written.directory), threshold, None)
+    return _Subject(load_artifact(written.directory, cache=False), threshold, None)
 
 
 def _calibrated(artifact: Artifact, data: str | Path, group: str | None) -> float:

@@ -40,7 +40,9 @@ class Judged:
 
 def gallery(dataset: Dataset, baseline: Judged, artifact: Judged) -> tuple[Shown, ...]:
     """At most three of each kind; an anomaly that was found narrowly is not shown again as found surely."""
-    loaded = [(load_artifact(one.written.directory), one.written.threshold) for one in (baseline, artifact)]
+    loaded = [
+        (load_artifact(one.written.directory, cache=False), one.written.threshold) for one in (baseline, artifact)
+    ]
     shown = []
     for kind, members in _kinds(artifact).items():
         for index in members:

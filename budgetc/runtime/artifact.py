@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Mapping, NoReturn, Sequence, Union
+from typing import TYPE_CHECKING, Literal, Mapping, NoReturn, Sequence, Union
 
 import numpy as np
 import onnxruntime
 from PIL import Image
 
 from budgetc import errors
-from budgetc.runtime.cache import cache_graph, cached_graph, file_sha256
+from budgetc.runtime.cache import cache_graph, cached_graph, file_sha256, warn_unused
 from budgetc.runtime.preprocess import decode, resize_rgb, to_input, to_rgb
 from budgetc.runtime.session import open_session, session_options
 from budgetc.runtime.spec import Spec, parse_spec, read_spec
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Picture = Union[str, "os.PathLike[str]", bytes, Image.Image, "NDArray[np.uint8]"]
+Cache = Union[str, "os.PathLike[str]", Literal[False], None]
+"""A directory of optimized graphs; None is the user's, False none at all."""
 RUNTIME = f"onnxruntime {onnxruntime.__version__}"
 ARTIFACT_FILE = "artifact.json"
 
@@ -40,8 +42,10 @@ class ScoredImage:
 class Artifact:
     """A loaded detector. `score` is `prepare`, `run`, `judge` one after the other."""
 
-    def __init__(self, spec: Spec, session: onnxruntime.InferenceSession) -> None:
+    def __init__(self, spec: Spec, session: onnxruntime.InferenceSession, *, installed: bool = False) -> None:
         self.spec = spec
+        self.installed = installed
+        """Whether the optimized graph was loaded that `install_artifact` had cached."""
         self._session = session
         self._outputs = [spec.score] if spec.map is None else [spec.score, spec.map]
 
@@ -83,12 +87,14 @@ class Artifact:
         return ScoredImage(score, score > self.spec.threshold, anomaly_map)
 
 
-def load_artifact(path: str | os.PathLike[str], *, cache: str | os.PathLike[str] | None = None) -> Artifact:
+def load_artifact(path: str | os.PathLike[str], *, cache: Cache = None) -> Artifact:
     """Load the artifact in the directory `path`; the digest of the graph that is loaded is checked.
 
     Args:
-        cache: where `install_artifact` cached the optimized graph, if not in `cache_directory()`. What is not there,
-            or was made by another runtime or on another processor, is not used.
+        cache: where `install_artifact` cached the optimized graph, if not in `cache_directory()`; False loads
+            `model.onnx` itself. What was made by another runtime or on another processor is not found. What is
+            damaged, refused by onnxruntime, or could have been written by another user than this one and root is
+            warned of, and `model.onnx` is loaded.
 
     Raises:
         InputRejected: a file is missing, damaged, changed since it was compiled, or of another version.
@@ -107,7 +113,7 @@ def install_artifact(path: str | os.PathLike[str], *, cache: str | os.PathLike[s
 
     Raises:
         InputRejected: as `load_artifact`, or the optimized graph scores differently.
-        UsageError: the cache cannot be written.
+        UsageError: the cache cannot be written, or others could write into it.
     """
     model, spec = _read(Path(path))
     _check_digest(model, spec)
@@ -115,19 +121,23 @@ def install_artifact(path: str | os.PathLike[str], *, cache: str | os.PathLike[s
     return cache_graph(model, spec, None if cache is None else Path(cache))
 
 
-def load_model(
-    model: str | os.PathLike[str], spec: Spec | Mapping[str, object], *, cache: str | os.PathLike[str] | None = None
-) -> Artifact:
+def load_model(model: str | os.PathLike[str], spec: Spec | Mapping[str, object], *, cache: Cache = None) -> Artifact:
     """Load a graph that is not emitted yet; `spec` holds the fields of `artifact.json`.
 
     Raises:
         InputRejected: as `load_artifact`.
     """
     checked = spec if isinstance(spec, Spec) else parse_spec(spec)
-    graph = cached_graph(checked, None if cache is None else Path(cache))
-    if graph is None:  # a cached graph has digests of its own, and the model's in its name
-        _check_digest(Path(model), checked)
-    return _open(Path(model), checked, graph)
+    graph = None if cache is False else cached_graph(checked, None if cache is None else Path(cache))
+    if graph is not None:  # it has digests of its own, and the model's in its name
+        try:
+            return _open(Path(model), checked, graph)
+        except errors.InputRejected as error:
+            warn_unused(
+                f"{graph.parent}: {RUNTIME} refuses the optimized graph ({str(error.__cause__ or error).strip()})"
+            )
+    _check_digest(Path(model), checked)
+    return _open(Path(model), checked)
 
 
 def _read(directory: Path) -> tuple[Path, Spec]:
@@ -159,7 +169,7 @@ def _open(model: Path, spec: Spec, optimized: Path | None = None) -> Artifact:
             f"{model}: {RUNTIME} refuses it: {error}; compile for a target with this runtime"
         ) from error
     _check_signature(session, spec, str(model))
-    return Artifact(spec, session)
+    return Artifact(spec, session, installed=optimized is not None)
 
 
 def read_encoded(path: str | os.PathLike[str]) -> bytes:

@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import shutil
-import tempfile
+import stat
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -32,24 +32,34 @@ _GRAPH, _WEIGHTS, _DIGESTS = "graph.onnx", "weights.bin", "digests.json"
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-def cache_directory() -> Path:
+def cache_directory() -> Path | None:
     """Where graphs are cached unless another place is given: `budgetc` in $XDG_CACHE_HOME, else in ~/.cache.
 
-    Relative where the user has no home: a load then finds nothing, and an installation is refused.
+    A relative $XDG_CACHE_HOME is ignored, as the XDG Base Directory Specification asks. None where the user has no
+    home either: a load then finds nothing, and an installation is refused.
     """
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "budgetc"
+    known = Path(os.environ.get("XDG_CACHE_HOME", "")), Path(os.path.expanduser("~/.cache"))
+    return next((path / "budgetc" for path in known if path.is_absolute()), None)
 
 
 def cached_graph(spec: Spec, cache: Path | None = None) -> Path | None:
-    """The optimized graph of an artifact, if it is cached and whole; a damaged one is warned of and not used."""
-    directory = _place(spec, cache)
-    if not os.path.isdir(directory):  # false, too, where it may not be looked at
+    """The optimized graph of an artifact, if it is cached; one that is damaged, or that others could have written, is
+    warned of and not used.
+    """
+    directory = cache or cache_directory()
+    place = None if directory is None else directory / _name(spec)
+    if place is None or not os.path.lexists(place):  # false, too, where it may not be looked at
         return None
-    if not _whole(directory):
-        advice = "model.onnx is loaded instead; `budgetc install` makes it again"
-        warnings.warn(f"{directory}: the optimized graph is damaged; {advice}", stacklevel=2)
+    flaw = _flaw(place)
+    if flaw is not None:
+        warn_unused(flaw)
         return None
-    return directory / _GRAPH
+    return place / _GRAPH
+
+
+def warn_unused(flaw: str) -> None:
+    """Say why an optimized graph that is there is not loaded."""
+    warnings.warn(f"{flaw}; model.onnx is loaded instead; `budgetc install` makes it again", stacklevel=3)
 
 
 def cache_graph(model: Path, spec: Spec, cache: Path | None = None) -> Path:
@@ -57,18 +67,22 @@ def cache_graph(model: Path, spec: Spec, cache: Path | None = None) -> Path:
 
     Raises:
         InputRejected: the optimized graph does not say the same of noise.
-        UsageError: the directory cannot be written.
+        UsageError: the directory cannot be written, or others could write into it.
     """
-    place = _place(spec, cache)
-    if cache is None and not place.is_absolute():
-        raise errors.UsageError(f"{place.parent}: this user has no home directory; name a cache directory")
+    directory = cache or cache_directory()
+    if directory is None:
+        named = os.environ.get("XDG_CACHE_HOME")
+        found = f"is {named!r}, not an absolute path" if named else "is not set"
+        raise errors.UsageError(f"this user has no home directory, and XDG_CACHE_HOME {found}; name a cache directory")
+    place = directory / _name(spec)
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
+        directory.mkdir(0o755, parents=True, exist_ok=True)
+        if not _safe(directory):
+            raise errors.UsageError(f"{_unsafe(directory)}, and no graph in it would be used; name another directory")
+        scratch = directory / f".new-{os.getpid()}-{os.urandom(4).hex()}"
+        scratch.mkdir(0o755)  # not mkdtemp, whose directories only their maker may read
         try:
-            _optimize(model, spec, scratch)
-            digests = {file.name: file_sha256(file) for file in sorted(scratch.iterdir())}
-            (scratch / _DIGESTS).write_text(json.dumps(digests), encoding="utf-8")
+            _write(model, spec, scratch)
             _replace(scratch, place)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -88,10 +102,10 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _place(spec: Spec, cache: Path | None) -> Path:
+def _name(spec: Spec) -> str:
     """A directory a graph, named after all that it depends on."""
     depends = [_LAYOUT, spec.model_sha256, spec.session.blocked, onnxruntime.__version__, _processor()]
-    return (cache or cache_directory()) / hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:32]
 
 
 def _processor() -> list[str]:
@@ -104,12 +118,27 @@ def _processor() -> list[str]:
     return [platform.machine(), *sorted(flags)]
 
 
+def _write(model: Path, spec: Spec, directory: Path) -> None:
+    """Graph, weights and digests, for whom the umask lets read the directory."""
+    _optimize(model, spec, directory)
+    digests = {file.name: file_sha256(file) for file in sorted(directory.iterdir())}
+    (directory / _DIGESTS).write_text(json.dumps(digests), encoding="utf-8")
+    for file in directory.iterdir():
+        file.chmod(directory.stat().st_mode & 0o644)
+
+
 def _optimize(model: Path, spec: Spec, directory: Path) -> None:
     options = session_options(spec)
     options.optimized_model_filepath = str(directory / _GRAPH)
     options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS)
     options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
-    before = open_session(model, spec, options)
+    try:
+        before = open_session(model, spec, options)
+    except Exception as error:  # the model was loaded before: what fails is to write
+        advice = "free space, or name another cache directory"
+        raise errors.UsageError(
+            f"{directory.parent}: onnxruntime cannot write there ({str(error).strip()}); {advice}"
+        ) from error
     after = open_session(directory / _GRAPH, spec, session_options(spec), optimized=True)
     noise = {spec.input: np.random.default_rng(0).random((1, 3, spec.height, spec.width), dtype=np.float32)}
     pairs = zip(before.run(None, noise), after.run(None, noise))
@@ -120,12 +149,34 @@ def _optimize(model: Path, spec: Spec, directory: Path) -> None:
         )
 
 
-def _whole(directory: Path) -> bool:
+def _flaw(place: Path) -> str | None:
+    """What speaks against loading the graph that is there. Its digests are in the cache, too, and only say whether it
+    is whole: that it was made of `model.onnx` is believed because of who could write it.
+    """
     try:
-        digests = json.loads((directory / _DIGESTS).read_text(encoding="utf-8"))
-        return _GRAPH in digests and all(file_sha256(directory / name) == sha for name, sha in digests.items())
+        for path in (place.parent, place, *(place / name for name in sorted(os.listdir(place)))):
+            if not _safe(path):
+                return f"{_unsafe(path)}, so the optimized graph is not trusted"
+        digests = json.loads((place / _DIGESTS).read_text(encoding="utf-8"))
+        whole = _GRAPH in digests and all(file_sha256(place / name) == sha for name, sha in digests.items())
+    except PermissionError:
+        return f"{place}: the optimized graph may not be read by this user"
     except (OSError, ValueError, TypeError, AttributeError):
-        return False
+        whole = False
+    return None if whole else f"{place}: the optimized graph is damaged"
+
+
+def _safe(path: Path) -> bool:
+    """Whether it is itself a directory or file, and nobody but this user and root could have written it."""
+    found = os.lstat(path)
+    real = stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode)
+    if os.name == "nt":  # which has neither owners nor modes to ask for
+        return real
+    return real and found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022
+
+
+def _unsafe(path: Path) -> str:
+    return f"{path}: is a link, belongs to another user or may be written by others"
 
 
 def _replace(scratch: Path, place: Path) -> None:
@@ -136,7 +187,7 @@ def _replace(scratch: Path, place: Path) -> None:
     try:
         scratch.rename(place)
     except OSError:
-        if not _whole(place):
+        if _flaw(place) is not None:
             raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

@@ -1,11 +1,12 @@
 """Score images on a board: `python score.py IMAGE...` prints one JSON line an image.
 
 `python score.py --install` optimizes the graph for this board once, so that every later start takes less time and
-memory; it lies in $XDG_CACHE_HOME or ~/.cache, where `budgetc install` puts it, too. What is not there is not used.
+memory; it lies in $XDG_CACHE_HOME or ~/.cache, where `budgetc install` puts it, too. What is not there, is damaged, or
+could have been written by another user than this one and root is not used.
 
 Needs Python 3.6, numpy, onnxruntime and Pillow, nothing of budgetc. Reads config.json beside this file, else
 artifact.json one directory up, and the graph that it names, from the same two places.
-Exit codes: 0 all images scored, 2 no image given, 4 an image or the artifact cannot be used.
+Exit codes: 0 all images scored, 2 no image given or no place to install to, 4 an image or the artifact cannot be used.
 """
 
 import ctypes
@@ -16,8 +17,9 @@ import math
 import os
 import platform
 import shutil
+import stat
 import sys
-import tempfile
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -29,10 +31,16 @@ MAX_PIXELS = 64000000
 BILINEAR = 2  # Image.BILINEAR in old Pillows, Image.Resampling.BILINEAR in new ones
 FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP", "GIF")
 SCHEMA_VERSION = 1
+ARENAS = ("power-of-two", "as-requested")
+SWITCHES = ("memory_pattern", "blocked", "trim", "preoptimized")
 
 
 class Rejected(Exception):
     """An image or an artifact that cannot be used; the text says why."""
+
+
+class NotInstalled(Exception):
+    """The optimized graph cannot be cached; the text says why."""
 
 
 def find(*names: str) -> str:
@@ -53,14 +61,15 @@ class Detector:
             spec = json.load(file)
         if spec.get("schema_version", 1) != SCHEMA_VERSION:
             raise Rejected(f"{path}: schema_version is not {SCHEMA_VERSION}")
+        check_session(path, spec.get("session", {}))
         self.spec, self.model = spec, find(spec.get("model", "model.onnx"))
         self.place = cache_place(spec)
         if install:
             self.install()
-        cached = os.path.join(self.place, "graph.onnx") if whole(self.place) else ""
-        if not cached:
+        self.session = self.cached_session()
+        if self.session is None:
             self.check()
-        self.session = open_session(cached or self.model, spec, ready=bool(cached))
+            self.session = open_session(self.model, spec)
         self.input = spec.get("input", "image")
         self.output = spec.get("score", "score")
         self.size = (spec["preprocessing"]["width"], spec["preprocessing"]["height"])
@@ -71,20 +80,58 @@ class Detector:
         if digest(self.model) != self.spec["model_sha256"]:
             raise Rejected(f"{self.model}: changed or damaged after it was compiled; copy it again")
 
+    def cached_session(self) -> Any:
+        """A session of the optimized graph; None, and a line on stderr, where it is not used."""
+        if not (self.place and os.path.lexists(self.place)):
+            if self.spec.get("session", {}).get("preoptimized"):
+                say("note: measured with an optimized graph; `score.py --install` makes it load faster, and with the "
+                    "memory that was promised")  # fmt: skip
+            return None
+        reason = flaw(self.place)
+        if not reason:
+            try:
+                return open_session(os.path.join(self.place, "graph.onnx"), self.spec, ready=True)
+            except Exception as error:  # onnxruntime's errors share no base class of their own
+                reason = f"{self.place}: onnxruntime refuses the optimized graph ({error})"
+        say(f"warning: {reason}; the model is loaded instead; `score.py --install` makes it again")
+        return None
+
     def install(self) -> None:
         """Write the optimized graph, whole and by rename."""
         self.check()
-        os.makedirs(os.path.dirname(self.place), exist_ok=True)
-        scratch = tempfile.mkdtemp(prefix=".new-", dir=os.path.dirname(self.place))
+        if not self.place:
+            raise NotInstalled("this user has no home directory; set XDG_CACHE_HOME to an absolute path")
+        cache = os.path.dirname(self.place)
+        scratch = os.path.join(cache, f".new-{os.getpid()}-{os.urandom(4).hex()}")
         try:
-            open_session(self.model, self.spec, save=os.path.join(scratch, "graph.onnx"))
-            digests = {name: digest(os.path.join(scratch, name)) for name in sorted(os.listdir(scratch))}
-            with open(os.path.join(scratch, "digests.json"), "w", encoding="utf-8") as file:
-                json.dump(digests, file)
-            shutil.rmtree(self.place, ignore_errors=True)
-            os.rename(scratch, self.place)
+            os.makedirs(cache, 0o755, exist_ok=True)
+            if not safe(cache):
+                raise NotInstalled(f"{unsafe(cache)}, and no graph in it would be used; set XDG_CACHE_HOME")
+            os.mkdir(scratch, 0o755)
+            self.write(scratch)
+            replace(scratch, self.place)
+        except OSError as error:
+            raise NotInstalled(
+                f"{self.place}: cannot be written ({error.strerror}); set XDG_CACHE_HOME to another directory"
+            ) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+    def write(self, directory: str) -> None:
+        """Graph, weights and digests, for whom the umask lets read the directory."""
+        try:
+            open_session(self.model, self.spec, save=os.path.join(directory, "graph.onnx"))
+        except Exception as error:
+            open_session(self.model, self.spec)  # says it where the model is to blame
+            raise NotInstalled(
+                f"{os.path.dirname(directory)}: onnxruntime cannot write there ({error}); free space, or set "
+                "XDG_CACHE_HOME to another directory"
+            ) from error
+        digests = {name: digest(os.path.join(directory, name)) for name in sorted(os.listdir(directory))}
+        with open(os.path.join(directory, "digests.json"), "w", encoding="utf-8") as file:
+            json.dump(digests, file)
+        for name in os.listdir(directory):
+            os.chmod(os.path.join(directory, name), os.stat(directory).st_mode & 0o644)
 
     def score(self, path: str) -> float:
         """Higher is more anomalous."""
@@ -94,6 +141,26 @@ class Detector:
         if not math.isfinite(score):
             raise Rejected(f"the graph returned the score {score}")
         return score
+
+
+def say(sentence: str) -> None:
+    """One line on stderr."""
+    sys.stderr.write(" ".join(sentence.split()) + "\n")
+
+
+def check_session(path: str, session: Any) -> None:
+    """Refuse what this script would not carry out."""
+    if not isinstance(session, dict):
+        raise Rejected(f"{path}: session is {json.dumps(session)}, expected an object; copy the whole artifact again")
+    for name, value in sorted(session.items()):
+        if name == "arena":
+            right, expected = value in ARENAS, " or ".join(ARENAS)
+        elif name in SWITCHES:
+            right, expected = isinstance(value, bool), "true or false"
+        else:
+            raise Rejected(f"{path}: session: unknown field {name}; use the score.py that came with the artifact")
+        if not right:
+            raise Rejected(f"{path}: session: {name} is {json.dumps(value)}, expected {expected}; copy it again")
 
 
 def open_session(graph: str, spec: "dict[str, Any]", ready: bool = False, save: str = "") -> Any:
@@ -140,7 +207,9 @@ def exact_arena() -> bool:
 
 
 def cache_place(spec: "dict[str, Any]") -> str:
-    """The directory of an optimized graph, named after the model, the runtime and the processor."""
+    """The directory of an optimized graph, named after the model, the runtime and the processor; empty where the user
+    has no home, and $XDG_CACHE_HOME is no absolute path, either.
+    """
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
             lines = [line for line in file if line.startswith(("flags", "Features"))]
@@ -149,18 +218,55 @@ def cache_place(spec: "dict[str, Any]") -> str:
         processor = [platform.machine(), platform.processor()]
     blocked = spec.get("session", {}).get("blocked", True)
     depends = json.dumps([1, spec["model_sha256"], blocked, onnxruntime.__version__, processor])
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(cache, "budgetc", hashlib.sha256(depends.encode()).hexdigest()[:32])
+    for cache in (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")):
+        if os.path.isabs(cache):  # the XDG Base Directory Specification ignores others
+            return os.path.join(cache, "budgetc", hashlib.sha256(depends.encode()).hexdigest()[:32])
+    return ""
 
 
-def whole(place: str) -> bool:
-    """Whether a cached graph is there, and as it was written."""
+def flaw(place: str) -> str:
+    """What speaks against loading the graph that is there; empty where nothing does."""
     try:
+        names = sorted(os.listdir(place))
+        for path in [os.path.dirname(place), place] + [os.path.join(place, name) for name in names]:
+            if not safe(path):
+                return f"{unsafe(path)}, so the optimized graph is not trusted"
         with open(os.path.join(place, "digests.json"), encoding="utf-8") as file:
             digests = json.load(file)
-        return "graph.onnx" in digests and all(digest(os.path.join(place, name)) == digests[name] for name in digests)
+        whole = "graph.onnx" in digests and all(digest(os.path.join(place, name)) == digests[name] for name in digests)
+    except PermissionError:
+        return f"{place}: the optimized graph may not be read by this user"
     except (OSError, ValueError, TypeError):
-        return False
+        whole = False
+    return "" if whole else f"{place}: the optimized graph is damaged"
+
+
+def safe(path: str) -> bool:
+    """Whether it is itself a directory or file, and nobody but this user and root could have written it."""
+    found = os.lstat(path)
+    real = stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode)
+    if os.name == "nt":  # which has neither owners nor modes to ask for
+        return real
+    return real and found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022
+
+
+def unsafe(path: str) -> str:
+    """The sentence about a path that is not safe."""
+    return f"{path}: is a link, belongs to another user or may be written by others"
+
+
+def replace(scratch: str, place: str) -> None:
+    """Rename into place; another process may do the same at this moment, and whose directory stays does not matter."""
+    old = scratch + "-old"
+    with suppress(FileNotFoundError):
+        os.rename(place, old)
+    try:
+        os.rename(scratch, place)
+    except OSError:
+        if flaw(place):
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def digest(path: str) -> str:
@@ -210,6 +316,9 @@ def main(files: "list[str]") -> int:
     install = files[0] == "--install"
     try:
         detector = Detector(install)
+    except NotInstalled as error:
+        say(f"the optimized graph cannot be installed: {error}")
+        return 2
     except Exception as error:  # whatever is wrong with the artifact, nothing can be scored
         sys.stderr.write(f"the artifact cannot be loaded: {error}\n")
         return 4

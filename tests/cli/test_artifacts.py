@@ -239,3 +239,38 @@ def test_install_caches_the_graph_that_run_loads(
     (artifact / "model.onnx").write_bytes(b"")
     assert budgetc("run", artifact, picture, "--cache", tmp_path / "cache").out == before
     assert budgetc("install", artifact, "--cache", tmp_path / "cache").code == 4
+
+
+def test_run_says_in_a_sentence_why_a_cached_graph_is_not_used(
+    budgetc: Command, artifact: Path, picture: Path, tmp_path: Path
+) -> None:
+    """Without the file and line of the program that Python puts before a warning."""
+    budgetc("install", artifact, "--cache", tmp_path / "cache")
+    graph = next((tmp_path / "cache").glob("*/graph.onnx"))
+    graph.write_bytes(b"")
+    ended = budgetc("run", artifact, picture, "--cache", tmp_path / "cache")
+    advice = "model.onnx is loaded instead; `budgetc install` makes it again"
+    assert ended.code == 0
+    assert ended.err == f"warning: {graph.parent}: the optimized graph is damaged; {advice}\n"
+
+
+def test_run_tells_of_the_installation(budgetc: Command, picture: Path, tmp_path: Path) -> None:
+    """Where memory was measured with an optimized graph that is not there, in one line."""
+    out = write_artifact(tmp_path / "out", session={"preoptimized": True})
+    before = budgetc("run", out, picture, "--cache", tmp_path / "cache")
+    assert (before.code, before.err.count("\n")) == (0, 1)
+    assert f"`budgetc install {out}` makes it load faster, and with the memory that was promised" in before.err
+    budgetc("install", out, "--cache", tmp_path / "cache")
+    after = budgetc("run", out, picture, "--cache", tmp_path / "cache")
+    assert (after.code, after.out, after.err) == (0, before.out, "")
+
+
+def test_inspect_and_evaluate_are_about_the_file(
+    budgetc: Command, artifact: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed model is refused though its optimized graph is in the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    budgetc("install", artifact)
+    (artifact / "model.onnx").write_bytes(b"changed")
+    for ended in (budgetc("inspect", artifact), budgetc("evaluate", artifact, "--data", data)):
+        assert (ended.code, "changed or damaged" in ended.err) == (4, True)

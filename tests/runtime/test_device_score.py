@@ -5,12 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from budgetc.runtime import device_score, load_artifact
+from budgetc.runtime import device_score, load_artifact, spec
 from budgetc.runtime.preprocess import FORMATS, MAX_PIXELS
 from tests.runtime.pictures import color, encoded, every_kind
 from tests.runtime.tiny import write_artifact
@@ -77,6 +78,13 @@ def test_config_beside_the_script_wins(tmp_path: Path) -> None:
         ({"model_sha256": "0" * 64}, "changed or damaged after it was compiled"),
         ({"schema_version": 2}, "schema_version is not 1"),
         ({"model": "other.onnx"}, "found none of .*other.onnx"),
+        ({"session": None}, "session is null, expected an object; copy the whole artifact again"),
+        ({"session": []}, r"session is \[\], expected an object"),
+        ({"session": {"allocator": "mine"}}, "session: unknown field allocator"),
+        ({"session": {"arena": "huge"}}, 'session: arena is "huge", expected power-of-two or as-requested'),
+        ({"session": {"arena": None}}, "session: arena is null, expected power-of-two or as-requested"),
+        ({"session": {"trim": 1}}, "session: trim is 1, expected true or false"),
+        ({"session": {"memory_pattern": "false"}}, 'session: memory_pattern is "false", expected true or false'),
     ],
 )
 def test_wrong_artifact_is_explained(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -85,6 +93,12 @@ def test_wrong_artifact_is_explained(tmp_path: Path, change: dict[str, Any], mes
     assert done.returncode == 4
     assert done.stdout == ""
     assert re.search(message, done.stderr)
+
+
+def test_its_session_options_are_the_runtimes() -> None:
+    """Both copies accept the same object."""
+    assert device_score.ARENAS == spec.ARENAS
+    assert {"arena", *device_score.SWITCHES} == {field.name for field in fields(spec.Session)}
 
 
 def test_usage(tmp_path: Path) -> None:

@@ -62,7 +62,20 @@ def test_board_script_parses_on_python_3_6() -> None:
     tree = ast.parse((RUNTIME / "device_score.py").read_text(), feature_version=(3, 6))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    standard = {"ctypes", "hashlib", "io", "json", "math", "os", "platform", "shutil", "sys", "tempfile", "typing"}
+    standard = {
+        "contextlib",
+        "ctypes",
+        "hashlib",
+        "io",
+        "json",
+        "math",
+        "os",
+        "platform",
+        "shutil",
+        "stat",
+        "sys",
+        "typing",
+    }
     assert imported == standard | {"numpy", "onnxruntime", "PIL"}
 
 
