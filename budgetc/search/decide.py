@@ -80,7 +80,7 @@ def decide(rows: Sequence[Row], rules: Rules) -> Decision:
         return Stop(f"each of the {len(ranked)} smaller structures has less than {HOPELESS:.0%} chance to comply")
     if best is None and _any_of(ranked) < HOPELESS and _trainings(rows) >= _PATIENCE:
         return Stop(f"together, the {len(ranked)} structures left have less than {HOPELESS:.0%} chance to comply")
-    return _spend(ranked, rules)
+    return _spend(ranked, rows, rules)
 
 
 def _trainings(rows: Sequence[Row]) -> int:
@@ -92,15 +92,22 @@ def _any_of(ranked: list[Prospect]) -> float:
     return 1 - math.prod(1 - prospect.chance for prospect in ranked)
 
 
-def _spend(ranked: list[Prospect], rules: Rules) -> Decision:
+def _spend(ranked: list[Prospect], rows: Sequence[Row], rules: Rules) -> Decision:
     free = [found for found in ranked if not found.row.trains or found.at_hand or rules.trainings_left > 0]
     if not free:
         return Stop(f"all trainings are spent; {len(ranked)} smaller structures were not judged")
     chosen = free[0]
     if chosen.row.fits is None:
         return Screen(chosen.row.id)
-    rung = FULL if not chosen.row.trains or chosen.at_hand or QUICK in chosen.row.auroc else QUICK
-    return Train(chosen.row.id, rung, f"{chosen.chance:.0%} chance to reach the AUROC floor, at {chosen.row.size} B")
+    reason = f"{chosen.chance:.0%} chance to reach the AUROC floor, at {chosen.row.size} B"
+    if not chosen.row.trains or chosen.at_hand:
+        return Train(chosen.row.id, FULL, reason)
+    family = [row for row in rows if row.training == chosen.row.training and row.training] or [chosen.row]
+    if any(QUICK in row.auroc for row in family):
+        return Train(chosen.row.id, FULL, reason)
+    # A quick training shows what the network can where its weights are hardly rounded.
+    first = max((row for row in family if eligible(row, rules)), key=lambda row: (row.stored_bits, row.id))
+    return Train(first.id, QUICK, reason)
 
 
 def prospects(rows: Sequence[Row], open_rows: Sequence[Row], best: Row | None, rules: Rules) -> list[Prospect]:

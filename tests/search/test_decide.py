@@ -284,3 +284,18 @@ def test_few_bits_are_not_tried_before_the_network_itself() -> None:
     ]
     decision = decide(rows, Rules(None, 0.9, trainings_left=0))
     assert isinstance(decision, Train) and decision.id == "8"
+
+
+def test_a_quick_training_is_judged_in_most_bits() -> None:
+    """Once for a network, however many storages it has; then the one that promises most is trained in full."""
+    rows = [
+        Row(
+            str(bits), (-1.0, 0.1 + math.log2(8 / bits)), True, 1000 * bits, True, training="a", stored_bits=float(bits)
+        )
+        for bits in (2, 4, 8)
+    ]
+    first = decide(rows, Rules(None, 0.9, trainings_left=9))
+    assert isinstance(first, Train) and (first.id, first.rung) == ("8", QUICK)
+    rows[2] = replace(rows[2], auroc={QUICK: 0.95})
+    second = decide(rows, Rules(None, 0.9, trainings_left=9))
+    assert isinstance(second, Train) and second.rung == FULL
