@@ -43,7 +43,7 @@ def correct_biases(detector: Detector, images: NDArray[np.uint8]) -> nn.Module:
     corrected = copy.deepcopy(detector.module)
     for name, unit in units(corrected):
         if name in shifts:
-            _bias(unit).add_(shifts[name])
+            bias_of(unit).add_(shifts[name])
     return corrected
 
 
@@ -70,7 +70,7 @@ def round_biases(detector: Detector, image: NDArray[np.uint8]) -> nn.Module:
             step = torch.tensor(known.weight_scale, dtype=torch.float64) * source.output.scale
             bias = unit_bias(unit)
             assert bias is not None, "every layer of a unit has a bias or a BatchNorm"
-            _bias(unit).add_(((bias / step).round() * step - bias).float())
+            bias_of(unit).add_(((bias / step).round() * step - bias).float())
     return rounded
 
 
@@ -87,7 +87,7 @@ def _mean(x: Tensor) -> Tensor:
     return x.transpose(0, 1).flatten(1).mean(1)
 
 
-def _bias(unit: Unit) -> Tensor:
+def bias_of(unit: Unit) -> Tensor:
     """What a constant added to it adds to the layer's result."""
     match unit:
         case ConvUnit():

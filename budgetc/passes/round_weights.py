@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from budgetc.detectors.layers import ConvUnit, LinearUnit
 from budgetc.detectors.rounding import level_codes
+from budgetc.passes.biases import bias_of
 
 _DAMPING = 0.01
 """Share of the mean variance added to every one: inputs that calibration hardly saw are not trusted."""
@@ -106,16 +107,13 @@ def _compensated(weight: Tensor, moments: Tensor, scale: Tensor, table: Tensor) 
 
 def _put(unit: ConvUnit | LinearUnit, weight: Tensor, shift: Tensor) -> None:
     """Write a folded weight back, and add to the bias."""
+    bias_of(unit).add_(shift)
     if isinstance(unit, LinearUnit):
         unit.linear.weight.copy_(weight)
-        unit.linear.bias.add_(shift)
         return
     if not isinstance(unit.norm, nn.BatchNorm2d):
         unit.conv.weight.copy_(weight)
-        if unit.conv.bias is not None:
-            unit.conv.bias.add_(shift)
         return
     assert unit.norm.running_var is not None, "the networks keep running statistics"
     gain = (unit.norm.weight / torch.sqrt(unit.norm.running_var + unit.norm.eps)).view(-1, 1, 1, 1)
     unit.conv.weight.copy_(torch.where(gain.abs() > 1e-12, weight / gain, unit.conv.weight))
-    unit.norm.bias.add_(shift)

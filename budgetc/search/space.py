@@ -35,7 +35,7 @@ class Row:
     trains: bool
     """Whether building it takes training; else its only rung is FULL."""
     size: int | None = None
-    """Bytes of the deployed files; exact, known before training."""
+    """Bytes of the deployed files, known before training: exact, or to some two kilobytes where weights are codes."""
     fits: bool | None = None
     """Whether the untrained structure keeps latency and memory; None before it was screened."""
     auroc: Mapping[int, float] = field(default_factory=dict)
