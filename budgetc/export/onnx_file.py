@@ -11,14 +11,13 @@ from budgetc.detectors.detector import Detector, deployed_part
 from budgetc.detectors.layers import units
 from budgetc.detectors.rounding import NumberFormat
 from budgetc.export.barriers import keep_in_float
+from budgetc.export.compact import compact
 from budgetc.export.gate import check_graph, check_kernels, check_stored
 from budgetc.export.packing import pack_weights
 from budgetc.export.trace import deployed_for_export, trace
 from budgetc.export.weights import (
     constants_to_initializers,
-    drop_unused,
     own_activation_formats,
-    shorten_names,
     store_halves,
     store_integer_biases,
     store_integers,
@@ -71,8 +70,7 @@ def export_detector(detector: Detector, target: Target, traced: Traced | None = 
     model.CopyFrom(graph.model)
     formats = _formats(detector)
     _store(model, formats)
-    drop_unused(model)
-    shorten_names(model)
+    compact(model)
     check_graph(model, target)
     data = model.SerializeToString(deterministic=True)
     integer = sum(known.compute == "int8" for known in formats.values())

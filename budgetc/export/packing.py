@@ -153,8 +153,8 @@ def _scales_and_biases(graph: onnx.GraphProto) -> Iterator[str]:
             found[node.input[1]] = None
         elif node.op_type in ("Conv", "Gemm") and len(node.input) > 2:
             found[node.input[2]] = None
-        elif node.op_type == "Div":
-            found[node.input[0]] = None
+        elif node.op_type == "Concat":  # of biases that are rounded at load
+            found.update(dict.fromkeys(node.input))
     return iter(found)
 
 

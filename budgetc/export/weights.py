@@ -1,5 +1,7 @@
 """How weights lie in the file: INT8 as integers, FP16 as halves with a Cast that folds at load."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -33,33 +35,41 @@ def store_integer_biases(model: onnx.ModelProto, *, folded: bool) -> int:
     it computes the layer in FP32 and says nothing.
 
     Args:
-        folded: the file keeps the float bias, and the runtime rounds it at load.
+        folded: the file keeps the float biases, and the runtime rounds them at load.
     """
     graph, values = model.graph, constants(model.graph)
     writer = {name: node for node in graph.node for name in node.output}
-    layers = [node for node in graph.node if node.op_type in ("Conv", "Gemm") and len(node.input) > 2]
-    added = 0
-    for layer in layers:
+    steps, results, floats = list[onnx.NodeProto](), list[onnx.NodeProto](), dict[str, str]()
+    for layer in [node for node in graph.node if node.op_type in ("Conv", "Gemm") and len(node.input) > 2]:
         read, weight, bias = _rounded_by(layer.input[0], writer), _rounded_by(layer.input[1], writer), layer.input[2]
         if read is None or weight is None:
             continue
         name = f"{layer.output[0]}/bias"
-        nodes = [_node("Mul", [weight.input[1], read.input[1]], [f"{name}/step"])]
-        if folded:
-            nodes += [
-                _node("Div", [bias, f"{name}/step"], [f"{name}/steps"]),
-                _node("Round", [f"{name}/steps"], [f"{name}/rounded"]),
-                _node("Cast", [f"{name}/rounded"], [f"{name}/whole"], to=onnx.TensorProto.INT32),
-            ]
-        else:
+        steps.append(_node("Mul", [weight.input[1], read.input[1]], [f"{name}/step"]))
+        results.append(_node("DequantizeLinear", [f"{name}/whole", f"{name}/step"], [name], axis=0))
+        floats[name] = bias
+        layer.input[2] = name
+        if not folded:
             whole = np.rint(values[bias] / (values[weight.input[1]] * values[read.input[1]])).astype(np.int32)
             graph.initializer.append(numpy_helper.from_array(whole, f"{name}/whole"))
-        nodes.append(_node("DequantizeLinear", [f"{name}/whole", f"{name}/step"], [name], axis=0))
-        for place, node in enumerate(nodes, added):
-            graph.node.insert(place, node)
-        added += len(nodes)
-        layer.input[2] = name
-    return added
+    rounding = _rounded_at_load(graph, floats) if folded and floats else []
+    for place, node in enumerate([*steps, *rounding, *results]):
+        graph.node.insert(place, node)
+    return len(results)
+
+
+def _rounded_at_load(graph: onnx.GraphProto, floats: Mapping[str, str]) -> list[onnx.NodeProto]:
+    """All float biases over their steps -> whole numbers, as one vector: a node a layer would be twice its bytes."""
+    sizes = [len(value) for value in map(constants(graph).__getitem__, floats.values())]
+    graph.initializer.append(numpy_helper.from_array(np.array(sizes, np.int64), "biases.sizes"))
+    return [
+        _node("Concat", list(floats.values()), ["biases"], axis=0),
+        _node("Concat", [f"{name}/step" for name in floats], ["biases.step"], axis=0),
+        _node("Div", ["biases", "biases.step"], ["biases.steps"]),
+        _node("Round", ["biases.steps"], ["biases.rounded"]),
+        _node("Cast", ["biases.rounded"], ["biases.whole"], to=onnx.TensorProto.INT32),
+        _node("Split", ["biases.whole", "biases.sizes"], [f"{name}/whole" for name in floats], axis=0),
+    ]
 
 
 _PASSING = ("MaxPool", "Reshape", "Flatten")
@@ -75,13 +85,17 @@ def _rounded_by(name: str, writer: dict[str, onnx.NodeProto]) -> onnx.NodeProto 
 
 
 def _share_zero_point(graph: onnx.GraphProto, quantizer: onnx.NodeProto, shape: tuple[int, ...]) -> None:
-    """Weights are symmetric, so one vector of zeros serves all of one width (QGemm insists on having it)."""
+    """Weights are symmetric: a convolution's need no zero points; one vector of zeros serves all of QGemm's, which asks
+    for them.
+    """
     name = f"zeros{shape}"
-    if name not in {tensor.name for tensor in graph.initializer}:
-        graph.initializer.append(numpy_helper.from_array(np.zeros(shape, np.int8), name))
-    for reader in graph.node:
-        if reader.op_type == "DequantizeLinear" and reader.input[0] == quantizer.output[0]:
-            reader.input[2] = name
+    for reader in [n for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] == quantizer.output[0]]:
+        if any(node.op_type == "Conv" and reader.output[0] in node.input for node in graph.node):
+            del reader.input[2:]
+            continue
+        reader.input[2] = name
+        if name not in constants(graph):
+            graph.initializer.append(numpy_helper.from_array(np.zeros(shape, np.int8), name))
 
 
 def own_activation_formats(model: onnx.ModelProto) -> None:
@@ -143,36 +157,3 @@ def constants_to_initializers(model: onnx.ModelProto) -> None:
         tensor.name = node.output[0]
         graph.initializer.append(tensor)
         graph.node.remove(node)
-
-
-def drop_unused(model: onnx.ModelProto) -> None:
-    """Remove initializers that nothing reads, in place."""
-    graph = model.graph
-    read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
-    for tensor in [t for t in graph.initializer if t.name not in read]:
-        graph.initializer.remove(tensor)
-
-
-def shorten_names(model: onnx.ModelProto) -> None:
-    """Give inner tensors names of a few bytes and drop node names and notes, in place.
-
-    In a file of some ten kilobytes, dotted names are several percent of it.
-    """
-    graph = model.graph
-    fixed = {value.name for value in (*graph.input, *graph.output)}
-    names: dict[str, str] = {"": ""}
-
-    def short(name: str) -> str:
-        if name in fixed:
-            return name
-        return names.setdefault(name, f"{len(names):x}")
-
-    for node in graph.node:
-        node.input[:] = [short(name) for name in node.input]
-        node.output[:] = [short(name) for name in node.output]
-        node.name, node.doc_string = "", ""
-    for tensor in graph.initializer:
-        tensor.name = short(tensor.name)
-    graph.ClearField("value_info")
-    graph.name, graph.doc_string, model.doc_string = "detector", "", ""
-    model.ClearField("metadata_props")

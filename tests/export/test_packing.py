@@ -80,6 +80,8 @@ def test_the_file_is_hardly_more_than_its_codes(compute: str, bits: float) -> No
     scales = sum(len(known.weight_scale) for known in detector.formats.values() if known.half_vectors)
     vectors = next(len(t.raw_data) for t in loaded.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16)
     assert vectors <= 2 * 2 * scales
+    singles = [t for t in loaded.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) == 1]
+    assert max((t.dims[0] for t in singles), default=0) <= 3, "vectors that are not halves"
     assert len(exported.model) <= 1.1 * exported.parameters * bits / 8 + 10_000
 
 
