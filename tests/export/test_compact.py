@@ -25,7 +25,13 @@ def model_of(*nodes: onnx.NodeProto, opset: int = 13, **weights: np.ndarray) -> 
 
 def conv(**attributes: Any) -> onnx.ModelProto:
     """One convolution with a 3 x 3 kernel, all attributes written down."""
-    written: dict[str, Any] = {"dilations": [1, 1], "strides": [1, 1], "pads": [0, 0, 0, 0], "group": 1, "kernel_shape": [3, 3]}
+    written: dict[str, Any] = {
+        "dilations": [1, 1],
+        "strides": [1, 1],
+        "pads": [0, 0, 0, 0],
+        "group": 1,
+        "kernel_shape": [3, 3],
+    }
     node = helper.make_node("Conv", ["image", "weight"], ["score"], name="/layer/Conv", **{**written, **attributes})
     weight = np.random.default_rng(0).normal(size=(4, 2 // attributes.get("group", 1), 3, 3))
     return model_of(node, weight=weight, unused=np.ones(50))
