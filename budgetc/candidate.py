@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from budgetc.core.admissible import foreign_setting, misplaced
 from budgetc.core.dataset import SplitName, evenly
@@ -29,6 +30,8 @@ from budgetc.detectors.detector import Detector, score_images
 from budgetc.detectors.families import bundle, from_bundle
 from budgetc.export.gate import check_parity
 from budgetc.export.onnx_file import Exported, Traced, export_detector, trace_detector
+from budgetc.measurement.emulated import score_split_emulated
+from budgetc.measurement.emulator import Emulator
 from budgetc.measurement.host import device
 from budgetc.measurement.quality import Scored, fit_threshold, score_pixels
 from budgetc.measurement.size import deployed_bytes
@@ -282,12 +285,21 @@ def _finish_anew(key: str, detector: Detector, shop: Workshop, directory: Path) 
     integer = any(known.compute == "int8" or known.output is not None for known in detector.formats.values())
     golden = evenly(len(images), _GOLDEN)
     reference = score_images(detector.deployed(), images[golden])
-    kind = "int8" if integer else "fp32"
-    check_parity(scores[golden].astype(np.float32), reference, _TOLERANCE[kind], outliers=_OUTLIERS[kind])
+    check_agreement(scores[golden], reference, integer=integer)
     written = save(threshold=fit_threshold(scores))
     shop.store.put_blob(key, exported.model)
     shop.store.put_json(key, _finished(written).model_dump())
     return written
+
+
+def check_agreement(scores: NDArray[np.floating], reference: NDArray[np.floating], *, integer: bool) -> None:
+    """Two ways to compute the scores of one detector agree, as well as its arithmetic lets them.
+
+    Raises:
+        BudgetcError: they do not.
+    """
+    kind = "int8" if integer else "fp32"
+    check_parity(scores.astype(np.float32), reference.astype(np.float32), _TOLERANCE[kind], outliers=_OUTLIERS[kind])
 
 
 def _finished(written: Written) -> _Finished:
@@ -351,6 +363,23 @@ def score_split(written: Written, shop: Workshop, split: SplitName) -> Scored:
     )  # fmt: skip
     scores = np.array(shop.store.cached(key, list[float], compute), dtype=np.float64)
     return Scored(split, samples, scores, device(shop.target.threads))
+
+
+def emulated_split(written: Written, shop: Workshop, split: SplitName, played: Emulator) -> Scored:
+    """Scores of a split by the device script on an emulated processor."""
+    spec, samples = read_spec(written.directory / ARTIFACT), shop.dataset.samples[split]
+
+    def compute() -> list[float]:
+        def progress(done: int) -> None:
+            shop.progress(f"scoring under {played.device}", done, len(samples))
+
+        scores: list[float] = score_split_emulated(written.directory, shop.dataset, split, played, progress).tolist()
+        return scores
+
+    key = fingerprint(["emulated scores", spec.model_sha256, shop.dataset.digest, [sample.file for sample in samples],
+                       asdict(spec.session), played.device, played.runtime, spec.threads])  # fmt: skip
+    scores = np.array(shop.store.cached(key, list[float], compute), dtype=np.float64)
+    return Scored(split, samples, scores, played.device, kind="emulated", runtime=played.runtime)
 
 
 def applicable(plan: Plan, family: str, target: Target) -> str | None:

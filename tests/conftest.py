@@ -1,6 +1,7 @@
 """What every test shares: reproducible properties, and the way to optional real data."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,11 @@ def real_data() -> Path:
     if not path.is_dir():
         pytest.fail(f"BUDGETC_TEST_DATA is {folder!r}, which is not a folder")
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that this user has installed or fetched changes what tests see, and tests leave nothing behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield

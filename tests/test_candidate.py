@@ -204,7 +204,7 @@ def test_a_file_that_is_not_the_network_is_not_finished(
 
     monkeypatch.setattr("budgetc.candidate.export_detector", lossy)
     shop = _shop(small_stfpm(), run)
-    with pytest.raises(BudgetcError, match="differ from PyTorch's"):
+    with pytest.raises(BudgetcError, match="differ from the reference"):
         finish(build(_plan(), shop, 1.0), shop, tmp_path / "out")
 
 

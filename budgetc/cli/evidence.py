@@ -11,6 +11,7 @@ from budgetc.cli.values import new_file
 from budgetc.errors import UsageError
 
 if TYPE_CHECKING:
+    from budgetc.compiler.emulating import Emulated
     from budgetc.compiler.evaluating import Evaluation
     from budgetc.core.measurement import Measurement
     from budgetc.core.verdict import Verdict
@@ -60,9 +61,19 @@ def measure(
         Path | None, typer.Option(help="Data set whose pictures are timed, as compile does; else noise of input size.")
     ] = None,
     group: Group = None,
+    emulate: Annotated[
+        bool,
+        typer.Option(
+            "--emulate",
+            help="Score on the target's instruction set under QEMU instead: AUROC there, nothing about time.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Size, latency and memory of a detector on a target."""
+    """Size, latency and memory of a detector on a target; with --emulate its scores there."""
+    if emulate:
+        _emulate(file, target=target, data=data, group=group, json=json)
+        return
     from budgetc.compiler.measuring import measure_file
     from budgetc.report.words import aligned
 
@@ -72,6 +83,19 @@ def measure(
         return
     device = found.measurements[-1].device
     show(f"{aligned([_measured(one.metric, one) for one in found.measurements])}\n\n{found.target} ({device})")
+
+
+def _emulate(file: Path, *, target: str, data: Path | None, group: str | None, json: bool) -> None:
+    from budgetc.compiler.emulating import emulate_file
+
+    display = Display()
+    found = emulate_file(file, target=target, data=data, group=group, progress=display.progress)
+    display.clear()
+    if json:
+        show_json(found)
+    else:
+        show(_emulated(found))
+    leave(0 if found.agreement.holds else 3)
 
 
 def check(
@@ -139,6 +163,25 @@ def _quality(found: "Evaluation") -> str:
         rows.append((f"recall of {clean(defect.defect)}", share, f"{defect.found} of {defect.of} above the threshold"))
     rows += [(f"control: {name}", ABSENT, words) for name, words in control_rows(found.controls)]
     return f"{aligned(rows)}\n\nthreshold {quality.threshold:.6g}"
+
+
+def _emulated(found: "Emulated") -> str:
+    from budgetc.report.words import aligned, percent
+
+    agreement = found.agreement
+    rows = []
+    if found.quality is not None and found.here is not None and found.auroc_loss is not None:
+        rows = [
+            _counted("AUROC there", found.quality.auroc_mean),
+            _counted("AUROC on this machine", found.here.auroc_mean),
+            _counted("AUROC lost there", found.auroc_loss),
+            _measured("false-positive rate there", found.quality.false_positive_rate),
+            ("other decisions", str(agreement.decisions), f"of {agreement.n} images"),
+        ]
+    middle, most = percent(agreement.median_difference), percent(agreement.largest_difference)
+    rows.append(("scores differ by", f"{middle} of their range (median), {most} at most", f"n = {agreement.n}"))
+    words = "it agrees with this machine" if agreement.holds else f"it does not agree: {agreement.problem}"
+    return f"{aligned(rows)}\n\n{found.target} ({found.device}, {found.runtime}): {words}"
 
 
 def _counted(name: str, found: "Measurement") -> tuple[str, str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from budgetc.candidate import Workshop, Written, score_split
+from budgetc.candidate import Workshop, Written, emulated_split, score_split
 from budgetc.compiler.controlling import controls_beside
 from budgetc.compiler.costing import Costing, Costs, Found
 from budgetc.core.budget import Budget
@@ -15,6 +15,7 @@ from budgetc.core.measurement import Measurement
 from budgetc.core.plan import fingerprint
 from budgetc.core.quality import Control
 from budgetc.core.verdict import Verdict, judge
+from budgetc.measurement.emulator import emulator
 from budgetc.measurement.quality import Scored, auroc_loss, loss_between, quality_of
 from budgetc.measurement.size import deployed_bytes, measure_size
 from budgetc.report.evidence import auroc_kind, judge_subject
@@ -74,7 +75,7 @@ class Confirmation:
     def confirm(self, name: str, written: Written, costs: Costs) -> Confirmed:
         """Score one finalist on the confirmation split, and judge it."""
         before = score_split(self.baseline, self.shop, "confirmation")
-        after = score_split(written, self.shop, "confirmation")
+        after = self._as_deployed(written)
         artifact = self._subject(written, costs.artifact, after)
         baseline = self._subject(self.baseline, costs.baseline, before)
         comparison = self._comparison(artifact, baseline, costs.latency_ratio, (before, after))
@@ -84,6 +85,14 @@ class Confirmation:
             over=auroc_kind(self.budget), confidence=self.confidence(),
         )  # fmt: skip
         return Confirmed(name, artifact, baseline, comparison, verdict, written, controls)
+
+    def _as_deployed(self, written: Written) -> Scored:
+        """Scores of the confirmation split on the target's instruction set where that can be emulated, else here."""
+        target = self.shop.target
+        played = None if target.emulation is None else emulator(target.emulation, fetch=False)
+        if played is None:
+            return score_split(written, self.shop, "confirmation")
+        return emulated_split(written, self.shop, "confirmation", played)
 
     def _log(self, name: str, sentence: str) -> None:
         self.shop.run.record("latency", {"id": name, "pair": sentence})

@@ -11,6 +11,7 @@ from budgetc.compiler.confirming import sample_images
 from budgetc.core.frozen import Frozen
 from budgetc.core.layout import MODEL
 from budgetc.core.measurement import Measurement
+from budgetc.core.target import Target
 from budgetc.export.onnx_file import export_detector
 from budgetc.load.config import load_target
 from budgetc.load.datasets import load_dataset
@@ -54,21 +55,14 @@ def measure_file(
     """
     path, settled = Path(file), load_target(target).target
     with tempfile.TemporaryDirectory() as scratch:
-        directory = path
-        if not path.is_dir():
-            detector = load_model(path).detector
-            exported = export_detector(detector, settled)
-            directory = write(
-                exported, detector, Path(scratch) / "file",
-                threshold=detector.threshold or 0.0, threads=settled.threads, session=settled.session,
-            ).directory  # fmt: skip
+        directory = as_artifact(path, settled, Path(scratch) / "file")
         found = [measure_size(directory)]
         dataset = None if data is None else load_dataset(data, group=group)
         if settled.measured_on is None:
             model = (directory / MODEL).read_bytes()
             found += predicted_measurements(predict(model, settled), settled).values()
         else:
-            pictures = _noise(directory, Path(scratch))
+            pictures = noise_images(directory, Path(scratch))
             if dataset is not None:
                 pictures = sample_images(dataset, Path(scratch) / "pictures")
             found += screen_latency(directory, pictures, calls=calls).values()
@@ -76,7 +70,19 @@ def measure_file(
     return Cost(file=str(file), target=settled.name, measurements=tuple(found))
 
 
-def _noise(directory: Path, scratch: Path) -> list[Path]:
+def as_artifact(path: Path, target: Target, scratch: Path) -> Path:
+    """The directory of an artifact; of a bundle, what `scratch` becomes by its export for the target."""
+    if path.is_dir():
+        return path
+    detector = load_model(path).detector
+    return write(
+        export_detector(detector, target), detector, scratch,
+        threshold=detector.threshold or 0.0, threads=target.threads, session=target.session,
+    ).directory  # fmt: skip
+
+
+def noise_images(directory: Path, scratch: Path) -> list[Path]:
+    """Eight PNGs of noise at an artifact's input size."""
     spec, rng = read_spec(directory / "artifact.json"), np.random.default_rng(0)
     paths = []
     for number in range(8):

@@ -18,6 +18,14 @@ class Fact(Frozen):
     source: str
 
 
+class Emulation(Frozen):
+    """The processor as QEMU knows it: scores can be checked on its instruction set, times cannot."""
+
+    machine: Literal["aarch64", "x86_64"]
+    cpu: str = Field(pattern=r"^[\w.,+-]+$")
+    """A name of `qemu-<machine>-static -cpu help`."""
+
+
 class Target(Frozen):
     """A device with one runtime: what a candidate is exported, priced and measured for."""
 
@@ -42,6 +50,7 @@ class Target(Frozen):
     session: SessionOptions | None = None
     """Of every artifact. Where None, measurements choose if the device is this machine, else onnxruntime's defaults."""
     unsupported_ops: tuple[str, ...] = ()
+    emulation: Emulation | None = None
     facts: tuple[Fact, ...] = ()
     cost: CostModel | None = None
     """Prices files where the device is not here."""

@@ -80,11 +80,11 @@ def check_stored(stored: int, expected: int) -> None:
 def check_parity(
     exported: NDArray[np.float32], reference: NDArray[np.float32], tolerance: float, *, outliers: float = 0.0
 ) -> float:
-    """Largest difference between exported and PyTorch scores, over the spread of the scores.
+    """Largest difference between scores and those of the reference, over the spread of the latter.
 
     Args:
-        exported: (n,).
-        reference: (n,).
+        exported: (n,), of the file.
+        reference: (n,), of PyTorch, or of the file on another machine.
         tolerance: what the difference may be.
         outliers: share of the images that does not count. Where a step of INT8 flips, which is no error, a score that
             depends on few numbers jumps; a wrong conversion shows on most images.
@@ -92,13 +92,13 @@ def check_parity(
     Raises:
         BudgetcError: it exceeds `tolerance`, or a score is not finite.
     """
-    for scores, whose in ((exported, "the exported graph"), (reference, "the network in PyTorch")):
+    for scores, whose in ((exported, "the exported graph"), (reference, "the reference")):
         if not np.isfinite(scores).all():
             raise BudgetcError(f"{whose} gives scores that are not finite numbers")
     spread = max(float(np.ptp(reference)), float(np.abs(reference).mean()) * 1e-3, 1e-12)
     difference = float(np.quantile(np.abs(exported - reference), 1 - outliers, method="higher")) / spread
     if difference > tolerance:
         raise BudgetcError(
-            f"exported scores differ from PyTorch's by {difference:.3g} of their range; allowed is {tolerance:g}"
+            f"the file's scores differ from the reference by {difference:.3g} of their range; allowed is {tolerance:g}"
         )
     return difference

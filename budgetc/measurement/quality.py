@@ -1,13 +1,13 @@
 """How well a deployed file tells anomalies from normals: everything goes through its runtime."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from budgetc.core.dataset import GOOD, Sample
-from budgetc.core.measurement import Measurement
+from budgetc.core.measurement import Kind, Measurement
 from budgetc.core.quality import CategoryQuality, DefectQuality, DefectRecall, Quality
 from budgetc.core.statistics import (
     MINIMUM_IMAGES,
@@ -35,6 +35,8 @@ class Scored:
     samples: Sequence[Sample]
     scores: Scores
     device: str
+    kind: Kind = "measured"
+    runtime: str = field(default_factory=runtime)
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -111,8 +113,8 @@ def auroc_loss(found: Interval, scored: Scored) -> Measurement:
 def _auroc(metric: str, found: Interval, scored: Scored) -> Measurement:
     return Measurement(
         metric=metric, value=found.value, unit="1", lower=found.lower, upper=found.upper,
-        confidence=found.confidence, n=found.n_good + found.n_bad, kind="measured", device=scored.device,
-        split=scored.split, runtime=runtime(), note=_note(found),
+        confidence=found.confidence, n=found.n_good + found.n_bad, kind=scored.kind, device=scored.device,
+        split=scored.split, runtime=scored.runtime, note=_note(found),
     )  # fmt: skip
 
 
@@ -134,7 +136,8 @@ def _category(name: str, found: ByCategory, scored: Scored) -> CategoryQuality:
 def _rate(rate: Rate, n: int, confidence: float, scored: Scored) -> Measurement:
     return Measurement(
         metric="false_positive_rate", value=rate.value, unit="1", lower=rate.lower, upper=rate.upper,
-        confidence=confidence, n=n, kind="measured", device=scored.device, split=scored.split, runtime=runtime(),
+        confidence=confidence, n=n, kind=scored.kind, device=scored.device, split=scored.split,
+        runtime=scored.runtime,
     )  # fmt: skip
 
 

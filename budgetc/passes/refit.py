@@ -33,7 +33,7 @@ def refit(detector: Detector, work: Work, *, anew: bool = True) -> Detector:
     pictures = work.pictures(detector.config.input_size)
     match module, deployed:
         case Gaussian(), Gaussian():
-            (features,) = outputs_of(lambda x: [deployed.features(x)], pictures.as_taken)
+            (features,) = outputs_of(lambda x: [deployed.features(x)], pictures.as_cameras_differ())
             fit_normals(module, features)
         case Vae(), VaeDistance() if module.encoder.distance is not None:
             (mu,) = outputs_of(lambda x: [deployed.means(x)], pictures.as_taken)

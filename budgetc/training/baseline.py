@@ -64,7 +64,7 @@ def _fit_gaussian(module: Gaussian, pictures: Pictures) -> Curve:
     """Nothing is learned by steps: one pass over the normals."""
     module.eval()
     device = _device_of(module)
-    (features,) = outputs_of(lambda x: [module.features(x.to(device))], pictures.as_taken)
+    (features,) = outputs_of(lambda x: [module.features(x.to(device))], pictures.as_cameras_differ())
     fit_normals(module, features)
     return Curve(None, None, 1)
 

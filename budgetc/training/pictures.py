@@ -13,6 +13,8 @@ from budgetc.training.loop import hold_out
 Pixels = NDArray[np.uint8]
 _PICTURES = 2500
 """About how many pictures a training set is brought to: their teacher features stay in memory."""
+_CAST = 0.05
+"""Gains of the three colors that cameras of one line differ by."""
 _MOST_VARIANTS = 16
 _MOST_UPRIGHT = 3
 """Of frames: neighbors in time are variants of each other."""
@@ -39,8 +41,18 @@ class Pictures:
 
     @property
     def as_taken(self) -> Pixels:
-        """(originals, 3, H, W): what a distribution of normals is fitted to. Turned copies would widen it."""
+        """(originals, 3, H, W): without turned copies, which would widen a distribution that is fitted to them."""
         return self.normal[: self.originals]
+
+    def as_cameras_differ(self) -> Pixels:
+        """(2 * originals, 3, H, W): as they were taken, and again with the white balance of another camera each.
+
+        What a whitening is fitted to. Where all normals are gray, it would take the faintest cast for a distance: on
+        the magnetic tiles 5 % more red and less blue cost .09 AUROC after truncation, and .00 with these.
+        """
+        gains = np.random.default_rng(0).uniform(1 - _CAST, 1 + _CAST, (self.originals, 3, 1, 1))
+        other = np.clip(np.rint(self.as_taken * gains), 0, 255).astype(np.uint8)
+        return np.concatenate([self.as_taken, other])
 
 
 def make_pictures(

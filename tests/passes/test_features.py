@@ -31,7 +31,7 @@ def test_the_gaussian_is_fitted_again_after_the_backbone_changed(step: Distill |
     work = work_for(detector)
     result = _module(apply_step(detector, step, work))
     with torch.no_grad():
-        whitened = result.whiten(result.features(as_input(work.pictures(result.size).as_taken)))
+        whitened = result.whiten(result.features(as_input(work.pictures(result.size).as_cameras_differ())))
     assert float(whitened.mean((0, 2, 3)).abs().max()) < 1e-2
     assert float(whitened.square().mean()) <= 1.01
 
@@ -98,6 +98,6 @@ def test_the_head_is_fitted_through_the_rounded_network() -> None:
     deployed = rounded.deployed()
     assert isinstance(deployed, Gaussian)
     with torch.no_grad():
-        whitened = deployed.whiten(deployed.features(as_input(work.pictures(deployed.size).as_taken)))
+        whitened = deployed.whiten(deployed.features(as_input(work.pictures(deployed.size).as_cameras_differ())))
     assert float(whitened.mean((0, 2, 3)).abs().max()) < 1e-2
     assert weights_digest(detector.module) != weights_digest(rounded.module)

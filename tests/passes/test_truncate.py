@@ -52,7 +52,7 @@ def test_pictures_get_smaller() -> None:
     assert cut.config.input_size == (32, 32)
     module = network(cut)
     with torch.no_grad():
-        whitened = module.whiten(module.features(as_input(work.pictures((32, 32)).as_taken)))
+        whitened = module.whiten(module.features(as_input(work.pictures((32, 32)).as_cameras_differ())))
     assert float(whitened.mean((0, 2, 3)).abs().max()) < 1e-2
 
 

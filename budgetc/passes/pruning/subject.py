@@ -71,7 +71,8 @@ def subject_of(detector: Detector, part: str) -> Subject:
 def fit_head(subject: Subject, work: Work) -> None:
     """Fit what a truncated network has not fitted yet, so that an untrained structure is judged as a trained one."""
     if isinstance(subject.whole, Gaussian):
-        module, images = subject.whole, sampled(work, size_of(subject), 96, 0)
+        module, normals = subject.whole, work.pictures(size_of(subject)).as_cameras_differ()
+        images = normals[evenly(len(normals), 192)]
         (features,) = outputs_of(lambda x: [module.features(x)], images)
         fit_normals(module, features)
 

@@ -1,0 +1,144 @@
+"""An artifact on its target's instruction set: what `budgetc measure --emulate` does, and compile where it can."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from budgetc.candidate import check_agreement
+from budgetc.compiler.measuring import as_artifact, noise_images
+from budgetc.core.frozen import Frozen
+from budgetc.core.layout import ARTIFACT, MODEL
+from budgetc.core.measurement import Measurement
+from budgetc.core.quality import Quality
+from budgetc.core.target import Target
+from budgetc.errors import BudgetcError, UsageError
+from budgetc.load.config import load_target
+from budgetc.load.datasets import load_test_part
+from budgetc.measurement.emulated import score_emulated, split_images
+from budgetc.measurement.emulator import Emulator, emulator
+from budgetc.measurement.host import device
+from budgetc.measurement.quality import Scored, Scores, auroc_loss, loss_between, quality_of, score_pixels
+from budgetc.runtime.artifact import load_artifact
+from budgetc.runtime.spec import read_spec
+from budgetc.training.loop import Progress, silent
+
+
+class Agreement(Frozen):
+    """Scores of the same images on this machine and on the emulated one."""
+
+    n: int
+    largest_difference: float
+    """Over the range of this machine's scores."""
+    median_difference: float
+    decisions: int
+    """Images that the threshold calls otherwise."""
+    holds: bool
+    problem: str | None = None
+
+
+class Emulated(Frozen):
+    """A detector on an emulated processor. Says nothing about time."""
+
+    schema_version: int = 1
+    file: str
+    target: str
+    device: str
+    runtime: str
+    agreement: Agreement
+    quality: Quality | None = None
+    """There, on all test pictures; None without data."""
+    here: Quality | None = None
+    """The same on this machine."""
+    auroc_loss: Measurement | None = None
+    """Of the mean AUROC, paired: here - there."""
+    contents: dict[str, str]
+    """What was fetched for it: file -> sha256."""
+
+
+def emulate_file(
+    file: str | Path, *, target: str | Path, data: str | Path | None = None, group: str | None = None,
+    progress: Progress = silent,
+) -> Emulated:  # fmt: skip
+    """Scores of an artifact, or of a bundle exported for the target, by its device script under QEMU.
+
+    Args:
+        file: artifact directory or `model.pt`.
+        target: name or path of a target whose file has `emulation`.
+        data: its test pictures are scored; without it noise of the input's size.
+        group: regular expression that names the part or clip of a file, where no groups.csv does.
+        progress: gets (what, done, of).
+
+    Raises:
+        UsageError: nothing emulates the target. TargetUnreachable: QEMU or its environment is not there.
+        InputRejected: the file is no detector, or the data is invalid.
+    """
+    settled = load_target(target).target
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = as_artifact(Path(file), settled, Path(scratch) / "file")
+        spec, played = read_spec(directory / ARTIFACT), require_emulator(settled)
+        dataset = None if data is None else load_test_part(data, group=group)
+        if dataset is None:
+            images = noise_images(directory, Path(scratch))
+        else:
+            images = split_images(dataset, "confirmation", directory, Path(scratch))
+        there = score_emulated(directory, images, played, lambda done: progress("emulating", done, len(images)))
+        artifact = load_artifact(directory, cache=False)
+        if dataset is None:
+            here = np.array([artifact.score(path).score for path in images])
+        else:
+            here = score_pixels(artifact, dataset.images("confirmation", (spec.height, spec.width)))
+        model = (directory / MODEL).read_bytes()
+    agreement = agreement_of(there, here, threshold=spec.threshold, integer=computes_in_integers(model))
+    found = Emulated(file=str(file), target=settled.name, device=played.device, runtime=played.runtime,
+                     agreement=agreement, contents=played.contents)  # fmt: skip
+    if dataset is None:
+        return found
+    mine = Scored("test", dataset.samples["confirmation"], here, device(spec.threads))
+    other = emulated_scores(mine, there, played)
+    return found.model_copy(update={
+        "quality": quality_of(other, spec.threshold), "here": quality_of(mine, spec.threshold),
+        "auroc_loss": auroc_loss(loss_between(mine, other).mean, other),
+    })  # fmt: skip
+
+
+def require_emulator(target: Target) -> Emulator:
+    """The emulator of a target, fetched if need be.
+
+    Raises:
+        UsageError: the target names none. TargetUnreachable: it is not there and cannot be fetched.
+    """
+    if target.emulation is None:
+        raise UsageError(
+            f"target {target.name} names no processor that can be emulated; `emulation:` in its file would, "
+            "for a CPU under onnxruntime"
+        )
+    found = emulator(target.emulation, fetch=True)
+    assert found is not None, "what is fetched is there"
+    return found
+
+
+def emulated_scores(here: Scored, there: Scores, played: Emulator) -> Scored:
+    """The same samples with the scores of the emulated processor."""
+    return replace(here, scores=there, device=played.device, kind="emulated", runtime=played.runtime)
+
+
+def agreement_of(there: Scores, here: Scores, *, threshold: float, integer: bool) -> Agreement:
+    """Whether two machines say the same, by the measure that exported files are held against PyTorch with."""
+    problem = None
+    try:
+        check_agreement(there, here, integer=integer)
+    except BudgetcError as error:
+        problem = str(error)
+    differences = np.abs(there - here) / max(float(np.ptp(here)), 1e-12)
+    return Agreement(
+        n=len(here), largest_difference=float(differences.max()), median_difference=float(np.median(differences)),
+        decisions=int(((there > threshold) != (here > threshold)).sum()), holds=problem is None, problem=problem,
+    )  # fmt: skip
+
+
+def computes_in_integers(model: bytes) -> bool:
+    """Whether any layer of a file reads INT8."""
+    return any(node.op_type == "QuantizeLinear" for node in onnx.load_model_from_string(model).graph.node)
