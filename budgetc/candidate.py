@@ -30,8 +30,6 @@ from budgetc.detectors.detector import Detector, score_images
 from budgetc.detectors.families import bundle, from_bundle
 from budgetc.export.gate import check_parity
 from budgetc.export.onnx_file import Exported, Traced, export_detector, trace_detector
-from budgetc.measurement.emulated import score_split_emulated
-from budgetc.measurement.emulator import Emulator
 from budgetc.measurement.host import device
 from budgetc.measurement.quality import Scored, fit_threshold, score_pixels
 from budgetc.measurement.size import deployed_bytes
@@ -363,23 +361,6 @@ def score_split(written: Written, shop: Workshop, split: SplitName) -> Scored:
     )  # fmt: skip
     scores = np.array(shop.store.cached(key, list[float], compute), dtype=np.float64)
     return Scored(split, samples, scores, device(shop.target.threads))
-
-
-def emulated_split(written: Written, shop: Workshop, split: SplitName, played: Emulator) -> Scored:
-    """Scores of a split by the device script on an emulated processor."""
-    spec, samples = read_spec(written.directory / ARTIFACT), shop.dataset.samples[split]
-
-    def compute() -> list[float]:
-        def progress(done: int) -> None:
-            shop.progress(f"scoring under {played.device}", done, len(samples))
-
-        scores: list[float] = score_split_emulated(written.directory, shop.dataset, split, played, progress).tolist()
-        return scores
-
-    key = fingerprint(["emulated scores", spec.model_sha256, shop.dataset.digest, [sample.file for sample in samples],
-                       asdict(spec.session), played.device, played.runtime, spec.threads])  # fmt: skip
-    scores = np.array(shop.store.cached(key, list[float], compute), dtype=np.float64)
-    return Scored(split, samples, scores, played.device, kind="emulated", runtime=played.runtime)
 
 
 def applicable(plan: Plan, family: str, target: Target) -> str | None:

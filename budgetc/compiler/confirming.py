@@ -1,25 +1,29 @@
 """Finalists under the full protocol, and on the sealed confirmation split."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
-from budgetc.candidate import Workshop, Written, emulated_split, score_split
+from budgetc.candidate import Workshop, Written, score_split
 from budgetc.compiler.controlling import controls_beside
 from budgetc.compiler.costing import Costing, Costs, Found
 from budgetc.core.budget import Budget
 from budgetc.core.dataset import Dataset, Sample, evenly
+from budgetc.core.layout import ARTIFACT
 from budgetc.core.measurement import Measurement
 from budgetc.core.plan import fingerprint
 from budgetc.core.quality import Control
 from budgetc.core.verdict import Verdict, judge
+from budgetc.measurement.emulated import score_split_emulated
 from budgetc.measurement.emulator import emulator
 from budgetc.measurement.quality import Scored, auroc_loss, loss_between, quality_of
 from budgetc.measurement.size import deployed_bytes, measure_size
 from budgetc.report.evidence import auroc_kind, judge_subject
 from budgetc.report.schema import Comparison, SeedRecord, Subject
+from budgetc.runtime.spec import read_spec
 
 _PICTURES = 16
 """Encoded images that latency and memory are measured on."""
@@ -88,11 +92,25 @@ class Confirmation:
 
     def _as_deployed(self, written: Written) -> Scored:
         """Scores of the confirmation split on the target's instruction set where that can be emulated, else here."""
-        target = self.shop.target
-        played = None if target.emulation is None else emulator(target.emulation, fetch=False)
+        shop = self.shop
+        wanted, samples = shop.target.emulation, shop.dataset.samples["confirmation"]
+        played = None if wanted is None else emulator(wanted, fetch=False)
         if played is None:
-            return score_split(written, self.shop, "confirmation")
-        return emulated_split(written, self.shop, "confirmation", played)
+            return score_split(written, shop, "confirmation")
+        spec = read_spec(written.directory / ARTIFACT)
+
+        def compute() -> list[float]:
+            said = f"scoring under {played.device}"
+            scores: list[float] = score_split_emulated(
+                written.directory, shop.dataset, "confirmation", emulator=played,
+                progress=lambda done: shop.progress(said, done, len(samples)),
+            ).tolist()  # fmt: skip
+            return scores
+
+        key = fingerprint(["emulated scores", spec.model_sha256, shop.dataset.digest, [one.file for one in samples],
+                           asdict(spec.session), played.device, played.runtime, spec.threads])  # fmt: skip
+        scores = np.array(shop.store.cached(key, list[float], compute), dtype=np.float64)
+        return Scored("confirmation", samples, scores, played.device, kind="emulated", runtime=played.runtime)
 
     def _log(self, name: str, sentence: str) -> None:
         self.shop.run.record("latency", {"id": name, "pair": sentence})

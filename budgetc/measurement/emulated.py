@@ -46,7 +46,7 @@ def score_emulated(
 
 
 def score_split_emulated(
-    directory: Path, dataset: Dataset, split: SplitName, emulator: Emulator,
+    directory: Path, dataset: Dataset, split: SplitName, *, emulator: Emulator,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Scores:  # fmt: skip
     """(n,) scores of a split, decoded and resized there, too, wherever its images are files."""
