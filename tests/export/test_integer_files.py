@@ -7,12 +7,15 @@ import onnx
 import pytest
 import torch
 
+from budgetc.core.plan import Quantize
 from budgetc.detectors.detector import as_input
+from budgetc.detectors.layers import ConvUnit, units
 from budgetc.errors import BudgetcError
 from budgetc.export.gate import INTEGER_KERNELS, check_kernels, fused_kernels
 from budgetc.export.onnx_file import export_detector
+from budgetc.passes.quantize import quantize
 from tests.export.single import SIDE, quantized, run_file, single, tensors
-from tests.small import target, textures
+from tests.small import target, textures, work_for
 
 KINDS = (
     "conv", "conv relu6", "conv leaky", "1x1 without activation", "one channel", "depthwise", "linear",
@@ -42,6 +45,18 @@ def test_every_quantized_layer_is_an_integer_kernel(kind: str) -> None:
     kernels = fused_kernels(export_detector(detector, target()).model)
     assert sum(kernels[name] for name in INTEGER_KERNELS) == sum(f.compute == "int8" for f in detector.formats.values())
     assert not {"Conv", "FusedConv", "Gemm", "MatMul", "Add", "Relu", "Clip"} & set(kernels)
+
+
+@pytest.mark.parametrize("kind", ["conv", "conv relu6", "depthwise"])
+def test_a_layer_whose_output_is_always_zero_is_an_integer_kernel(kind: str) -> None:
+    """As in a bare structure, whose channels nobody chose: its scale must not let the activation bind."""
+    detector = single(kind)
+    last = [unit for _, unit in units(detector.module)][-1]
+    assert isinstance(last, ConvUnit) and isinstance(last.norm, torch.nn.BatchNorm2d)
+    last.norm.bias.data.fill_(-100)
+    dead = quantize(detector, Quantize(first_convolution=True), work_for(detector))
+    layers = sum(isinstance(unit, ConvUnit) for _, unit in units(detector.module))
+    check_kernels(export_detector(dead, target()).model, layers)
 
 
 def test_a_layer_that_would_run_in_fp32_is_found() -> None:
