@@ -51,8 +51,8 @@ class NumberFormat:
 def activation_format(low: float, high: float) -> ActivationFormat:
     """U8 format of values in [low, high]; 0 is always exact."""
     low, high = min(low, 0.0), max(high, 0.0)
-    # What is always zero has any scale that lets no activation bind, or the runtime would keep it as a layer of its own;
-    # a tiny one would make the steps of the next layer's bias overflow.
+    # What is always zero has any scale that lets no activation bind, or the runtime would keep that as a layer of its
+    # own; a tiny one would make the steps of the next layer's bias overflow.
     scale = max((high - low) / _U8_MAX, 1e-8) if high > low else 1 / _U8_MAX
     return ActivationFormat(scale, round(-low / scale))
 
