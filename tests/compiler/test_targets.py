@@ -1,7 +1,11 @@
 """Targets against rows: with a made-up board, and with the published rows where they are at hand."""
 
 import os
+import re
 import shutil
+import statistics
+from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,8 @@ import pytest
 from budgetc.compiler.targets import baselines, fit_targets, validate_target
 from budgetc.errors import UsageError
 from budgetc.load.config import list_budgets, list_targets, load_budget, load_target, shipped_dir
+from budgetc.load.rows import read_rows
+from budgetc.measurement.validating import priced
 from tests.load.test_cost_block import ABOVE
 from tests.rows import NETWORKS, write_networks, write_rows
 
@@ -133,6 +139,25 @@ def test_published_rows_are_predicted_as_promised() -> None:
     assert all(one.mape <= 0.15 for one in gpu.groups if one.precision == "fp16")
     for found in (cpu, gpu):
         assert sum(one.n for one in found.groups) + sum(found.left_out.values()) == 234
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["F", "L", "W"])  # width (filters), depth (layers), resolution
+def test_ratios_of_related_networks_are_met(what: str) -> None:
+    """What pruning or shrinking gains: neighbors that differ in one of the three, median error 10 % at most."""
+    rows, _ = read_rows(published() / "nano_gpu_tensorrt_fp32_cnns.csv")
+    ms, found = priced(load_target("jetson-nano-gpu").target, rows)
+    families = defaultdict[str, list[tuple[int, int]]](list)
+    for place, row in enumerate(rows):
+        size = re.search(rf"_{what}(\d+)", row.model)
+        if size is not None:
+            families[row.model.replace(size[0], "")].append((int(size[1]), place))
+    errors = [
+        abs(found[one, 0] / found[other, 0] / (ms[one] / ms[other]) - 1)
+        for members in families.values()
+        for (_, one), (_, other) in pairwise(sorted(members))
+    ]
+    assert len(errors) > 1000 and statistics.median(errors) <= 0.10
 
 
 @pytest.mark.slow
