@@ -1,7 +1,12 @@
 """Targets that are not here, with round coefficients that a person can check in the head."""
 
+from typing import get_args
+
 from budgetc.core.cost import CostModel
+from budgetc.core.operator import OpClass
 from budgetc.core.target import Target
+
+CLASSES: tuple[OpClass, ...] = get_args(OpClass)
 
 
 def cost(**changes: object) -> CostModel:
@@ -12,11 +17,12 @@ def cost(**changes: object) -> CostModel:
         "launch_us": span(10, 5, 20), "fixed_ms": span(1, 0.5, 2), "preprocess_ms": span(1, 1, 1),
         "preprocess_ms_per_megapixel": span(100, 100, 100),
         "rates": {
-            **dict.fromkeys(("stem", "conv1x1", "conv3x3", "convkxk", "grouped"), dense),
+            **dict.fromkeys(("stem", "conv1x1", "conv2x2", "conv3x3", "convkxk", "grouped"), dense),
             "depthwise": {"gmac_per_s": 5, "gbyte_per_s": 10}, "depthwise3x3": {"gmac_per_s": 5, "gbyte_per_s": 10},
             "linear": {"gweight_byte_per_s": 10, "gbyte_per_s": 10}, "bandwidth": {"gbyte_per_s": 10},
+            "exponential": {"gbyte_per_s": 5},
         },
-        "bands": [{"lower": 0.9, "upper": 1.1}], "runtime_doubt": {"lower": 1, "upper": 1},
+        "spread": {name: {"lower": 0.9, "upper": 1.1} for name in CLASSES}, "runtime_doubt": {"lower": 1, "upper": 1},
         "p95_over_mean": span(1.1, 1, 1.2), "p99_over_mean": span(1.2, 1, 1.5),
         "memory": {"base_mib": span(50, 40, 60), "model_mib": span(10, 10, 10), "per_weight": span(2, 1, 3),
                    "per_activation": span(1, 1, 1), "source": "made up"},

@@ -1,11 +1,11 @@
-"""`targets`, `recipes`, `schema`: what ships with budgetc, and what its files look like."""
+"""`recipes`, `schema`: what ships with budgetc beside targets, and what its files look like."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from budgetc.cli.output import Json, show, show_json
+from budgetc.cli.output import Json, show, show_file, show_listed
 from budgetc.errors import UsageError
 
 Name = Annotated[str, typer.Argument(help="Its name, or a path.")]
@@ -14,53 +14,28 @@ File = Annotated[Path, typer.Argument(help="The file to check.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    targets = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Devices: list, show, check.")
-    targets.command("list")(list_targets)
-    targets.command("show")(show_target)
-    targets.command("check")(check_target)
     recipes = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Recipes: list, show, check.")
     recipes.command("list")(list_recipes)
     recipes.command("show")(show_recipe)
     recipes.command("check")(check_recipe)
-    app.add_typer(targets, name="targets")
     app.add_typer(recipes, name="recipes")
     app.command("schema")(schema)
-
-
-def list_targets(json: Json = False) -> None:
-    """Targets that ship with budgetc."""
-    from budgetc.load import config
-
-    _listed("targets", {name: config.load_target(name).target.description for name in config.list_targets()}, json=json)
-
-
-def show_target(name: Name) -> None:
-    """The file of a target."""
-    from budgetc.load.config import load_target
-
-    _show_file(load_target(name).path)
-
-
-def check_target(file: File) -> None:
-    """Whether a file is a valid target."""
-    from budgetc.load.config import load_target
-
-    loaded = load_target(file)
-    show(f"{loaded.path}: a valid target, {loaded.target.name}")
 
 
 def list_recipes(json: Json = False) -> None:
     """Recipes that ship with budgetc."""
     from budgetc.load import config
 
-    _listed("recipes", {name: config.load_recipe(name).recipe.description for name in config.list_recipes()}, json=json)
+    show_listed(
+        "recipes", {name: config.load_recipe(name).recipe.description for name in config.list_recipes()}, json=json
+    )
 
 
 def show_recipe(name: Name) -> None:
     """The file of a recipe."""
     from budgetc.load.config import load_recipe
 
-    _show_file(load_recipe(name).path)
+    show_file(load_recipe(name).path)
 
 
 def check_recipe(file: File) -> None:
@@ -82,16 +57,3 @@ def schema(file: Annotated[str, typer.Argument(help="report or artifact.")]) -> 
     import json
 
     show(json.dumps(kinds[file](), indent=2, ensure_ascii=False))
-
-
-def _listed(kind: Literal["targets", "recipes"], found: dict[str, str], *, json: bool) -> None:
-    from budgetc.report.words import aligned
-
-    if json:
-        show_json({kind: [{"name": name, "description": text} for name, text in found.items()]})
-    elif found:
-        show(aligned(list(found.items())))
-
-
-def _show_file(path: Path) -> None:
-    show(path.read_text(encoding="utf-8"))

@@ -11,7 +11,20 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from budgetc.cli import artifacts, compiling, data, demo, doctor, evidence, listing, models, sweeping, training
+from budgetc.cli import (
+    artifacts,
+    compiling,
+    data,
+    demo,
+    doctor,
+    evidence,
+    explaining,
+    listing,
+    models,
+    sweeping,
+    targets,
+    training,
+)
 from budgetc.cli.progress import printable
 from budgetc.errors import BudgetcError
 
@@ -36,7 +49,20 @@ def new_app() -> typer.Typer:
         add_completion=False,
     )
     app.callback()(_options)
-    for group in (data, training, models, compiling, sweeping, evidence, artifacts, listing, demo, doctor):
+    for group in (
+        data,
+        training,
+        models,
+        compiling,
+        sweeping,
+        evidence,
+        explaining,
+        artifacts,
+        targets,
+        listing,
+        demo,
+        doctor,
+    ):
         group.register(app)
     return app
 

@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -27,10 +28,26 @@ def show(text: str) -> None:
     _write(printable(text.rstrip("\n")) + "\n")
 
 
-def show_json(content: "dict[str, Any] | BaseModel") -> None:
-    """Print one JSON object; `schema_version` is 1 where it says nothing else."""
+def show_json(content: "dict[str, Any] | BaseModel", *, lines: bool = False) -> None:
+    """Print one JSON object, on one line where there are several; `schema_version` is 1 where it says nothing else."""
     plain = content if isinstance(content, dict) else content.model_dump(mode="json")
-    _write(json.dumps({"schema_version": 1, **plain}, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    indent = None if lines else 2
+    _write(json.dumps({"schema_version": 1, **plain}, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def show_listed(kind: Literal["targets", "recipes"], found: dict[str, str], *, json: bool) -> None:
+    """Print names with their descriptions."""
+    from budgetc.report.words import aligned
+
+    if json:
+        show_json({kind: [{"name": name, "description": text} for name, text in found.items()]})
+    elif found:
+        show(aligned(list(found.items())))
+
+
+def show_file(path: Path) -> None:
+    """Print a text file as it is."""
+    show(path.read_text(encoding="utf-8"))
 
 
 def verdict_code(overall: "Overall") -> int:

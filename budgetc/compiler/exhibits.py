@@ -138,9 +138,12 @@ def operator_rows(search: Search, written: Written) -> tuple[OperatorRow, ...]:
     costing = search.screener.costing
     if costing.predicts:
         return tuple(
-            OperatorRow(name=one.name, kind=one.kind, compute=one.compute, ms=one.ms, share=one.share, bound=one.bound)
+            OperatorRow(
+                name=one.name, kind=one.kind, compute=one.compute, ms=one.ms, share=one.share, bound=one.bound,
+                bytes=one.bytes,
+            )
             for one in predict((written.files() / MODEL).read_bytes(), costing.target).operators
-        )
+        )  # fmt: skip
     nodes = profile_nodes(written.files())
     total = sum(node.ms for node in nodes) or 1.0
     return tuple(

@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from budgetc.core.frozen import Frozen
 from budgetc.core.operator import Dtype, OpClass
 
+Part = OpClass | Dtype
+"""What a share of a network's time belongs to: operators of a class, arithmetic in a number format."""
+
 
 class Span(Frozen):
     """A value with the edges that it is believed to lie between."""
@@ -50,21 +53,28 @@ class Tile(Frozen):
 
     pixels: tuple[int, ...] = (1,)
     """Output positions round up to the smallest of these that holds them, else to a multiple of the last."""
+    window: tuple[int, int] = (1, 1)
+    """Rows and columns of outputs that a 3x3 kernel at stride 1 computes at once (Winograd); in place of `pixels`."""
     channels: tuple[int, ...] = (1,)
     """Output channels, likewise."""
+    outputs: int = Field(default=1, ge=1)
+    """Outputs that a convolution computes at once: fewer cost as many, for each waits for its own sum."""
     depth: int = Field(default=1, ge=1)
     """Multiple that input channels times kernel positions round up to."""
     linear: int = Field(default=1, ge=1)
     """Multiple that the outputs of a fully connected layer round up to."""
 
 
-class Band(Frozen):
-    """Interval of predictions below a latency, from errors on rows that were not fitted."""
+class RowRuntime(Frozen):
+    """How rows of one runtime differ from the fitted ones: what they time, or their version."""
 
-    below_ms: float | None = Field(default=None, gt=0)
-    """None: of all longer ones."""
-    lower: float = Field(gt=0, le=1)
-    upper: float = Field(ge=1)
+    starts: str
+    """What the runtime of these rows starts with."""
+    scale: float = Field(default=1, gt=0)
+    """Of the operators' time."""
+    fixed_ms: Span | None = None
+    """Where a call of it copies or waits for other things."""
+    source: str
 
 
 class FitStatistic(Frozen):
@@ -76,8 +86,10 @@ class FitStatistic(Frozen):
     mape: float
     median_ape: float
     p90_ape: float
-    coverage: float | None = None
+    coverage: float
     """Share of rows inside the interval of the same runtime."""
+    half_width: float
+    """Of the interval, over the prediction; median."""
     by_latency_band: dict[str, float] = {}
     """MAPE by latency."""
 
@@ -104,6 +116,8 @@ class CostModel(Frozen):
     sources: tuple[str, ...]
     nominal: float = Field(default=0.9, gt=0, lt=1)
     """Share of predictions that the intervals are meant to hold."""
+    scale: float = Field(default=1, gt=0)
+    """Of arithmetic and traffic: what a slower clock or another version of the runtime does to all operators."""
     launch_us: Span
     """Of every operator."""
     fixed_ms: Span
@@ -119,13 +133,16 @@ class CostModel(Frozen):
     """Classes whose kernels in the runtime of the artifact are known to differ: these replace `rates` for artifacts."""
     dtype_doubt: dict[Dtype, Factor] = {}
     """On operators computed in a number format that the fitted rows say little about."""
-    bands: tuple[Band, ...] = Field(min_length=1)
-    """By predicted time of the graph, ascending; the last has no end."""
+    spread: dict[Part, Factor]
+    """How far the time of a part of the network may be off, from rows that were held out. The parts are independent."""
+    row_runtimes: tuple[RowRuntime, ...] = ()
     runtime_doubt: Factor
     """On the graph, where rows of another runtime were fitted than the artifact runs in."""
     p95_over_mean: Span
     p99_over_mean: Span
     memory: Memory
+    power_w: Span | None = None
+    """Drawn by the whole board while it scores; None where no row of the device says."""
     fit: tuple[FitStatistic, ...] = ()
 
     @model_validator(mode="after")
@@ -133,15 +150,19 @@ class CostModel(Frozen):
         missing = sorted(set(OpClass.__args__) - set(self.rates))  # type: ignore[attr-defined]  # a Literal has them
         if missing:
             raise ValueError(f"rates: no coefficients for {', '.join(missing)}")
-        ends = [band.below_ms for band in self.bands]
-        if ends[-1] is not None or None in ends[:-1] or ends[:-1] != sorted(ends[:-1], key=float):  # type: ignore[arg-type]
-            raise ValueError("bands: below_ms must ascend, and the last band has none")
+        missing = sorted(set(OpClass.__args__) - set(self.spread))  # type: ignore[attr-defined]
+        if missing:
+            raise ValueError(f"spread: no interval for {', '.join(missing)}")
         return self
 
     def in_artifact(self) -> "CostModel":
         """The model as artifacts run: the known differences between the two runtimes applied."""
         return self.model_copy(update={"rates": {**self.rates, **self.artifact_rates}}) if self.artifact_rates else self
 
-    def band(self, graph_ms: float) -> Band:
-        """The interval for a graph of this predicted time."""
-        return next(band for band in self.bands if band.below_ms is None or graph_ms < band.below_ms)
+    def for_rows(self, runtime: str) -> "CostModel":
+        """The model as the rows of a runtime were timed."""
+        known = next((one for one in self.row_runtimes if runtime.startswith(one.starts)), None)
+        if known is None:
+            return self
+        fixed = known.fixed_ms if known.fixed_ms is not None else self.fixed_ms
+        return self.model_copy(update={"fixed_ms": fixed, "scale": self.scale * known.scale})

@@ -4,9 +4,19 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Dtype = Literal["fp32", "fp16", "int8"]
-Kind = Literal["conv", "transposed", "linear", "pool", "pointwise", "reduce", "resize", "move"]
+Kind = Literal["conv", "transposed", "linear", "pool", "pointwise", "exponential", "reduce", "resize", "move"]
 OpClass = Literal[
-    "stem", "conv1x1", "conv3x3", "convkxk", "depthwise3x3", "depthwise", "grouped", "linear", "bandwidth"
+    "stem",
+    "conv1x1",
+    "conv2x2",
+    "conv3x3",
+    "convkxk",
+    "depthwise3x3",
+    "depthwise",
+    "grouped",
+    "linear",
+    "exponential",
+    "bandwidth",
 ]
 ELEMENT_BYTES: dict[Dtype, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 
@@ -39,6 +49,8 @@ class Operator:
         """The class whose coefficients price it; kernels of one class have one implementation in the runtimes."""
         if self.kind == "linear":
             return "linear"
+        if self.kind == "exponential":
+            return "exponential"
         if self.kind == "transposed":
             return "convkxk"
         if self.kind != "conv":
@@ -51,6 +63,8 @@ class Operator:
             return "stem"
         if self.kernel == 1:
             return "conv1x1"
+        if self.kernel == 2:
+            return "conv2x2"
         return "conv3x3" if self.kernel == 3 and self.stride == 1 else "convkxk"
 
     @property

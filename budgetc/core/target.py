@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from budgetc.core.cost import CostModel
+from budgetc.core.fit_plan import FitPlan
 from budgetc.core.frozen import Frozen
 from budgetc.core.operator import Dtype
 from budgetc.core.session import SessionOptions
@@ -54,11 +55,16 @@ class Target(Frozen):
     facts: tuple[Fact, ...] = ()
     cost: CostModel | None = None
     """Prices files where the device is not here."""
+    fit: FitPlan | None = None
+    """How `budgetc targets fit` makes `cost`."""
 
     @model_validator(mode="after")
     def _has_costs(self) -> "Target":
-        if self.measured_on is None and self.cost is None:
-            raise ValueError("either measured_on (host) or cost (coefficients that predict) must say what files cost")
+        if self.measured_on is None and self.cost is None and self.fit is None:
+            raise ValueError(
+                "either measured_on (host), cost (coefficients that predict) or fit (how `targets fit` makes them) "
+                "must say what files cost"
+            )
         if self.compute_dtype == "fp16" and "fp16" not in self.dtypes:
             raise ValueError("compute_dtype is fp16, but dtypes does not name it")
         return self

@@ -23,16 +23,24 @@ def check_graph(model: onnx.ModelProto, target: Target) -> None:
         BudgetcError: the exporter did not deliver what was asked for.
     """
     onnx.checker.check_model(model, full_check=True)
-    opsets = {item.domain: item.version for item in model.opset_import}
-    if set(opsets) != {""} or opsets[""] > target.max_opset:
-        raise BudgetcError(f"the exported graph uses opsets {opsets}; target {target.name} takes {target.max_opset}")
+    found = refusals(model, target)
+    if found:
+        raise BudgetcError(f"the exported graph: {'; '.join(found)}")
+
+
+def refusals(model: onnx.ModelProto, target: Target) -> list[str]:
+    """Why a target does not load a graph; empty where it does."""
+    found = list[str]()
+    opsets = {item.domain or "ai.onnx": item.version for item in model.opset_import}
+    if set(opsets) != {"ai.onnx"} or opsets["ai.onnx"] > target.max_opset:
+        used = ", ".join(f"{domain} {version}" for domain, version in sorted(opsets.items()))
+        found.append(f"it uses opsets {used}; target {target.name} takes ai.onnx {target.max_opset}")
     if model.ir_version > target.max_ir_version:
-        raise BudgetcError(
-            f"the exported graph has IR version {model.ir_version}; target {target.name} takes {target.max_ir_version}"
-        )
+        found.append(f"it has IR version {model.ir_version}; target {target.name} takes {target.max_ir_version}")
     missing = sorted({node.op_type for node in model.graph.node} & set(target.unsupported_ops))
     if missing:
-        raise BudgetcError(f"target {target.name} does not support {', '.join(missing)}")
+        found.append(f"target {target.name} does not support {', '.join(missing)}")
+    return found
 
 
 def fused_kernels(model_bytes: bytes) -> Counter[str]:

@@ -1,24 +1,23 @@
-"""Fit the rates of a cost model to rows, and say how far it is off on others.
+"""Fit the rates of a cost model to rows.
 
 Non-negative least squares on relative errors, each coefficient pulled weakly to a prior from the device's facts, so
 that what the rows do not determine stays at a physical value instead of at zero.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from budgetc.core.cost import CostModel, FitStatistic, Rates, Span
-from budgetc.core.operator import OpClass, Operator
-from budgetc.measurement.pricing import COMPUTE, Term, price_graph, terms
+from budgetc.core.cost import CostModel, Rates, Span
+from budgetc.core.operator import Dtype, Operator
+from budgetc.measurement.pricing import COMPUTE, Term, price, price_graph, terms
 
 Floats = NDArray[np.float64]
-BANDS: Mapping[str, tuple[float, float]] = {
-    "below 5 ms": (0, 5), "5-10 ms": (5, 10), "10-50 ms": (10, 50), "50-200 ms": (50, 200), "above": (200, np.inf)
-}  # fmt: skip
+_NONE = 1e-3
+"""Share of its prior below which a term is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,8 @@ class Sample:
     operators: tuple[Operator, ...]
     ms: float
     weight: float = 1.0
+    runtime: str = ""
+    """Of the row: another runtime may time other things."""
 
 
 def fit_rates(samples: Sequence[Sample], prior: CostModel, *, strength: float = 1.0) -> CostModel:
@@ -41,83 +42,96 @@ def fit_rates(samples: Sequence[Sample], prior: CostModel, *, strength: float = 
     keys = [(name, term) for name, rates in prior.rates.items() for term in get_args(Term) if getattr(rates, term)]
     scale = np.array([1e3 / getattr(prior.rates[name], term) for name, term in keys] + [prior.fixed_ms.value])
     matrix, rest = _design(samples, prior, keys)
-    ms = np.array([sample.ms for sample in samples])
-    weight = np.array([sample.weight for sample in samples]) / ms
-    pull = np.eye(len(scale)) * strength
-    solved = _nnls(
-        np.vstack([matrix * scale * weight[:, None], pull]),
-        np.concatenate([(ms - rest) * weight, np.full(len(scale), strength)]),
+    weight = np.array([sample.weight / sample.ms for sample in samples])
+    left = np.array([sample.ms for sample in samples]) - rest
+    solved = _pulled(
+        matrix * scale * weight[:, None], left * weight, np.full(len(scale), strength), np.ones(len(scale))
     )
-    found: dict[OpClass, dict[str, Any]] = {name: rates.model_dump() for name, rates in prior.rates.items()}
+    found = {name: rates.model_dump() for name, rates in prior.rates.items()}
     for (name, term), factor in zip(keys, solved, strict=False):
         rate = getattr(prior.rates[name], term)
-        found[name][term] = _rounded(rate / factor) if factor > 1e-3 else None
-    fixed = max(_rounded(float(solved[-1]) * prior.fixed_ms.value), 1e-3)
+        found[name][term] = rounded(rate / factor) if factor > _NONE else None
+    fixed = max(rounded(float(solved[-1]) * prior.fixed_ms.value), 1e-3)
     edges = prior.fixed_ms
     span = Span(value=fixed, lower=min(edges.lower, fixed), upper=max(edges.upper, fixed))
     return prior.model_copy(update={"rates": {n: Rates(**r) for n, r in found.items()}, "fixed_ms": span})
 
 
-def _design(samples: Sequence[Sample], prior: CostModel, keys: Sequence[tuple[OpClass, Term]]) -> tuple[Floats, Floats]:
-    """Demands by coefficient (and 1 for the fixed time), and the launches that are not fitted."""
+def _design(samples: Sequence[Sample], prior: CostModel, keys: Sequence[tuple[str, Term]]) -> tuple[Floats, Floats]:
+    """Demands by coefficient (and 1 for the fixed time), and the milliseconds that are not fitted."""
     at = {key: number for number, key in enumerate(keys)}
     matrix, rest = np.zeros((len(samples), len(keys) + 1)), np.zeros(len(samples))
     for row, sample in enumerate(samples):
+        known = prior.for_rows(sample.runtime)
         rest[row] = len(sample.operators) * prior.launch_us.value / 1e3
-        matrix[row, -1] = 1
+        if known.fixed_ms == prior.fixed_ms:
+            matrix[row, -1] = 1
+        else:
+            rest[row] += known.fixed_ms.value
         for op in sample.operators:
-            rates = prior.rates[op.op_class]
+            speedup = prior.rates[op.op_class].speedup.get(op.compute, 1.0)
             for term, demand in terms(op, prior.tile).items():
                 column = at.get((op.op_class, term))
                 if column is not None:
-                    faster = rates.speedup.get(op.compute, 1.0) if term in COMPUTE else 1.0
-                    matrix[row, column] += demand / faster
+                    matrix[row, column] += demand * known.scale / (speedup if term in COMPUTE else 1.0)
     return matrix, rest
 
 
-def _nnls(matrix: Floats, wanted: Floats) -> Floats:
+def fit_speedup(samples: Sequence[Sample], model: CostModel, dtype: Dtype, *, strength: float = 0.3) -> CostModel:
+    """The model with the speedup of a number format fitted to rows that compute in it; all else is kept."""
+    names = [name for name, rates in model.rates.items() if dtype in rates.speedup]
+    if not samples or not names:
+        return model
+    matrix, rest = np.zeros((len(samples), len(names))), np.zeros(len(samples))
+    for row, sample in enumerate(samples):
+        known = model.for_rows(sample.runtime)
+        rest[row] = known.fixed_ms.value
+        for op in sample.operators:
+            cost = price(op, known)
+            inside = op.compute == dtype and op.op_class in names
+            rest[row] += cost.ms - (cost.compute_ms if inside else 0)
+            if inside:
+                matrix[row, names.index(op.op_class)] += cost.compute_ms
+    # Relative to the model's own speedup: 1 is where it stands.
+    weight = np.array([sample.weight / sample.ms for sample in samples])
+    left = (np.array([sample.ms for sample in samples]) - rest) * weight
+    solved = _pulled(matrix * weight[:, None], left, np.full(len(names), strength), np.ones(len(names)))
+    rates = dict(model.rates)
+    for name, factor in zip(names, solved, strict=True):
+        before = rates[name].speedup
+        faster = rounded(before[dtype] / max(float(factor), 0.1))
+        rates[name] = rates[name].model_copy(update={"speedup": {**before, dtype: faster}})
+    return model.model_copy(update={"rates": rates})
+
+
+def _pulled(matrix: Floats, wanted: Floats, strength: Floats, towards: Floats) -> Floats:
+    """Non-negative least squares, pulled to a point."""
     from scipy.optimize import nnls  # here, because it takes most of a second to load
 
-    solution: Floats = nnls(matrix, wanted)[0]
+    solution: Floats = nnls(
+        np.vstack([matrix, np.diag(strength)]), np.concatenate([wanted, strength * towards]), maxiter=10_000
+    )[0]
     return solution
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """To the three digits that a fit is good for."""
     return float(f"{value:.3g}")
 
 
-def scaled(cost: CostModel, factor: float) -> CostModel:
-    """The same device, `factor` times as slow in everything that its clock determines."""
-    rates = {
-        name: Rates(
-            **{
-                term: value and _rounded(value / factor)
-                for term, value in known.model_dump(exclude={"speedup"}).items()
-            },
-            speedup=known.speedup,
-        )
-        for name, known in cost.rates.items()
-    }
+def scaled(cost: CostModel, *, compute: float = 1.0, traffic: float = 1.0) -> CostModel:
+    """The same model with other rates of arithmetic and of traffic, as factors."""
+    rates = {}
+    for name, known in cost.rates.items():
+        terms_ = {
+            term: value and rounded(value * (compute if term in COMPUTE else traffic))
+            for term, value in known.model_dump(exclude={"speedup"}).items()
+        }
+        rates[name] = Rates(**terms_, speedup=known.speedup)
     return cost.model_copy(update={"rates": rates})
 
 
 def predictions(samples: Sequence[Sample], cost: CostModel) -> Floats:
     """(n, 3): milliseconds, lower and upper edge for the runtime of the rows."""
-    prices = [price_graph(sample.operators, cost, same_runtime=True) for sample in samples]
-    return np.array([[p.ms, p.lower_ms, p.upper_ms] for p in prices])
-
-
-def statistic(samples: Sequence[Sample], cost: CostModel, group: str, use: Any) -> FitStatistic:
-    """How well the rows of a group are predicted."""
-    found, ms = predictions(samples, cost), np.array([sample.ms for sample in samples])
-    errors = np.abs(found[:, 0] / ms - 1)
-    bands = {
-        name: round(float(errors[inside].mean()), 4)
-        for name, (low, high) in BANDS.items()
-        if (inside := (ms >= low) & (ms < high)).any()
-    }
-    return FitStatistic(
-        group=group, use=use, n=len(samples), mape=round(float(errors.mean()), 4),
-        median_ape=round(float(np.median(errors)), 4), p90_ape=round(float(np.percentile(errors, 90)), 4),
-        coverage=round(float(((found[:, 1] <= ms) & (ms <= found[:, 2])).mean()), 4), by_latency_band=bands,
-    )  # fmt: skip
+    found = [price_graph(s.operators, cost.for_rows(s.runtime), same_runtime=True) for s in samples]
+    return np.array([[one.ms, one.lower_ms, one.upper_ms] for one in found]).reshape(-1, 3)

@@ -18,6 +18,9 @@ _LAYERS: dict[str, Kind] = {
 }  # fmt: skip
 _ACTIVATIONS = {"Relu", "LeakyRelu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Elu"}
 _ROUNDING = {"QuantizeLinear", "DequantizeLinear"}
+_EXPONENTIAL = {
+    "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Exp", "Log", "Erf", "Gelu", "Mish", "Softplus", "Elu", "Celu", "Selu",
+}  # fmt: skip
 _FREE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Constant"}
 _OTHERS: dict[str, Kind] = {
     "MaxPool": "pool", "AveragePool": "pool", "GlobalAveragePool": "pool", "GlobalMaxPool": "pool",
@@ -153,7 +156,8 @@ def _operator(nodes: list[onnx.NodeProto], tensors: Tensors, target: Target) -> 
     outputs = sum(tensors.elements(name) for name in last)
     if layer is None:
         kinds = {_kind(node) for node in nodes}
-        kind = next(iter(kinds)) if len(kinds) == 1 else "pointwise"
+        chained: Kind = "exponential" if "exponential" in kinds else "pointwise"
+        kind = next(iter(kinds)) if len(kinds) == 1 else chained
         compute = _rounded(nodes)
         return Operator(kind, inputs, outputs, name=main.op_type, compute=compute)
     return _layer(layer, nodes, tensors, target=target, elements=(inputs, outputs))
@@ -162,7 +166,7 @@ def _operator(nodes: list[onnx.NodeProto], tensors: Tensors, target: Target) -> 
 def _kind(node: onnx.NodeProto) -> Kind:
     if node.op_type.startswith(("Reduce", "Arg")):
         return "reduce"
-    return _OTHERS.get(node.op_type, "pointwise")
+    return _OTHERS.get(node.op_type, "exponential" if node.op_type in _EXPONENTIAL else "pointwise")
 
 
 def _rounded(nodes: list[onnx.NodeProto]) -> Dtype:

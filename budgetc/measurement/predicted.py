@@ -8,7 +8,7 @@ from budgetc.core.operator import Operator
 from budgetc.core.target import Target
 from budgetc.errors import UsageError
 from budgetc.measurement.operators import Workload, read_workload
-from budgetc.measurement.pricing import Bound, price, price_graph
+from budgetc.measurement.pricing import Bound, GraphPrice, price, price_graph
 
 _MIB = 2**20
 
@@ -25,8 +25,12 @@ class OperatorCost:
     bytes: int
     """Moved at least: inputs, weights, outputs."""
     bound: Bound
+    """What the largest part of the time is spent on."""
     share: float
     """Of the graph's predicted time."""
+    launch_ms: float
+    compute_ms: float
+    traffic_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,10 @@ class Prediction:
     model_memory_lower_bytes: int
     model_memory_upper_bytes: int
     operators: tuple[OperatorCost, ...]
+    before: Span
+    """Milliseconds of preprocessing."""
+    energy_mj: Span | None
+    """Of the whole board for one image; None where no row of the device says what it draws."""
 
 
 def predict(model: bytes, target: Target) -> Prediction:
@@ -72,6 +80,8 @@ def predict(model: bytes, target: Target) -> Prediction:
         model_memory_lower_bytes=round(own.lower),
         model_memory_upper_bytes=round(own.upper),
         operators=tuple(_operator_cost(op, cost, graph.ms) for op in work.operators),
+        before=before,
+        energy_mj=_energy(graph, before, cost),
     )
 
 
@@ -101,6 +111,13 @@ def predicted_measurements(prediction: Prediction, target: Target) -> dict[str, 
             confidence=cost.nominal, n=1, kind="predicted", device=target.name, runtime=runtime,
             note=f"predicted, not measured; {cost.memory.source}",
         )  # fmt: skip
+    if prediction.energy_mj is not None:
+        energy = prediction.energy_mj
+        found["energy_per_image"] = Measurement(
+            metric="energy_per_image", value=energy.value, unit="mJ", lower=energy.lower, upper=energy.upper,
+            confidence=cost.nominal, n=1, kind="predicted", device=target.name, runtime=runtime,
+            note="predicted, not measured; the board's power in published rows times the predicted latency",
+        )  # fmt: skip
     return found
 
 
@@ -108,7 +125,7 @@ def _cost(target: Target) -> CostModel:
     if target.cost is None:
         raise UsageError(
             f"target {target.name} has no cost model, so nothing can be predicted for it; "
-            "add `cost:` to its file, or choose a target that has one"
+            "add `cost:` to its file (`budgetc targets fit` makes one of rows), or choose a target that has one"
         )
     return target.cost
 
@@ -135,6 +152,21 @@ def _memory(work: Workload, cost: CostModel) -> tuple[Span, Span]:
     return Span(**edges), Span(**base)
 
 
+def _energy(graph: GraphPrice, before: Span, cost: CostModel) -> Span | None:
+    """Watts times milliseconds."""
+    watts = cost.power_w
+    if watts is None:
+        return None
+    return Span(
+        value=watts.value * (graph.ms + before.value),
+        lower=watts.lower * (graph.lower_ms + before.lower),
+        upper=watts.upper * (graph.upper_ms + before.upper),
+    )
+
+
 def _operator_cost(op: Operator, cost: CostModel, graph_ms: float) -> OperatorCost:
     found = price(op, cost)
-    return OperatorCost(op.name, op.op_class, op.compute, found.ms, op.bytes, found.bound, found.ms / graph_ms)
+    return OperatorCost(
+        op.name, op.op_class, op.compute, found.ms, op.bytes, found.bound, found.ms / graph_ms,
+        found.launch_ms, found.compute_ms, found.traffic_ms,
+    )  # fmt: skip

@@ -5,11 +5,12 @@ every operator pays a launch, its arithmetic on whole tiles, and its memory traf
 """
 
 import math
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from budgetc.core.cost import CostModel, Span, Tile
+from budgetc.core.cost import CostModel, Part, Tile
 from budgetc.core.operator import ELEMENT_BYTES, Operator
 
 Term = Literal["gmac_per_s", "gtap_per_s", "gbyte_per_s", "gweight_byte_per_s"]
@@ -56,7 +57,7 @@ def terms(op: Operator, tile: Tile) -> dict[Term, float]:
     width = ELEMENT_BYTES[op.compute]
     traffic = (op.in_elements + op.out_elements) * width / 1e9
     match op.op_class:
-        case "bandwidth":
+        case "bandwidth" | "exponential":
             return {"gbyte_per_s": traffic}
         case "linear":
             rows = up(op.cout, tile.linear) / max(op.cout, 1)
@@ -65,7 +66,10 @@ def terms(op: Operator, tile: Tile) -> dict[Term, float]:
             return {"gmac_per_s": op.macs / 1e9, "gbyte_per_s": traffic}
         case _:
             pass
-    padded = _whole(op.out_h * op.out_w, tile.pixels) * _whole(op.cout, tile.channels)
+    positions = _whole(op.out_h * op.out_w, tile.pixels)
+    if op.op_class == "conv3x3" and (op.out_h > 8 or op.out_w > 8):
+        positions = up(op.out_h, tile.window[0]) * up(op.out_w, tile.window[1])
+    padded = max(positions * _whole(op.cout, tile.channels), tile.outputs)
     exact = max(op.out_h * op.out_w * op.cout, 1)
     depth = max(op.macs // exact, 1)
     return {
@@ -101,7 +105,7 @@ def _parts(op: Operator, cost: CostModel) -> tuple[float, float]:
             compute += 1e3 * demand / (rate * rates.speedup.get(op.compute, 1.0))
         else:
             traffic += 1e3 * demand / rate
-    return compute, traffic
+    return compute * cost.scale, traffic * cost.scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +120,35 @@ class GraphPrice:
 def price_graph(ops: Iterable[Operator], cost: CostModel, *, same_runtime: bool = False) -> GraphPrice:
     """Sum of the operators and the fixed time, with the interval.
 
-    An edge is the wider of two: held-out errors of the band, or launches and fixed time at their own edges (which
-    decide tiny networks). Number formats that the rows say little about widen both, and so does the doubt about the
-    runtime, unless the rows in question are of the fitted runtime.
+    Each part of the network (the operators of a class, the launches, the fixed time) may be off by its own factor, and
+    the parts are independent, so their errors add in squares. Number formats that the rows say little about widen
+    the interval of an artifact, and so does the doubt about the runtime; rows of the fitted runtime know neither.
     """
-    prices = [price(op, cost) for op in ops]
+    listed = list(ops)
+    prices = [price(op, cost) for op in listed]
     ms = cost.fixed_ms.value + math.fsum(p.ms for p in prices)
-    band, other = cost.band(ms), cost.runtime_doubt
-    low, high = math.fsum(p.low_ms for p in prices), math.fsum(p.high_ms for p in prices)
-    launch = Span(**{edge: len(prices) * value / 1e3 for edge, value in cost.launch_us.model_dump().items()})
-    lower = min(band.lower * (cost.fixed_ms.value + launch.value + low), cost.fixed_ms.lower + launch.lower + low)
-    upper = max(band.upper * (cost.fixed_ms.value + launch.value + high), cost.fixed_ms.upper + launch.upper + high)
+    parts = shares(listed, prices)
+    lower, upper = ms - _off(parts, len(prices), cost, "lower"), ms + _off(parts, len(prices), cost, "upper")
     if not same_runtime:
-        lower, upper = lower * other.lower, upper * other.upper
-    return GraphPrice(ms, lower, upper)
+        formats = [(p.low_ms - p.compute_ms - p.traffic_ms, p.high_ms - p.compute_ms - p.traffic_ms) for p in prices]
+        lower = (lower + math.fsum(low for low, _ in formats)) * cost.runtime_doubt.lower
+        upper = (upper + math.fsum(high for _, high in formats)) * cost.runtime_doubt.upper
+    return GraphPrice(ms, max(lower, 0.0), upper)
+
+
+def shares(ops: Iterable[Operator], prices: Iterable[Price]) -> dict[Part, float]:
+    """Milliseconds by part, launches and fixed time left out."""
+    found: dict[Part, float] = defaultdict(float)
+    for op, known in zip(ops, prices, strict=True):
+        found[op.op_class] += known.compute_ms + known.traffic_ms
+        if op.compute != "fp32":
+            found[op.compute] += known.compute_ms
+    return found
+
+
+def _off(parts: Mapping[Part, float], launches: int, cost: CostModel, edge: Literal["lower", "upper"]) -> float:
+    """How far an edge lies from the prediction."""
+    off = [ms * (getattr(cost.spread[part], edge) - 1) for part, ms in parts.items() if part in cost.spread]
+    launch, fixed = cost.launch_us, cost.fixed_ms
+    off += [launches * (getattr(launch, edge) - launch.value) / 1e3, getattr(fixed, edge) - fixed.value]
+    return math.hypot(*off)

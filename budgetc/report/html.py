@@ -190,10 +190,12 @@ def _operators(report: Report) -> Table:
     bounded = any(one.bound for one in operators)
     rows = [
         (one.name, str(place), one.kind, one.compute, f"{one.ms:.3g} ms", percent(one.share),
-         *([one.bound] if bounded else []))
+         *([one.bound, quantity(one.bytes or 0, "B")] if bounded else []))
         for place, one in sorted(enumerate(operators, 1), key=lambda pair: -pair[1].ms)
     ]  # fmt: skip
-    return Table(["Operator", "Place", "Kind", "Runs in", "Time", "Share", *(["Limited by"] if bounded else [])], rows)
+    return Table(
+        ["Operator", "Place", "Kind", "Runs in", "Time", "Share", *(["Limited by", "Moves"] if bounded else [])], rows
+    )
 
 
 def _tables(report: Report) -> Mapping[str, Any]:

@@ -146,6 +146,8 @@ class OperatorRow(Frozen):
     """Of the graph's time."""
     bound: str = ""
     """What limits it, where the cost was predicted."""
+    bytes: int | None = None
+    """Moved at least: inputs, weights, outputs; where the cost was predicted."""
 
 
 class AreaRecall(Frozen):

@@ -16,8 +16,8 @@ from budgetc.errors import Locked
 from tests.cli.command import ROOT, Command
 
 COMMANDS = (
-    "train", "import", "compile", "plan", "measure", "evaluate", "run", "inspect", "check", "verify", "targets",
-    "recipes", "demo", "doctor", "schema",
+    "train", "import", "compile", "plan", "measure", "evaluate", "run", "inspect", "explain", "check", "verify",
+    "targets", "recipes", "demo", "doctor", "schema",
 )  # fmt: skip
 HEAVY = {"torch", "numpy", "pydantic", "scipy", "rich", "onnx", "onnxruntime", "PIL", "ruamel"}
 

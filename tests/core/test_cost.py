@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from budgetc.core.cost import CostModel, Span
-from tests.targets import cost, predicted_target
+from tests.targets import cost, predicted_target, span
 
 
 def test_edges_hold_their_value() -> None:
@@ -21,18 +21,23 @@ def test_every_class_needs_coefficients() -> None:
         CostModel.model_validate(fields)
 
 
-@pytest.mark.parametrize("ends", [(None, None), (20.0, 10.0, None), (10.0,)])
-def test_bands_ascend_to_an_open_end(ends: tuple[float | None, ...]) -> None:
-    """Every latency lies in exactly one band."""
-    bands = [{"below_ms": end, "lower": 0.9, "upper": 1.1} for end in ends]
-    with pytest.raises(ValidationError, match="below_ms must ascend, and the last band has none"):
-        cost(bands=bands)
+def test_every_class_needs_an_interval() -> None:
+    """A part that cannot be off would make networks of it look certain."""
+    fields = cost().model_dump()
+    del fields["spread"]["conv1x1"]
+    with pytest.raises(ValidationError, match="spread: no interval for conv1x1"):
+        CostModel.model_validate(fields)
 
 
-def test_a_band_is_found_by_latency() -> None:
-    """Below 10 ms its own, from 10 ms on the last."""
-    known = cost(bands=[{"below_ms": 10, "lower": 0.5, "upper": 2}, {"lower": 0.9, "upper": 1.1}])
-    assert [known.band(ms).upper for ms in (1, 9.99, 10, 1e6)] == [2, 2, 1.1, 1.1]
+def test_rows_of_some_runtimes_time_other_things() -> None:
+    """Of the runtime they start with: another fixed time, another speed; all others are as fitted."""
+    known = cost(row_runtimes=[
+        {"starts": "ncnn 2023", "scale": 0.5, "source": ""},
+        {"starts": "torch2trt", "fixed_ms": span(0.1, 0.1, 0.1), "source": ""},
+    ])  # fmt: skip
+    assert known.for_rows("ncnn 2023").scale == 0.5 and known.for_rows("ncnn 2023").fixed_ms == known.fixed_ms
+    assert known.for_rows("torch2trt 0.4").fixed_ms.value == 0.1 and known.for_rows("torch2trt 0.4").scale == 1
+    assert known.for_rows("ncnn README") == known
 
 
 def test_known_differences_between_runtimes_replace_rates() -> None:
@@ -44,7 +49,7 @@ def test_known_differences_between_runtimes_replace_rates() -> None:
 
 def test_a_target_is_here_or_priced() -> None:
     """Else nobody could say what a file costs on it."""
-    with pytest.raises(ValidationError, match=r"either measured_on .* or cost"):
+    with pytest.raises(ValidationError, match=r"either measured_on .*, cost .* or fit"):
         predicted_target(cost=None)
 
 

@@ -5,9 +5,9 @@ import pytest
 
 from budgetc.core.cost import CostModel
 from budgetc.core.operator import OpClass, Operator
-from budgetc.measurement.fitting import Sample, fit_rates, scaled, statistic
-from budgetc.measurement.pricing import price_graph
-from tests.targets import cost
+from budgetc.measurement.fitting import Sample, fit_rates, fit_speedup, predictions, scaled
+from budgetc.measurement.pricing import price, price_graph
+from tests.targets import cost, span
 
 
 def networks(known: CostModel, count: int = 60) -> list[Sample]:
@@ -45,19 +45,29 @@ def test_what_rows_do_not_show_stays_at_the_prior() -> None:
     assert found.rates["depthwise"] == cost().rates["depthwise"]
 
 
-def test_a_slower_board_costs_more_by_its_factor() -> None:
-    """Rates over two; launches stay."""
-    ops = networks(cost(), 1)[0].operators
-    before, after = price_graph(ops, cost()).ms, price_graph(ops, scaled(cost(), 2)).ms
-    launches = 1 + len(ops) * 0.01
-    assert after - launches == pytest.approx(2 * (before - launches), rel=1e-6)
+def test_a_faster_board_costs_less_by_its_factors() -> None:
+    """Arithmetic twice as fast, traffic as before; launches and fixed time stay."""
+    op = networks(cost(), 1)[0].operators[0]
+    before, after = price(op, cost()), price(op, scaled(cost(), compute=2))
+    assert after.compute_ms == pytest.approx(before.compute_ms / 2, rel=1e-2)
+    assert (after.traffic_ms, after.launch_ms) == (before.traffic_ms, before.launch_ms)
 
 
-def test_errors_are_reported_by_latency() -> None:
-    """Rows that are 10 % slower than predicted: 9.1 % of the truth, all inside an interval that reaches 1.1."""
-    rows = [Sample(s.operators, s.ms * 1.1) for s in networks(cost())]
-    found = statistic(rows, cost(), "g", "held out")
-    assert found.mape == pytest.approx(1 - 1 / 1.1, abs=1e-4)
-    assert found.n == 60 and sum(found.by_latency_band.values()) > 0
-    slower = statistic([Sample(s.operators, s.ms * 3) for s in rows], cost(), "g", "held out")
-    assert slower.coverage == 0
+def test_the_gain_of_a_number_format_is_found_again() -> None:
+    """Rows that compute in FP16 three times as fast, from a model that says twice; FP32 rates are kept."""
+    faster = {name: rates.model_copy(update={"speedup": {"fp16": 3.0}}) for name, rates in cost().rates.items()}
+    truth = cost().model_copy(update={"rates": faster})
+    halves = [tuple(op.at("fp16") for op in sample.operators) for sample in networks(cost())]
+    found = fit_speedup([Sample(ops, price_graph(ops, truth).ms) for ops in halves], cost(), "fp16", strength=1e-3)
+    assert found.rates["conv3x3"].speedup["fp16"] == pytest.approx(3, rel=0.02)
+    assert found.rates["conv3x3"].gmac_per_s == cost().rates["conv3x3"].gmac_per_s
+    assert fit_speedup([], cost(), "fp16") == cost()
+
+
+def test_rows_are_predicted_as_their_runtime_times_them() -> None:
+    """A runtime that copies nothing has no fixed time, in the fit and in predictions."""
+    known = cost(row_runtimes=[{"starts": "bare", "fixed_ms": span(0, 0, 0), "source": ""}])
+    rows = [Sample(s.operators, s.ms - 1, runtime="bare 2.0") for s in networks(known)]
+    assert predictions(rows, known)[:, 0] == pytest.approx([row.ms for row in rows])
+    fitted = fit_rates(rows, known)
+    assert fitted.fixed_ms.value == pytest.approx(1, rel=0.05)

@@ -1,5 +1,7 @@
 """Operators to milliseconds."""
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +9,6 @@ from hypothesis import strategies as st
 from budgetc.core.cost import Tile
 from budgetc.core.operator import Operator
 from budgetc.load.config import list_targets, load_target
-from budgetc.measurement.fitting import scaled
 from budgetc.measurement.pricing import price, price_graph
 from tests.targets import cost, span
 
@@ -51,12 +52,27 @@ def test_tiny_operators_cost_their_launch() -> None:
     assert price_graph([tiny] * 10, cost()).ms == pytest.approx(1.1, rel=1e-3)
 
 
-def test_an_interval_is_the_wider_of_fit_and_launch() -> None:
-    """Large graphs: the band of 10 %. Tiny ones: launches and fixed time at their own edges."""
-    large = price_graph([conv(256, 256, 128)] * 4, cost())
-    assert (large.lower_ms, large.upper_ms) == pytest.approx((0.9 * large.ms, 1.1 * large.ms))
+def test_parts_are_off_independently() -> None:
+    """One class: its own 10 %. Two of equal time: 10 % of each in squares. Tiny graphs: launches and fixed time."""
+    exact = {"launch_us": span(10, 10, 10), "fixed_ms": span(1e-9, 1e-9, 1e-9)}
+    one = price_graph([conv(256, 256, 128)] * 4, cost(**exact))
+    assert (one.lower_ms, one.upper_ms) == pytest.approx((0.9 * one.ms, 1.1 * one.ms), rel=1e-3)
+    both = price_graph([conv(256, 256, 128), conv(256, 256, 128, kernel=5)], cost(**exact))
+    shares = [9 / 34, 25 / 34]
+    assert both.upper_ms / both.ms - 1 == pytest.approx(0.1 * math.hypot(*shares), rel=0.02)
     tiny = price_graph([Operator("pointwise", 1, 1)] * 10, cost())
-    assert (tiny.lower_ms, tiny.upper_ms) == pytest.approx((0.55, 2.2), rel=1e-3)
+    assert (tiny.lower_ms, tiny.upper_ms) == pytest.approx(
+        (1.1 - math.hypot(0.05, 0.5), 1.1 + math.hypot(0.1, 1)), rel=1e-3
+    )
+
+
+def test_winograd_blocks_of_outputs_are_whole() -> None:
+    """Blocks of 8 x 16: maps of 17 to 32 columns and 17 to 24 rows cost the same; 5x5 kernels know no blocks."""
+    tiled = cost(tile=Tile(window=(8, 16)))
+    assert price(conv(64, 64, 17), tiled).compute_ms == price(conv(64, 64, 24), tiled).compute_ms
+    assert price(conv(64, 64, 24), tiled).compute_ms < price(conv(64, 64, 25), tiled).compute_ms
+    five = [price(conv(64, 64, size, kernel=5), tiled).compute_ms for size in (17, 18)]
+    assert five[0] < five[1]
 
 
 def test_another_runtime_widens_the_interval() -> None:
@@ -101,16 +117,18 @@ def cnv(width: float) -> list[Operator]:
 def test_narrow_networks_stop_gaining() -> None:
     """Published for a TX2 (FP16): widths 100 / 50 / 25 / 12.5 % take 1.12 / 0.53 / 0.42 / 0.41 ms, MACs fall 60 times.
 
-    A TX2 GPU is about 2.7 times the Nano's (2 SM at 1.3 GHz), with launches alike. Its times exclude copies.
+    The published times exclude copies.
     """
-    known = load_target("jetson-nano-gpu").target.cost
+    known = load_target("jetson-tx2-gpu").target.cost
     assert known is not None
-    no_copies = known.model_validate({**known.model_dump(), "fixed_ms": span(0, 0, 0)})
-    full, half, quarter, eighth = (price_graph(cnv(w), scaled(no_copies, 1 / 2.7)).ms for w in (1, 0.5, 0.25, 0.125))
+    full, half, quarter, eighth = (price_graph(cnv(w), known).ms for w in (1, 0.5, 0.25, 0.125))
     assert sum(op.macs for op in cnv(1)) / sum(op.macs for op in cnv(0.125)) > 50
-    assert 1.3 < full / eighth < 4
-    assert quarter / eighth < 1.2
-    assert 0.3 < eighth < 0.75 and half < full
+    assert 1.2 < full / eighth < 4
+    copies = known.fixed_ms.value
+    assert 1.3 < (full - copies) / (eighth - copies) < 4
+    assert (quarter - copies) / (eighth - copies) < 1.2
+    assert 0.3 < eighth - copies < 0.5 and 0.6 < full - copies < 1.2 and half < full
+    assert price_graph(cnv(1), known).upper_ms > 1.12
 
 
 @pytest.mark.parametrize("name", NOT_HERE)
