@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from budgetc.core.cost import CostModel, FitStatistic, Span
+from budgetc.core.cost import CostModel, Factor, FitStatistic, Span
 from budgetc.core.fit_plan import Borrowed
 from budgetc.core.row import Row
 from budgetc.core.target import Target
@@ -194,6 +194,10 @@ def _statistics(target: Target, rows: Sequence[Row], use: str) -> list[FitStatis
     return [as_statistic(group, f"{row.precision.upper()}, {row.runtime}", use) for group, row in named]
 
 
+SAME_RUNTIME = Factor(lower=0.9, upper=1.1, source="another version of the runtime of the rows: 3 to 10 % as a rule")
+"""ncnn from 2022 to 2023 and TensorRT from 7.1 to 8: single networks were up to 40 % apart."""
+
+
 def _in_artifact(target: Target, fitted: CostModel, elsewhere: Sequence[Row]) -> dict[str, object]:
     """What is known of onnxruntime where another runtime was fitted.
 
@@ -201,6 +205,8 @@ def _in_artifact(target: Target, fitted: CostModel, elsewhere: Sequence[Row]) ->
     """
     if target.runtime != "onnxruntime" or target.fit is None:
         return {}
+    if any(runtime.startswith(target.runtime) for runtime in target.fit.runtimes):
+        return {"runtime_doubt": SAME_RUNTIME}
     doubt = runtime_doubt(elsewhere, target.fit.runtimes)
     known = {} if doubt is None else {"runtime_doubt": doubt}
     return {"artifact_rates": {"conv3x3": fitted.rates["convkxk"]}, **known}
