@@ -135,9 +135,21 @@ class Detector:
 
     def score(self, path: str) -> float:
         """Higher is more anomalous."""
-        pixels = np.asarray(fit(read_rgb(path), self.size), dtype=np.uint8).transpose(2, 0, 1)
-        inputs = np.ascontiguousarray(pixels[np.newaxis]).astype(np.float32) / np.float32(255)
-        score = float(self.session.run([self.output], {self.input: inputs})[0].reshape(-1)[0])
+        with open(path, "rb") as file:
+            return self.judge(self.run(self.prepare(file.read())))
+
+    def prepare(self, data: bytes) -> Any:
+        """Decode and resize to the graph's input, (1, 3, height, width) in [0, 1]."""
+        pixels = np.asarray(fit(decode(data), self.size), dtype=np.uint8).transpose(2, 0, 1)
+        return np.ascontiguousarray(pixels[np.newaxis]).astype(np.float32) / np.float32(255)
+
+    def run(self, inputs: Any) -> Any:
+        """The graph alone."""
+        return self.session.run([self.output], {self.input: inputs})
+
+    def judge(self, outputs: Any) -> float:
+        """The score, if it is one."""
+        score = float(outputs[0].reshape(-1)[0])
         if not math.isfinite(score):
             raise Rejected(f"the graph returned the score {score}")
         return score
@@ -278,11 +290,10 @@ def digest(path: str) -> str:
     return found.hexdigest()
 
 
-def read_rgb(path: str) -> Image.Image:
+def decode(data: bytes) -> Image.Image:
     """An upright RGB image; same rules as the compiler's own decoder."""
     try:
-        with open(path, "rb") as file:
-            image: Image.Image = Image.open(io.BytesIO(file.read()), formats=FORMATS)
+        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.size[0] * image.size[1] > MAX_PIXELS:
             raise Rejected("more than 64 megapixels; scale it down")
         image = ImageOps.exif_transpose(image)
@@ -327,8 +338,9 @@ def main(files: "list[str]") -> int:
         try:
             score = detector.score(name)
             line = {"file": name, "score": score, "anomalous": score > detector.threshold}
-        except Rejected as error:
-            line, code = {"file": name, "error": str(error)}, 4
+        except (Rejected, OSError) as error:
+            why = str(error) if isinstance(error, Rejected) else f"not a readable image: {error}"
+            line, code = {"file": name, "error": why}, 4
         sys.stdout.write(json.dumps(line) + "\n")
     return code
 

@@ -1,0 +1,196 @@
+"""One job at a time on a board behind ssh; no cut link loses more than time."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from budgetc.core.quantities import format_bytes
+from budgetc.errors import InputRejected, TargetUnreachable
+from budgetc.measurement.board.address import Address
+from budgetc.measurement.board.job import SCRIPTS, Job, Packed
+from budgetc.measurement.board.link import Cut, Link
+from budgetc.measurement.board.results import Results, parse_results
+
+_JOBS = ".cache/budgetc/jobs"
+"""In the home directory there. Of a job that was fetched nothing stays."""
+_WAIT_SECONDS = 20.0
+_STARTS = 3
+"""How often a job is started that the board stops, by a restart or for lack of memory."""
+_ROOM = 3, 16 * 2**20
+"""Free bytes that a job needs: a multiple of itself, and more."""
+
+_LOOK = """
+import importlib, shutil
+found = {"python": list(sys.version_info[:3]), "free": shutil.disk_usage(".").free, "missing": {}, "versions": {}}
+for name in ("numpy", "onnxruntime", "PIL"):
+    try:
+        found["versions"][name] = importlib.import_module(name).__version__
+    except Exception as error:
+        found["missing"][name] = str(error)
+space = {"__name__": "facts"}
+exec(values["facts"], space)
+answer(dict(found, facts=space["facts"]()))
+"""
+_BEGIN = """
+place = os.path.join(values["jobs"], values["id"])
+os.makedirs(values["jobs"], exist_ok=True)
+part = place + ".zip"
+size = os.path.getsize(part) if os.path.exists(part) else 0
+if size > values["size"]:
+    os.remove(part)
+    size = 0
+answer({"there": os.path.exists(os.path.join(place, "job.json")), "size": size})
+"""
+_UNPACK = """
+import hashlib, shutil, zipfile
+place = os.path.join(values["jobs"], values["id"])
+part = place + ".zip"
+if not os.path.exists(os.path.join(place, "job.json")):
+    whole = os.path.exists(part) and hashlib.sha256(open(part, "rb").read()).hexdigest() == values["sha256"]
+    if whole:
+        scratch = place + ".new"
+        shutil.rmtree(scratch, ignore_errors=True)
+        zipfile.ZipFile(part).extractall(scratch)
+        os.rename(scratch, place)
+    elif os.path.exists(part):
+        os.remove(part)
+if os.path.exists(part) and os.path.exists(place):
+    os.remove(part)
+answer(os.path.exists(os.path.join(place, "job.json")))
+"""
+_RUN = """
+import hashlib, subprocess
+place = os.path.join(values["jobs"], values["id"])
+try:
+    command = [sys.executable, os.path.join(place, "run_me.py"), *values["arguments"]]
+    found = json.loads(subprocess.check_output(command).decode())
+    if found["state"] == "done":
+        with open(os.path.join(place, "results.json")) as file:
+            found["results"] = file.read()
+        found["sha256"] = hashlib.sha256(found["results"].encode()).hexdigest()
+except (OSError, ValueError, subprocess.CalledProcessError) as error:
+    found = {"state": "absent", "log": str(error)}
+answer(found)
+"""
+_REMOVE = """
+import shutil
+place = os.path.join(values["jobs"], values["id"])
+shutil.rmtree(place, ignore_errors=True)
+answer(not os.path.exists(place))
+"""
+
+
+@dataclass
+class Board:
+    """A board at an address."""
+
+    address: Address
+    say: Callable[[str], None] = lambda sentence: None
+    patience: float = 600.0
+    """Seconds that a link may stay cut."""
+    link: Link = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.link = Link(self.address, self.patience, self.say)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What the board says of itself.
+
+        Raises:
+            TargetUnreachable: it is not there, or lacks what a measurement needs.
+        """
+        found = self.link.python(_LOOK, {"facts": Path(SCRIPTS["facts.py"]).read_text(encoding="utf-8")})
+        if found["python"] < [3, 6]:
+            version = ".".join(map(str, found["python"]))
+            raise TargetUnreachable(
+                f"{self.address}: {self.address.python} is Python {version}, and 3.6 is needed; name a newer one: "
+                "ssh://user@host?python=PATH"
+            )
+        if found["missing"]:
+            needed = " ".join({"PIL": "pillow"}.get(name, name) for name in found["missing"])
+            why = "; ".join(found["missing"].values())
+            raise TargetUnreachable(
+                f"{self.address}: {self.address.python} there has no {needed} ({why}); install it on the board: "
+                f"{self.address.python} -m pip install {needed} (onnxruntime 1.16 is the last for Ubuntu 18.04, "
+                "1.10 for Python 3.6), or name another Python: ssh://user@host?python=PATH"
+            )
+        facts: dict[str, Any] = {**found["facts"], "versions": found["versions"], "free_bytes": found["free"]}
+        return facts
+
+    def run(self, job: Job) -> Results:
+        """Do a job there, or find it again and wait for it.
+
+        Raises:
+            TargetUnreachable, InputRejected, Locked: what went wrong there, or on the way.
+        """
+        packed, facts = job.packed(), self.facts
+        need = _ROOM[0] * len(packed.data) + _ROOM[1]
+        if facts["free_bytes"] < need:
+            raise TargetUnreachable(
+                f"{self.address}: {format_bytes(facts['free_bytes'])} are free in the home directory, "
+                f"{format_bytes(need)} are needed: free some there"
+            )
+        found = self._finished(packed, began=monotonic(), at_most=job.deadline_s + job.lock_wait_s + self.patience)
+        results = parse_results(found["results"].encode(), f"{self.address}: results of job {packed.id}")
+        self.link.python(_REMOVE, self._values(packed))
+        results.check(str(self.address))
+        if results.id != packed.id or dict(results.files) != dict(packed.files):
+            raise InputRejected(
+                f"{self.address}: the results are of job {results.id}, expected {packed.id}; measure again"
+            )
+        return results
+
+    def _finished(self, packed: Packed, *, began: float, at_most: float) -> dict[str, Any]:
+        """The job's state with its results, once it is done."""
+        starts, state = 0, self._state(packed, ["--status"])
+        while state["state"] != "done":
+            if state["state"] in ("absent", "stopped"):
+                if starts == _STARTS:
+                    raise TargetUnreachable(
+                        f"{self.address}: the job ended {starts} times without results; its log ends: {state['log']}"
+                    )
+                if starts:
+                    self.say(f"{self.address}: the job was stopped there ({state['log']}); starting it again")
+                self._upload(packed)
+                state, starts = self._state(packed, ["--start"]), starts + 1
+            elif monotonic() - began > at_most:
+                raise TargetUnreachable(
+                    f"{self.address}: job {packed.id} should have ended long ago; see log.txt in ~/{_JOBS}/{packed.id}"
+                )
+            else:
+                state = self._state(packed, ["--status", str(_WAIT_SECONDS)])
+        return state
+
+    def _state(self, packed: Packed, arguments: list[str]) -> dict[str, Any]:
+        values = {**self._values(packed), "arguments": arguments}
+
+        def ask() -> dict[str, Any]:
+            found: dict[str, Any] = self.link.python(_RUN, values, seconds=_WAIT_SECONDS)
+            whole = "results" not in found or hashlib.sha256(found["results"].encode()).hexdigest() == found["sha256"]
+            if not whole:
+                raise Cut("the results were damaged on the way")
+            return found
+
+        return self.link.again(ask)  # type: ignore[no-any-return]
+
+    def _upload(self, packed: Packed) -> None:
+        """Send what is missing of the zip, until it is there and unpacked."""
+        values = {**self._values(packed), "size": len(packed.data), "sha256": hashlib.sha256(packed.data).hexdigest()}
+
+        def send() -> bool:
+            found = self.link.python(_BEGIN, values)
+            if not found["there"]:
+                self.link.append(packed.data[found["size"] :], f"{_JOBS}/{packed.id}.zip")
+            if not self.link.python(_UNPACK, values):
+                raise Cut("the job was damaged on the way")
+            return True
+
+        self.link.again(send)
+
+    def _values(self, packed: Packed) -> dict[str, Any]:
+        return {"jobs": _JOBS, "id": packed.id}
