@@ -152,7 +152,7 @@ class Results(Frozen):
 
     def device(self, where: str, threads: int) -> str:
         """`board ssh://nano@10.0.0.7: NVIDIA Jetson Nano, MAXN, 4 threads`: what its measurements ran on."""
-        return device_words(self.board, where, threads) + (f", {self.load} busy processes beside" if self.load else "")
+        return device_words(self.board, where, threads) + (f", busy processes beside: {self.load}" if self.load else "")
 
     def notes(self, *more: str) -> str:
         """What a reader must know of every figure."""
