@@ -20,7 +20,7 @@ from budgetc.load.datasets import describe
 from budgetc.measurement.quality import by_category, quality_of
 from budgetc.measurement.size import deployed_bytes, measure_size
 from budgetc.report.emit import write_report
-from budgetc.report.schema import CandidateRecord, Report, Subject
+from budgetc.report.schema import BoardRecord, CandidateRecord, Report, Subject
 from budgetc.runtime import device_score
 from budgetc.search.finalists import near_ties
 from budgetc.search.space import compliant
@@ -28,10 +28,12 @@ from budgetc.store.output import atomic_directory
 
 
 def emit(
-    inputs: Inputs, search: Search, baseline: Written, confirmed: Confirmed | None, *, out: Path, seconds: float
-) -> Report:
+    inputs: Inputs, search: Search, baseline: Written, confirmed: Confirmed | None,
+    *, out: Path, seconds: float, board: BoardRecord | None = None,
+) -> Report:  # fmt: skip
     """Write OUT: the artifact where one was built, and the report in any case."""
     report, shows = _report(inputs, search, baseline, confirmed, out=out, seconds=seconds, complete=True), None
+    report = report.model_copy(update={"board": board})
     if confirmed is not None:
         shows = collect(search, confirmed, baseline)
         report = report.model_copy(update={"exhibits": shows.exhibits})
