@@ -13,7 +13,7 @@ from budgetc.errors import InputRejected, UsageError
 from budgetc.measurement.board.address import parse_address
 from budgetc.measurement.board.board import Board
 from budgetc.measurement.board.job import Job
-from budgetc.measurement.board.meter import memory_part, screen_part
+from budgetc.measurement.board.meter import memory_part, screen_part, soak_part
 from budgetc.measurement.board.record import record
 from budgetc.measurement.board.results import Results, read_results
 from budgetc.measurement.size import measure_size
@@ -91,7 +91,7 @@ def _job(question: Question, one: Subject) -> Job:
     beside = question.beside
     parts = [{"do": "scores", "subject": "artifact"}, memory_part("artifact", 3), screen_part("artifact", CALLS)]
     if beside.soak_minutes:
-        parts.append({"do": "soak", "subject": "artifact", "minutes": beside.soak_minutes})
+        parts.append(soak_part("artifact", beside.soak_minutes))
     options = ["measure", str(question.file), "--target", question.target]
     options += ["--data", str(question.data)] if question.data is not None else []
     options += ["--group", question.group] if question.group is not None else []

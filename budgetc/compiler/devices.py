@@ -37,7 +37,7 @@ class Bench:
         if not self.conditions.facts:
             return None
         samples = {
-            subject: tuple(tuple(pair.times(subject, "total_ms")) for pair in (pairs.kept if pairs else ()))
+            subject: tuple(tuple(pair.times(subject, "total_ms")) for pair in (pairs.used if pairs else ()))
             for subject in ("artifact", "baseline")
         }
         return BoardRecord(

@@ -35,6 +35,12 @@ class Pairs:
     kept: tuple[Pair, ...] = ()
     discarded: tuple[Pair, ...] = ()
 
+    @property
+    def used(self) -> tuple[Pair, ...]:
+        """Those that figures rest on: all, where too many drifted."""
+        steady = self.kept and not any(pair.drifted for pair in self.kept)
+        return self.kept if steady else self.kept + self.discarded
+
 
 _NONE = Pairs()
 
@@ -167,14 +173,15 @@ def collect(
         keep(Pairs(tuple(kept), tuple(discarded)))
         fate = "discarded" if repeat else "kept"
         progress(f"latency pair {len(kept)} of {processes}: ratio {pair.ratio:.3f}, drift {pair.drift:.1%}, {fate}")
-    pairs = kept + discarded if drifted else kept
+    found = Pairs(tuple(kept), tuple(discarded))
+    pairs = found.used
     notes = [_DRIFTED] * drifted + [_UNSETTLED] * (not all(pair.settled for pair in pairs))
     return LatencyResult(
         artifact=_of(pairs, "artifact", where, "; ".join(notes), ran_in=ran_in),
         baseline=_of(pairs, "baseline", where, "; ".join(notes), ran_in=ran_in),
         ratio=_ratio(pairs, where, ran_in),
         drifted=drifted,
-        pairs=Pairs(tuple(kept), tuple(discarded)),
+        pairs=found,
     )
 
 

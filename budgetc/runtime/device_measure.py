@@ -27,7 +27,6 @@ from typing import Any, Callable
 HERE = os.path.dirname(os.path.abspath(__file__))
 CODES = {"UsageError": 2, "InputRejected": 4, "TargetUnreachable": 6, "Locked": 7}
 BOARD_LOCK = "/tmp/budgetc-board.lock"
-SOAK_ROW_SECONDS = 10.0
 BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    for _ in range(10 ** 6):\n        pass\n"
 TAIL = 2000
 
@@ -190,12 +189,12 @@ class Measuring:
         return {"baseline": part["baseline"], "blocks": blocks, "settled": settled}
 
     def do_soak(self, part: "dict[str, Any]") -> "dict[str, Any]":
-        """One process that scores for minutes; a row every ten seconds."""
+        """One process that scores for minutes, in rows."""
         rows = []
         with self.process(part["subject"]) as process:
             self.results["versions"] = process.versions
             each = self.worker.warm_up(process, calls=10, seconds=0.25, agreement=0.1)[0]
-            calls = max(5, int(SOAK_ROW_SECONDS * 1000 / each))
+            calls = max(5, int(part["row_s"] * 1000 / each))
             start = time.monotonic()
             while True:
                 times = sorted(process.ask("time", calls=calls)["total_ms"])

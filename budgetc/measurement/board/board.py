@@ -18,8 +18,8 @@ from budgetc.measurement.board.results import Results, parse_results
 _JOBS = ".cache/budgetc/jobs"
 """In the home directory there. Of a job that was fetched nothing stays."""
 _WAIT_SECONDS = 20.0
-_STARTS = 3
-"""How often a job is started that the board stops, by a restart or for lack of memory."""
+_RESTARTS = 2
+"""How often a job is started again that ended without results: the board restarted, or lacked memory."""
 _ROOM = 3, 16 * 2**20
 """Free bytes that a job needs: a multiple of itself, and more."""
 
@@ -35,47 +35,39 @@ space = {"__name__": "facts"}
 exec(values["facts"], space)
 answer(dict(found, facts=space["facts"]()))
 """
-_BEGIN = """
+_STEP = """
+import hashlib, shutil, subprocess, zipfile
 place = os.path.join(values["jobs"], values["id"])
+part = place + ".zip"
 os.makedirs(values["jobs"], exist_ok=True)
-part = place + ".zip"
-size = os.path.getsize(part) if os.path.exists(part) else 0
-if size > values["size"]:
+
+def size():
+    return os.path.getsize(part) if os.path.exists(part) else 0
+
+def run(*arguments):
+    said = subprocess.check_output([sys.executable, os.path.join(place, "run_me.py")] + list(arguments))
+    return json.loads(said.decode())
+
+if values["start"] and not os.path.exists(place) and size():
+    if hashlib.sha256(open(part, "rb").read()).hexdigest() == values["sha256"]:
+        shutil.rmtree(place + ".new", ignore_errors=True)
+        zipfile.ZipFile(part).extractall(place + ".new")
+        os.rename(place + ".new", place)
     os.remove(part)
-    size = 0
-answer({"there": os.path.exists(os.path.join(place, "job.json")), "size": size})
-"""
-_UNPACK = """
-import hashlib, shutil, zipfile
-place = os.path.join(values["jobs"], values["id"])
-part = place + ".zip"
-if not os.path.exists(os.path.join(place, "job.json")):
-    whole = os.path.exists(part) and hashlib.sha256(open(part, "rb").read()).hexdigest() == values["sha256"]
-    if whole:
-        scratch = place + ".new"
-        shutil.rmtree(scratch, ignore_errors=True)
-        zipfile.ZipFile(part).extractall(scratch)
-        os.rename(scratch, place)
-    elif os.path.exists(part):
-        os.remove(part)
-if os.path.exists(part) and os.path.exists(place):
+if size() > values["size"]:
     os.remove(part)
-answer(os.path.exists(os.path.join(place, "job.json")))
-"""
-_RUN = """
-import hashlib, subprocess
-place = os.path.join(values["jobs"], values["id"])
-try:
-    command = [sys.executable, os.path.join(place, "run_me.py"), *values["arguments"]]
-    found = json.loads(subprocess.check_output(command).decode())
+found = {"state": "absent", "size": size(), "log": ""}
+if os.path.exists(place):
+    if values["start"]:
+        run("--start")
+    found = run("--status", str(values["seconds"]))
     if found["state"] == "done":
         with open(os.path.join(place, "results.json")) as file:
             found["results"] = file.read()
         found["sha256"] = hashlib.sha256(found["results"].encode()).hexdigest()
-except (OSError, ValueError, subprocess.CalledProcessError) as error:
-    found = {"state": "absent", "log": str(error)}
 answer(found)
 """
+"""Looks after a job, unpacking and starting it where asked; whatever of that is done already is not done again."""
 _REMOVE = """
 import shutil
 place = os.path.join(values["jobs"], values["id"])
@@ -135,9 +127,9 @@ class Board:
                 f"{self.address}: {format_bytes(facts['free_bytes'])} are free in the home directory, "
                 f"{format_bytes(need)} are needed: free some there"
             )
-        found = self._finished(packed, began=monotonic(), at_most=job.deadline_s + job.lock_wait_s + self.patience)
+        found = self._finished(packed, job.deadline_s + job.lock_wait_s + self.patience)
         results = parse_results(found["results"].encode(), f"{self.address}: results of job {packed.id}")
-        self.link.python(_REMOVE, self._values(packed))
+        self.link.python(_REMOVE, {"jobs": _JOBS, "id": packed.id})
         results.check(str(self.address))
         if results.id != packed.id or dict(results.files) != dict(packed.files):
             raise InputRejected(
@@ -145,52 +137,47 @@ class Board:
             )
         return results
 
-    def _finished(self, packed: Packed, *, began: float, at_most: float) -> dict[str, Any]:
+    def _finished(self, packed: Packed, at_most: float) -> dict[str, Any]:
         """The job's state with its results, once it is done."""
-        starts, state = 0, self._state(packed, ["--status"])
+        began, died, state = monotonic(), 0, self._step(packed)
         while state["state"] != "done":
-            if state["state"] in ("absent", "stopped"):
-                if starts == _STARTS:
-                    raise TargetUnreachable(
-                        f"{self.address}: the job ended {starts} times without results; its log ends: {state['log']}"
-                    )
-                if starts:
-                    self.say(f"{self.address}: the job was stopped there ({state['log']}); starting it again")
-                self._upload(packed)
-                state, starts = self._state(packed, ["--start"]), starts + 1
-            elif monotonic() - began > at_most:
+            if monotonic() - began > at_most:
                 raise TargetUnreachable(
                     f"{self.address}: job {packed.id} should have ended long ago; see log.txt in ~/{_JOBS}/{packed.id}"
                 )
+            if state["state"] == "absent":
+                state = self._send(packed, state["size"])
+            elif state["state"] == "running":
+                state = self._step(packed, seconds=_WAIT_SECONDS)
+            elif died == _RESTARTS:
+                raise TargetUnreachable(
+                    f"{self.address}: the job ended {died + 1} times without results; its log ends: {state['log']}"
+                )
             else:
-                state = self._state(packed, ["--status", str(_WAIT_SECONDS)])
+                died += 1
+                self.say(f"{self.address}: the job was stopped there (log: {state['log']}); starting it again")
+                state = self._step(packed, start=True)
         return state
 
-    def _state(self, packed: Packed, arguments: list[str]) -> dict[str, Any]:
-        values = {**self._values(packed), "arguments": arguments}
+    def _send(self, packed: Packed, there: int) -> dict[str, Any]:
+        """Send what is missing of the zip and start the job; where that is cut, look again what came of it."""
+        try:
+            self.link.append(packed.data[there:], f"{_JOBS}/{packed.id}.zip")
+        except Cut:
+            return self._step(packed)
+        return self._step(packed, start=True, seconds=_WAIT_SECONDS)
+
+    def _step(self, packed: Packed, *, start: bool = False, seconds: float = 0.0) -> dict[str, Any]:
+        values = {
+            "jobs": _JOBS, "id": packed.id, "size": len(packed.data), "start": start, "seconds": seconds,
+            "sha256": hashlib.sha256(packed.data).hexdigest(),
+        }  # fmt: skip
 
         def ask() -> dict[str, Any]:
-            found: dict[str, Any] = self.link.python(_RUN, values, seconds=_WAIT_SECONDS)
+            found: dict[str, Any] = self.link.python(_STEP, values, seconds=seconds)
             whole = "results" not in found or hashlib.sha256(found["results"].encode()).hexdigest() == found["sha256"]
             if not whole:
                 raise Cut("the results were damaged on the way")
             return found
 
         return self.link.again(ask)  # type: ignore[no-any-return]
-
-    def _upload(self, packed: Packed) -> None:
-        """Send what is missing of the zip, until it is there and unpacked."""
-        values = {**self._values(packed), "size": len(packed.data), "sha256": hashlib.sha256(packed.data).hexdigest()}
-
-        def send() -> bool:
-            found = self.link.python(_BEGIN, values)
-            if not found["there"]:
-                self.link.append(packed.data[found["size"] :], f"{_JOBS}/{packed.id}.zip")
-            if not self.link.python(_UNPACK, values):
-                raise Cut("the job was damaged on the way")
-            return True
-
-        self.link.again(send)
-
-    def _values(self, packed: Packed) -> dict[str, Any]:
-        return {"jobs": _JOBS, "id": packed.id}

@@ -33,6 +33,11 @@ def screen_part(subject: str, calls: int) -> dict[str, Any]:
     return {"do": "screen", "subject": subject, "calls": calls}
 
 
+def soak_part(subject: str, minutes: float, row_s: float = 10.0) -> dict[str, Any]:
+    """One process that scores on, in rows of some seconds."""
+    return {"do": "soak", "subject": subject, "minutes": minutes, "row_s": row_s}
+
+
 def pair_part(subject: str, baseline: str, rng: np.random.Generator) -> dict[str, Any]:
     """Two processes in alternating blocks."""
     return {"do": "pair", "subject": subject, "baseline": baseline, "order": draw_order(rng), "calls": PAIR_CALLS,
