@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from budgetc.cli.calibrating import calibrate
 from budgetc.cli.output import Json, show, show_file, show_json, show_listed
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
     targets.command("check")(check_target)
     targets.command("validate")(validate)
     targets.command("fit")(fit)
+    targets.command("calibrate")(calibrate)
     app.add_typer(targets, name="targets")
 
 
