@@ -74,9 +74,8 @@ def measure(
         boards.write_kit(question, kit)
         show(f"{kit}: carry it to the board, unpack it, run python3 run_me.py, and bring results.json back")
         return
-    display = Display()
     if device is not None:
-        found = boards.measure_on_board(question, device, display.say)
+        found = boards.measure_on_board(question, device, Display().say)
     elif results is not None:
         found = boards.measure_imported(question, results)
     else:

@@ -81,7 +81,7 @@ def calibrate_on_board(question: Question, device: str, out: Path, say: Say = la
     board = Board(parse_address(device), say)
     with ExitStack() as opened:
         subjects = _subjects(question, opened)
-        return _write(question, subjects, board.run(_job(question, subjects)), str(board.address), out)
+        return _write(question, subjects, board.run(_job(question, subjects)), where=str(board.address), out=out)
 
 
 def calibrate_kit(question: Question, kit: Path) -> None:
@@ -109,7 +109,7 @@ def calibrate_imported(question: Question, results: Path, out: Path) -> Calibrat
             raise InputRejected(
                 f"{results}: was measured with another {differ[0]}; give the same target, files and --data as to --kit"
             )
-        return _write(question, subjects, found, results.name, out)
+        return _write(question, subjects, found, where=results.name, out=out)
 
 
 def compared(found: Results, name: str, one: Subject, file: str) -> Compared:
@@ -208,7 +208,9 @@ def _job(question: Question, subjects: Mapping[str, Subject]) -> Job:
     )  # fmt: skip
 
 
-def _write(question: Question, subjects: Mapping[str, Subject], found: Results, where: str, out: Path) -> Calibration:
+def _write(
+    question: Question, subjects: Mapping[str, Subject], found: Results, *, where: str, out: Path
+) -> Calibration:
     loaded = load_target(question.target)
     rows = [
         compared(found, name, one, str(file))
