@@ -67,6 +67,7 @@ def test_board_script_parses_on_python_3_6() -> None:
         "contextlib",
         "ctypes",
         "hashlib",
+        "importlib",
         "io",
         "json",
         "math",
