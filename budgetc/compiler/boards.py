@@ -56,8 +56,9 @@ def measure_on_board(question: Question, device: str, say: Say = lambda sentence
         UsageError: no such address. ConfigError: unknown target. InputRejected: the file is no detector.
         TargetUnreachable: the board, or what it needs, is not there. Locked: it is busy.
     """
-    board = Board(parse_address(device), say)
+    address = parse_address(device)
     with _subject(question) as one:
+        board = Board(address, say, runtime=one.target.runtime)
         return _cost(question, one, board.run(_job(question, one)), str(board.address))
 
 
@@ -96,7 +97,7 @@ def _job(question: Question, one: Subject) -> Job:
     options += ["--data", str(question.data)] if question.data is not None else []
     options += ["--group", question.group] if question.group is not None else []
     return Job(
-        {"artifact": one.directory}, one.pictures, tuple(parts), load=beside.load,
+        {"artifact": one.directory}, one.pictures, tuple(parts), one.target, load=beside.load,
         deadline_s=1800.0 + 90 * beside.soak_minutes, command=shlex.join(options),
     )  # fmt: skip
 

@@ -78,9 +78,10 @@ def calibrate_on_board(question: Question, device: str, out: Path, say: Say = la
         UsageError: no files, or a target without a cost model. InputRejected: a file is no detector.
         TargetUnreachable, Locked: as `Board.run`.
     """
-    board = Board(parse_address(device), say)
+    address = parse_address(device)
     with ExitStack() as opened:
         subjects = _subjects(question, opened)
+        board = Board(address, say, runtime=load_target(question.target).target.runtime)
         return _write(question, subjects, board.run(_job(question, subjects)), where=str(board.address), out=out)
 
 
@@ -203,7 +204,8 @@ def _job(question: Question, subjects: Mapping[str, Subject]) -> Job:
     files = " ".join(map(str, question.files))
     first = next(iter(subjects.values()))
     return Job(
-        {name: one.directory for name, one in subjects.items()}, first.pictures, tuple(parts), deadline_s=4 * 3600.0,
+        {name: one.directory for name, one in subjects.items()}, first.pictures, tuple(parts),
+        first.target, deadline_s=4 * 3600.0,
         command=f"targets calibrate {question.target} {files} -o TARGET.yaml",
     )  # fmt: skip
 

@@ -58,7 +58,7 @@ def bench(inputs: Inputs, say: Say) -> Bench:
         return Bench()
     if device.url is not None:
         address = parse_address(device.url)
-        meter = BoardMeter(Board(address, say), Conditions(str(address)))
+        meter = BoardMeter(Board(address, say, runtime=inputs.target.runtime), Conditions(str(address)), inputs.target)
         say(f"measuring on {address}: {meter.board.facts.get('model') or meter.board.facts.get('cpu')}")
         return Bench(Meters(meter, meter), meter.conditions)
     if inputs.target.cost is None:
@@ -66,7 +66,7 @@ def bench(inputs: Inputs, say: Say) -> Bench:
             f"--kit and --import: target {inputs.target.name} has no cost model, so the search before the trip to the "
             "board can predict nothing; choose a target that has one, or connect the board (--device)"
         )
-    kits = KitMeter(read_kits(device.results), Conditions(""))
+    kits = KitMeter(read_kits(device.results), Conditions(""), inputs.target)
     return Bench(Meters(None, kits), kits.conditions)
 
 
@@ -90,7 +90,8 @@ def pack_kit(search: Search, baseline: Written, images: Sequence[Path], *, error
     files = {name: search.written[name].files() for name in dict.fromkeys(names)}
     rng = np.random.default_rng(int(fingerprint(sorted(files))[:8], 16))
     command = f"compile {inputs.model} --budget {inputs.budget_path}"
-    write_durably(kit, kit_job(files, baseline.files(), images, rng=rng, command=command).packed().data)
+    job = kit_job(files, baseline.files(), images, rng=rng, command=command, target=inputs.target)
+    write_durably(kit, job.packed().data)
     return BoardNeeded(
         f"{kit} holds {len(files)} finalists and the baseline: carry it to the board, unpack it, run python3 run_me.py "
         "there, and give the results.json to the same command: --import results.json instead of --kit. What was "

@@ -46,7 +46,12 @@ class Process:
         self.subject = subject
         self.command = [sys.executable, os.path.join(HERE, "worker.py"), os.path.join(HERE, subject)]
         self.command += [os.path.join(HERE, image) for image in images]
-        self.environment = dict(os.environ, XDG_CACHE_HOME=os.path.join(cache, subject))
+        with open(os.path.join(HERE, subject, "config.json"), encoding="utf-8") as file:
+            self.config = json.load(file)
+        self.engine = self.config.get("runtime") == "tensorrt"
+        self.environment = dict(os.environ)
+        if not self.engine:  # an engine takes minutes to build: it stays in the user's own cache
+            self.environment["XDG_CACHE_HOME"] = os.path.join(cache, subject)
         self.versions = {}  # type: dict[str, str]
 
     def __enter__(self) -> "Process":
@@ -69,13 +74,14 @@ class Process:
 
     def install(self) -> None:
         """What is measured is what the artifact says of itself: with the optimized graph, or without."""
-        with open(os.path.join(HERE, self.subject, "config.json"), encoding="utf-8") as file:
-            session = json.load(file).get("session", {})
-        if session.get("preoptimized") and not os.path.isdir(self.environment["XDG_CACHE_HOME"]):
+        wanted = self.config.get("session", {}).get("preoptimized")
+        if self.engine or (wanted and not os.path.isdir(self.environment["XDG_CACHE_HOME"])):
             command = [sys.executable, self.command[1], "--install", self.command[2]]
             done = subprocess.run(command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             if done.returncode:
-                raise Failed("TargetUnreachable", "the optimized graph: " + tail(done.stderr))
+                raise Failed(
+                    "TargetUnreachable", f"{self.subject}: cannot be installed: {tail(done.stdout + done.stderr)}"
+                )
 
     def ask(self, do: str, *, calls: int) -> "dict[str, Any]":
         """The answer to one command of the worker."""
@@ -103,7 +109,7 @@ class Process:
                 "TargetUnreachable",
                 f"{sys.executable} has no module {found['missing']}; install it there: "
                 f"{sys.executable} -m pip install numpy pillow onnxruntime (1.10 is the last for Python 3.6, 1.16 for "
-                "Ubuntu 18.04)",
+                "Ubuntu 18.04); tensorrt comes with JetPack, for the system's python3",
             )
         if "error" in found:
             raise Failed(found["kind"], f"{self.subject}: {found['error']}")

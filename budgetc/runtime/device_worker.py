@@ -164,24 +164,44 @@ def read(path: str) -> bytes:
         return file.read()
 
 
+def runtime_of(directory: str) -> str:
+    """`onnxruntime` or `tensorrt`, as the configuration says."""
+    with open(os.path.join(directory, "config.json"), encoding="utf-8") as file:
+        return str(json.load(file).get("runtime", "onnxruntime"))
+
+
+def install(score: Any, directory: str) -> int:
+    """Cache the optimized graph; an engine that is there already is kept, for it takes minutes to build."""
+    score.HERE = os.path.abspath(directory)
+    if runtime_of(directory) == "tensorrt":
+        try:
+            score.Detector()
+        except score.Rejected:
+            pass
+        else:
+            return 0
+    try:
+        score.Detector(True)
+    except Exception as error:  # runtimes raise what they like
+        sys.stderr.write(f"{error}\n")
+        return 6
+    return 0
+
+
 def main(arguments: "list[str]") -> int:
     """Answer commands from stdin until it closes; 6 where a module is missing."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not break the protocol
+    runtime = runtime_of(arguments[arguments[0] == "--install"])
     try:
         score = importlib.import_module("score")  # type: Any
+        modules = [importlib.import_module(name) for name in (runtime, "numpy", "PIL")]
     except ImportError as error:
         send(replies, {"error": str(error), "kind": "TargetUnreachable", "missing": error.name})
         return 6
     if arguments[0] == "--install":
-        score.HERE = os.path.abspath(arguments[1])
-        score.Detector(True)
-        return 0
-    import numpy
-    import onnxruntime
-    import PIL
-
-    versions = {"onnxruntime": onnxruntime.__version__, "numpy": numpy.__version__, "Pillow": PIL.__version__}
+        return install(score, arguments[1])
+    versions = dict(zip((runtime, "numpy", "Pillow"), [str(module.__version__) for module in modules]))
     worker = Worker(score, arguments[0], arguments[1:])
     send(replies, {"versions": versions, "pid": os.getpid()})
     for line in sys.stdin:

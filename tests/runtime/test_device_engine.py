@@ -30,6 +30,19 @@ done
 """
 
 
+def write_trtexec(folder: Path, log: Path, usage: str = "--workspace=N") -> None:
+    """The program that builds engines."""
+    (folder / "trtexec").write_text(_TRTEXEC.format(log=log, usage=usage))
+    (folder / "trtexec").chmod(0o755)
+
+
+def fake_board(kit: Path, log: Path) -> None:
+    """Turn this machine into one with JetPack, for the scripts of a kit."""
+    (kit / "bin").mkdir()
+    write_trtexec(kit / "bin", log)
+    shutil.copy(str(fake_tensorrt.__file__), kit / "tensorrt.py")
+
+
 @dataclass(frozen=True)
 class Board:
     """`OUT/device/` on a board with JetPack."""
@@ -44,11 +57,6 @@ class Board:
             [sys.executable, str(self.folder / "device" / "score.py"), *map(str, arguments)],
             capture_output=True, text=True, timeout=60, check=False, env=environment,
         )  # fmt: skip
-
-    def trtexec(self, usage: str = "--workspace=N") -> None:
-        """Install the program that builds engines."""
-        (self.folder / "bin" / "trtexec").write_text(_TRTEXEC.format(log=self.folder / "log", usage=usage))
-        (self.folder / "bin" / "trtexec").chmod(0o755)
 
     def built(self) -> list[str]:
         """Command lines of all builds."""
@@ -68,9 +76,8 @@ def board(tmp_path: Path) -> Board:
     (tmp_path / "device" / "config.json").write_text(json.dumps(config))
     for name, module in (("score", device_score), ("engine", device_engine), ("tensorrt", fake_tensorrt)):
         shutil.copy(str(module.__file__), tmp_path / "device" / f"{name}.py")
-    made = Board(tmp_path)
-    made.trtexec()
-    return made
+    write_trtexec(tmp_path / "bin", tmp_path / "log")
+    return Board(tmp_path)
 
 
 @pytest.fixture
@@ -96,7 +103,7 @@ def test_the_engine_is_built_once_and_scores(board: Board, normals: list[Path]) 
 
 def test_newer_versions_name_the_cap_differently(board: Board, normals: list[Path]) -> None:
     """8.4 and later."""
-    board.trtexec(usage="--memPoolSize=poolspec")
+    write_trtexec(board.folder / "bin", board.folder / "log", usage="--memPoolSize=poolspec")
     assert board.score("--install", normals[0]).returncode == 0
     assert "--memPoolSize=workspace:64" in board.built()[0]
 

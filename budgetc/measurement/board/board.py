@@ -18,6 +18,12 @@ from budgetc.measurement.board.results import Results, parse_results
 _JOBS = ".cache/budgetc/jobs"
 """In the home directory there. Of a job that was fetched nothing stays."""
 _WAIT_SECONDS = 20.0
+_INSTALL = {
+    "onnxruntime": "{python} -m pip install {needed} (onnxruntime 1.16 is the last for Ubuntu "
+    "18.04, 1.10 for Python 3.6)",
+    "tensorrt": "TensorRT comes with JetPack, for the system's python3 (apt-get install python3-libnvinfer "
+    "libnvinfer-bin)",
+}
 _RESTARTS = 2
 """How often a job is started again that ended without results: the board restarted, or lacked memory."""
 _ROOM = 3, 16 * 2**20
@@ -26,13 +32,20 @@ _ROOM = 3, 16 * 2**20
 _LOOK = """
 import importlib, shutil
 found = {"python": list(sys.version_info[:3]), "free": shutil.disk_usage(".").free, "missing": {}, "versions": {}}
-for name in ("numpy", "onnxruntime", "PIL"):
+for name in values["modules"]:
     try:
         found["versions"][name] = importlib.import_module(name).__version__
     except Exception as error:
         found["missing"][name] = str(error)
 space = {"__name__": "facts"}
 exec(values["facts"], space)
+if "tensorrt" in values["modules"]:
+    try:
+        engine = {"__name__": "engine"}
+        exec(values["engine"], engine)
+        engine["trtexec"]()
+    except Exception as error:
+        found["missing"]["trtexec"] = str(error)
 answer(dict(found, facts=space["facts"]()))
 """
 _STEP = """
@@ -84,6 +97,8 @@ class Board:
     say: Callable[[str], None] = lambda sentence: None
     patience: float = 600.0
     """Seconds that a link may stay cut."""
+    runtime: str = "onnxruntime"
+    """Or `tensorrt`."""
     link: Link = field(init=False)
 
     def __post_init__(self) -> None:
@@ -96,7 +111,8 @@ class Board:
         Raises:
             TargetUnreachable: it is not there, or lacks what a measurement needs.
         """
-        found = self.link.python(_LOOK, {"facts": Path(SCRIPTS["facts.py"]).read_text(encoding="utf-8")})
+        scripts = {name: Path(SCRIPTS[f"{name}.py"]).read_text(encoding="utf-8") for name in ("facts", "engine")}
+        found = self.link.python(_LOOK, {**scripts, "modules": ["numpy", self.runtime, "PIL"]})
         if found["python"] < [3, 6]:
             version = ".".join(map(str, found["python"]))
             raise TargetUnreachable(
@@ -108,8 +124,8 @@ class Board:
             why = "; ".join(found["missing"].values())
             raise TargetUnreachable(
                 f"{self.address}: {self.address.python} there has no {needed} ({why}); install it on the board: "
-                f"{self.address.python} -m pip install {needed} (onnxruntime 1.16 is the last for Ubuntu 18.04, "
-                "1.10 for Python 3.6), or name another Python: ssh://user@host?python=PATH"
+                f"{_INSTALL[self.runtime].format(python=self.address.python, needed=needed)}, or name another Python: "
+                "ssh://user@host?python=PATH"
             )
         facts: dict[str, Any] = {**found["facts"], "versions": found["versions"], "free_bytes": found["free"]}
         return facts

@@ -11,14 +11,16 @@ from typing import Any
 
 from budgetc.core.layout import ARTIFACT, MODEL
 from budgetc.core.plan import fingerprint
+from budgetc.core.target import Target
 from budgetc.errors import UsageError
-from budgetc.runtime import device_facts, device_measure, device_score, device_worker
+from budgetc.runtime import device_engine, device_facts, device_measure, device_score, device_worker
 
 SCRIPTS: Mapping[str, str] = {
     "run_me.py": str(device_measure.__file__),
     "worker.py": str(device_worker.__file__),
     "facts.py": str(device_facts.__file__),
     "score.py": str(device_score.__file__),
+    "engine.py": str(device_engine.__file__),
 }
 _README = """\
 Measures a detector on this board. Nothing is installed, and nothing outside of this directory is changed.
@@ -41,6 +43,8 @@ class Job:
     """Encoded files."""
     do: tuple[dict[str, Any], ...]
     """Parts, as `run_me.py` knows them."""
+    target: Target | None = None
+    """Whose runtime it is; None: onnxruntime."""
     load: int = 0
     """Busy processes beside."""
     deadline_s: float = 1800.0
@@ -60,7 +64,7 @@ class Job:
         files = {name: Path(path).read_bytes() for name, path in SCRIPTS.items()}
         for name, directory in self.subjects.items():
             files[f"{name}/{MODEL}"] = (directory / MODEL).read_bytes()
-            files[f"{name}/config.json"] = (directory / ARTIFACT).read_bytes()
+            files[f"{name}/config.json"] = device_config(directory / ARTIFACT, self.target)
         pictures = {f"images/{number:02}{path.suffix}": path.read_bytes() for number, path in enumerate(self.images)}
         files |= pictures
         digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
@@ -81,6 +85,14 @@ class Packed:
     files: Mapping[str, str]
     """Name in the job -> sha256."""
     data: bytes
+
+
+def device_config(artifact: Path, target: Target | None) -> bytes:
+    """config.json of a board: `artifact.json`, and how TensorRT builds its engine where that is the runtime."""
+    if target is None or target.runtime != "tensorrt":
+        return artifact.read_bytes()
+    fields = json.loads(artifact.read_text(encoding="utf-8"))
+    return json.dumps({**fields, "runtime": "tensorrt", "fp16": target.compute_dtype == "fp16"}).encode()
 
 
 def _zipped(files: Mapping[str, bytes]) -> bytes:

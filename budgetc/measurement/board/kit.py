@@ -11,8 +11,9 @@ import numpy as np
 
 from budgetc.core.layout import ARTIFACT, MODEL
 from budgetc.core.measurement import Measurement
+from budgetc.core.target import Target
 from budgetc.errors import Inconclusive, InputRejected
-from budgetc.measurement.board.job import Job
+from budgetc.measurement.board.job import Job, device_config
 from budgetc.measurement.board.meter import Conditions, memory_part, pair_part
 from budgetc.measurement.board.results import PairPart, Results, read_results
 from budgetc.measurement.latency import LatencyResult, Pairs, collect
@@ -37,6 +38,7 @@ class KitMeter:
 
     results: tuple[tuple[Path, Results], ...]
     conditions: Conditions
+    target: Target | None = None
 
     def circumstances(self) -> list[object]:
         """The results themselves."""
@@ -74,7 +76,8 @@ class KitMeter:
 
     def _of(self, directory: Path) -> Iterator[tuple[Path, Results, str]]:
         """Results that hold this very graph with this very configuration, and its name in them."""
-        digests = {MODEL: _digest(directory / MODEL), "config.json": _digest(directory / ARTIFACT)}
+        config = hashlib.sha256(device_config(directory / ARTIFACT, self.target)).hexdigest()
+        digests = {MODEL: _digest(directory / MODEL), "config.json": config}
         for path, found in self.results:
             for subject in sorted({name.partition("/")[0] for name in found.files}):
                 if all(found.files.get(f"{subject}/{name}") == digest for name, digest in digests.items()):
@@ -107,14 +110,15 @@ def _board(found: Results) -> str:
 
 
 def kit_job(
-    finalists: Mapping[str, Path], baseline: Path, images: Sequence[Path], *, rng: np.random.Generator, command: str
-) -> Job:
+    finalists: Mapping[str, Path], baseline: Path, images: Sequence[Path], *, rng: np.random.Generator, command: str,
+    target: Target | None = None,
+) -> Job:  # fmt: skip
     """The full protocol for several finalists: pairs with the baseline in turn, then memory."""
     do: list[dict[str, Any]] = [pair_part(name, "baseline", rng) for _ in range(PAIRS) for name in finalists]
     subjects = {"baseline": baseline, **finalists}
     for name in subjects:
         do += [memory_part(name, 3), {"do": "scores", "subject": name}]
-    return Job(subjects, images, tuple(do), deadline_s=4 * 3600.0, command=command)
+    return Job(subjects, images, tuple(do), target, deadline_s=4 * 3600.0, command=command)
 
 
 def _where(path: Path, found: Results, directory: Path) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from budgetc.core.layout import ARTIFACT
 from budgetc.core.measurement import Measurement
+from budgetc.core.target import Target
 from budgetc.measurement.board.board import Board
 from budgetc.measurement.board.job import Job
 from budgetc.measurement.board.results import PairPart, Results, device_words, runtime_words
@@ -18,6 +19,8 @@ from budgetc.measurement.pairs import Pair, draw_order
 from budgetc.runtime.spec import read_spec
 
 SCREEN_CALLS, PAIR_CALLS, PAIR_SECONDS = 60, 120, 8.0
+DEADLINE_S = 2 * 3600.0
+"""Of one job: building two engines takes up to half an hour on a Nano."""
 LOCK_WAIT_S = 900.0
 """How long a compilation waits for a board that another one uses."""
 _MOVING = {"free_bytes", "kernel"}
@@ -66,6 +69,7 @@ class BoardMeter:
 
     board: Board
     conditions: Conditions
+    target: Target
 
     def circumstances(self) -> list[object]:
         """What a figure depends on beside the files."""
@@ -103,7 +107,9 @@ class BoardMeter:
         )  # fmt: skip
 
     def _do(self, images: Sequence[Path], parts: Sequence[dict[str, Any]], **subjects: Path) -> Results:
-        return self.board.run(Job(subjects, images, tuple(parts), lock_wait_s=LOCK_WAIT_S))
+        return self.board.run(
+            Job(subjects, images, tuple(parts), self.target, lock_wait_s=LOCK_WAIT_S, deadline_s=DEADLINE_S)
+        )
 
     def _where(self, found: Results, directory: Path) -> str:
         return found.device(str(self.board.address), read_spec(directory / ARTIFACT).threads)

@@ -195,8 +195,9 @@ def device_words(facts: Mapping[str, Any], where: str, threads: int) -> str:
 
 
 def runtime_words(versions: Mapping[str, str]) -> str:
-    """`onnxruntime 1.16.3`."""
-    return f"onnxruntime {versions.get('onnxruntime', 'of unknown version')}"
+    """`onnxruntime 1.16.3`, or `tensorrt 8.2.1.8`."""
+    name = "tensorrt" if "tensorrt" in versions else "onnxruntime"
+    return f"{name} {versions.get(name, 'of unknown version')}"
 
 
 def parse_results(data: bytes, where: str) -> Results:

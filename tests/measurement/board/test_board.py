@@ -203,6 +203,14 @@ def test_a_missing_runtime_is_named(board: Loopback, tmp_path: Path) -> None:
         _ = Board(replace(board.address(), python=str(bare))).facts
 
 
+def test_a_missing_tensorrt_is_named(board: Loopback) -> None:
+    """It comes with JetPack, not with pip."""
+    reached = board.board()
+    reached.runtime = "tensorrt"
+    with pytest.raises(TargetUnreachable, match=r"no tensorrt trtexec .*comes with JetPack"):
+        _ = reached.facts
+
+
 def test_an_old_python_is_named(board: Loopback) -> None:
     """3.6 is the oldest."""
     old = board.home / "bin" / "old"

@@ -20,8 +20,12 @@ from budgetc.measurement.board.kit import PAIRS, BoardNeeded, KitMeter, kit_job,
 from budgetc.measurement.board.meter import Conditions, memory_part, screen_part, soak_part
 from budgetc.measurement.board.results import SoakPart, parse_results, read_results
 from budgetc.measurement.latency import Pairs
+from budgetc.runtime import load_artifact
 from tests.measurement.scene import write_images
+from tests.runtime import fake_tensorrt
+from tests.runtime.test_device_engine import fake_board
 from tests.runtime.tiny import write_artifact
+from tests.small import target
 
 
 def unpack(job: Job, place: Path) -> Path:
@@ -32,7 +36,10 @@ def unpack(job: Job, place: Path) -> Path:
 
 def run(place: Path) -> "subprocess.CompletedProcess[str]":
     """`python3 run_me.py`, as somebody who has the kit and nothing else."""
-    environment = {**os.environ, "BUDGETC_BOARD_LOCK": str(place / "board.lock"), "PYTHONPATH": ""}
+    environment = {
+        **os.environ, "BUDGETC_BOARD_LOCK": str(place / "board.lock"), "PYTHONPATH": "",
+        "PATH": f"{place / 'bin'}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(place / "cache"),
+    }  # fmt: skip
     return subprocess.run(
         [sys.executable, "-I", "run_me.py"], cwd=place, env=environment, capture_output=True, text=True, timeout=120,
         check=False,
@@ -63,6 +70,31 @@ def test_a_kit_without_images_is_refused(job: Job) -> None:
     """Nothing could be scored."""
     with pytest.raises(UsageError, match="no images"):
         replace(job, images=()).packed()
+
+
+def test_tensorrt(job: Job, tmp_path: Path) -> None:
+    """The engine is built once, in the user's own cache, and is what is timed; the versions say so."""
+    of_nano = target(runtime="tensorrt", compute_unit="gpu", compute_dtype="fp16")
+    kit = unpack(replace(job, do=(*job.do, memory_part("artifact", 1)), target=of_nano), tmp_path / "kit")
+    fake_board(kit, tmp_path / "log")
+    for _ in range(2):
+        done = run(kit)
+        assert done.returncode == 0, done.stderr
+    found = read_results(kit / "results.json")
+    assert found.runtime == f"tensorrt {fake_tensorrt.__version__}"
+    here = load_artifact(job.subjects["artifact"]).score(job.images[0]).score
+    assert found.scores("artifact")[0] == pytest.approx(here + fake_tensorrt.SHIFT, abs=1e-5)
+    assert sum("--saveEngine" in line and "--fp16" in line for line in (tmp_path / "log").read_text().splitlines()) == 1
+
+
+def test_a_board_without_trtexec(job: Job, tmp_path: Path) -> None:
+    """Says so, with its own code."""
+    kit = unpack(replace(job, target=target(runtime="tensorrt", compute_unit="gpu")), tmp_path / "kit")
+    fake_board(kit, tmp_path / "log")
+    (kit / "bin" / "trtexec").unlink()
+    done = run(kit)
+    assert done.returncode == 6
+    assert "there is no trtexec" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["artifact/model.onnx", "images/00.png", "score.py"])
