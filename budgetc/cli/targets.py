@@ -28,7 +28,7 @@ Networks = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     targets = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help="Devices: list, show, check, validate, fit."
+        no_args_is_help=True, rich_markup_mode=None, help="Devices: list, show, check, validate, fit, calibrate."
     )
     targets.command("list")(list_targets)
     targets.command("show")(show_target)
