@@ -147,6 +147,7 @@ def fitted(cost: CostModel, found: Calibration) -> CostModel:
     graph, before = found.graph_scale, found.preprocess_scale
     tails, bases = [one.p95_over_p50 for one in found.files], [one.base_mib for one in found.files]
     tail = median(tails)
+    old = cost.p99_over_mean
     # One neighbor's burst during one file must not widen every prediction: the median, and the old upper edge.
     p95 = Span(value=tail, lower=min(1.0, tail), upper=max(tail, cost.p95_over_mean.upper))
     return cost.model_copy(
@@ -162,7 +163,7 @@ def fitted(cost: CostModel, found: Calibration) -> CostModel:
             "artifact_rates": {},
             "runtime_doubt": found.doubt,
             "p95_over_mean": p95,
-            "p99_over_mean": _times(cost.p99_over_mean, max(1.0, p95.upper / cost.p99_over_mean.upper)),
+            "p99_over_mean": Span(**{edge: max(getattr(p95, edge), getattr(old, edge)) for edge in Span.model_fields}),
             "memory": cost.memory.model_copy(
                 update={"base_mib": Span(value=median(bases), lower=min(bases), upper=max(bases)),
                         "source": f"base measured on {found.device}; the rest: {cost.memory.source}"}

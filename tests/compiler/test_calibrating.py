@@ -54,6 +54,7 @@ def test_predictions_are_those_of_the_board(tmp_path: Path) -> None:
     assert new.graph_ms == pytest.approx(2 * old.graph_ms, rel=1e-2)
     assert new.latency_ms - new.graph_ms == pytest.approx(3 * (old.latency_ms - old.graph_ms), rel=1e-2)
     assert after.name == "mine" and after.cost is not None
+    assert after.cost.p99_over_mean.value >= after.cost.p95_over_mean.value == 1.1
     assert "onnxruntime 1.16.3 on board kit" in after.cost.describes
     assert path.read_text().startswith("# An x86-64 CPU")
 
