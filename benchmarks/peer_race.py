@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import median
 
 from budgetc.core.statistics import Percentile, percentile_bounds
-from budgetc.measurement.pairs import warm_up
 from budgetc.measurement.scorer import ScoringProcess
+from budgetc.runtime.device_worker import warm_up
 
 PROBE = Path(__file__).with_name("peer_openvino.py")
 _BLOCK_MS, _BLOCK_CALLS = 80.0, 4

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from budgetc.cli.measuring import DEVICE_HELP
 from budgetc.cli.output import Json, leave, show, show_json, verdict_code
 from budgetc.cli.progress import Display
-from budgetc.cli.values import new_file
+from budgetc.cli.values import new_file, only_one
 
 if TYPE_CHECKING:
+    from budgetc.compiler.inputs import Device
     from budgetc.compiler.planning import Feasibility
     from budgetc.report.schema import CandidateRecord, Report
 
@@ -42,6 +44,17 @@ def compile_(
         Literal["measured", "predicted"] | None,
         typer.Option(help="Weakest evidence for latency and memory that may pass; wins over the budget's."),
     ] = None,
+    device: Annotated[str | None, typer.Option(help=f"{DEVICE_HELP} A cut link is waited for.")] = None,
+    kit: Annotated[
+        Path | None,
+        typer.Option(
+            help="For a board without a network: search by prediction, write a zip with the finalists, end with code "
+            "5. Unpack it on the board, run python3 run_me.py, and repeat the command with --import."
+        ),
+    ] = None,
+    results: Annotated[
+        list[Path] | None, typer.Option("--import", help="results.json of a kit; again for those of further kits.")
+    ] = None,
     store: Store = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what OUT.run/ was started with, or refuse if inputs differ.")
@@ -49,6 +62,7 @@ def compile_(
     json: Json = False,
 ) -> None:
     """Find the smallest artifact that keeps the budget, and write it with its report."""
+    only_one({"--device": device, "--kit or --import": kit or results})
     from budgetc.load.config import load_budget
 
     # Before torch loads, so that a typo is answered at once.
@@ -61,7 +75,8 @@ def compile_(
     display = Display()
     try:
         report = compile_detector(
-            model, budget=budget, data=data, out=directory, evidence=evidence, store=store, resume=resume,
+            model, budget=budget, data=data, out=directory, evidence=evidence,
+            device=_device(device, kit, results), store=store, resume=resume,
             say=display.say, progress=display.progress,
         )  # fmt: skip
     except KeyboardInterrupt:
@@ -77,6 +92,14 @@ def compile_(
     if code:
         display.say(refusal(report))
     leave(code)
+
+
+def _device(url: str | None, kit: Path | None, results: list[Path] | None) -> "Device | None":
+    from budgetc.compiler.inputs import Device
+
+    if kit is not None:
+        new_file("--kit", kit)
+    return Device(url, kit, tuple(results or ())) if url or kit or results else None
 
 
 def report_code(report: "Report") -> int:

@@ -1,4 +1,4 @@
-"""`evaluate`, `measure`, `check`, `verify`: figures of a detector, and whether those of an artifact hold."""
+"""`evaluate`, `check`, `verify`: figures of a detector, and whether those of an artifact hold."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,6 @@ from budgetc.cli.values import new_file
 from budgetc.errors import UsageError
 
 if TYPE_CHECKING:
-    from budgetc.compiler.emulating import Emulated
     from budgetc.compiler.evaluating import Evaluation
     from budgetc.core.measurement import Measurement
     from budgetc.core.verdict import Verdict
@@ -24,7 +23,6 @@ Out = Annotated[Path, typer.Argument(help="Directory of an artifact.")]
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command("evaluate")(evaluate)
-    app.command("measure")(measure)
     app.command("check")(check)
     app.command("verify")(verify)
 
@@ -51,51 +49,6 @@ def evaluate(
         show_json(found)
     else:
         show(_quality(found))
-
-
-def measure(
-    file: Annotated[Path, typer.Argument(help="Directory of an artifact, or a bundle.")],
-    *,
-    target: Annotated[str, typer.Option(help="Name in targets/devices/, or a path.")] = "host-cpu",
-    data: Annotated[
-        Path | None, typer.Option(help="Data set whose pictures are timed, as compile does; else noise of input size.")
-    ] = None,
-    group: Group = None,
-    emulate: Annotated[
-        bool,
-        typer.Option(
-            "--emulate",
-            help="Score on the target's instruction set under QEMU instead: AUROC there, nothing about time.",
-        ),
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Size, latency and memory of a detector on a target; with --emulate its scores there."""
-    if emulate:
-        _emulate(file, target=target, data=data, group=group, json=json)
-        return
-    from budgetc.compiler.measuring import measure_file
-    from budgetc.report.words import aligned
-
-    found = measure_file(file, target=target, data=data, group=group)
-    if json:
-        show_json(found)
-        return
-    device = found.measurements[-1].device
-    show(f"{aligned([_measured(one.metric, one) for one in found.measurements])}\n\n{found.target} ({device})")
-
-
-def _emulate(file: Path, *, target: str, data: Path | None, group: str | None, json: bool) -> None:
-    from budgetc.compiler.emulating import emulate_file
-
-    display = Display()
-    found = emulate_file(file, target=target, data=data, group=group, progress=display.progress)
-    display.clear()
-    if json:
-        show_json(found)
-    else:
-        show(_emulated(found))
-    leave(0 if found.agreement.holds else 3)
 
 
 def check(
@@ -148,16 +101,16 @@ def _quality(found: "Evaluation") -> str:
 
     quality = found.quality
     rows = [
-        _counted("AUROC, mean over categories", quality.auroc_mean),
-        _counted("AUROC, worst category", quality.auroc_worst),
-        _counted("AUROC, pooled", quality.auroc_pooled),
-        _measured("false-positive rate", quality.false_positive_rate),
+        counted_row("AUROC, mean over categories", quality.auroc_mean),
+        counted_row("AUROC, worst category", quality.auroc_worst),
+        counted_row("AUROC, pooled", quality.auroc_pooled),
+        measured_row("false-positive rate", quality.false_positive_rate),
     ]
     for one in quality.categories:
         name = f"AUROC of {clean(one.category)}"
         few = (name, ABSENT, f"insufficient data: {one.good} good, {one.bad} bad")
-        rows.append(few if one.auroc is None else _counted(name, one.auroc))
-    rows += [_counted(f"AUROC for {clean(one.defect)}", one.auroc) for one in quality.defects]
+        rows.append(few if one.auroc is None else counted_row(name, one.auroc))
+    rows += [counted_row(f"AUROC for {clean(one.defect)}", one.auroc) for one in quality.defects]
     for defect in quality.recall:
         share = percent(defect.found / defect.of)
         rows.append((f"recall of {clean(defect.defect)}", share, f"{defect.found} of {defect.of} above the threshold"))
@@ -165,31 +118,13 @@ def _quality(found: "Evaluation") -> str:
     return f"{aligned(rows)}\n\nthreshold {quality.threshold:.6g}"
 
 
-def _emulated(found: "Emulated") -> str:
-    from budgetc.report.words import aligned, percent
-
-    agreement = found.agreement
-    rows = []
-    if found.quality is not None and found.here is not None and found.auroc_loss is not None:
-        rows = [
-            _counted("AUROC there", found.quality.auroc_mean),
-            _counted("AUROC on this machine", found.here.auroc_mean),
-            _counted("AUROC lost there", found.auroc_loss),
-            _measured("false-positive rate there", found.quality.false_positive_rate),
-            ("other decisions", str(agreement.decisions), f"of {agreement.n} images"),
-        ]
-    middle, most = percent(agreement.median_difference), percent(agreement.largest_difference)
-    rows.append(("scores differ by", f"{middle} of their range (median), {most} at most", f"n = {agreement.n}"))
-    words = "it agrees with this machine" if agreement.holds else f"it does not agree: {agreement.problem}"
-    return f"{aligned(rows)}\n\n{found.target} ({found.device}, {found.runtime}): {words}"
-
-
-def _counted(name: str, found: "Measurement") -> tuple[str, str, str]:
+def counted_row(name: str, found: "Measurement") -> tuple[str, str, str]:
     """Without the note on the method, which is the same for all and stands in --json."""
-    return _measured(name, found.model_copy(update={"note": None}))
+    return measured_row(name, found.model_copy(update={"note": None}))
 
 
-def _measured(name: str, found: "Measurement") -> tuple[str, str, str]:
+def measured_row(name: str, found: "Measurement") -> tuple[str, str, str]:
+    """A figure and what it rests on, for a table."""
     from budgetc.report.words import backing, quantity
 
     return name, quantity(found.value, found.unit), backing(found, with_confidence=True)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from budgetc.cli.calibrating import calibrate
 from budgetc.cli.output import Json, show, show_file, show_json, show_listed
 
 if TYPE_CHECKING:
@@ -27,13 +28,14 @@ Networks = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     targets = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help="Devices: list, show, check, validate, fit."
+        no_args_is_help=True, rich_markup_mode=None, help="Devices: list, show, check, validate, fit, calibrate."
     )
     targets.command("list")(list_targets)
     targets.command("show")(show_target)
     targets.command("check")(check_target)
     targets.command("validate")(validate)
     targets.command("fit")(fit)
+    targets.command("calibrate")(calibrate)
     app.add_typer(targets, name="targets")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from budgetc.errors import UsageError
@@ -30,6 +31,17 @@ def widths_of(option: str, text: "str | int | float | None", default: tuple[int,
     if re.fullmatch(r"[1-9][0-9]{0,5}(,[1-9][0-9]{0,5})*", str(text)) is None:
         raise UsageError(f"{option} {text}: expected numbers with commas, such as 16,32,48,64")
     return tuple(int(part) for part in str(text).split(","))
+
+
+def only_one(options: Mapping[str, object]) -> None:
+    """Refuse options that exclude each other.
+
+    Raises:
+        UsageError: more than one was given.
+    """
+    given = [name for name, value in options.items() if value]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other; give one of them")
 
 
 def new_file(option: str, path: Path) -> Path:

@@ -19,6 +19,7 @@ from budgetc.core.quality import Control
 from budgetc.core.verdict import Verdict, judge
 from budgetc.measurement.emulated import score_split_emulated
 from budgetc.measurement.emulator import emulator
+from budgetc.measurement.latency import Pairs
 from budgetc.measurement.quality import Scored, auroc_loss, loss_between, quality_of
 from budgetc.measurement.size import deployed_bytes, measure_size
 from budgetc.report.evidence import auroc_kind, judge_subject
@@ -41,6 +42,8 @@ class Confirmed:
     written: Written
     controls: tuple[Control, ...] = ()
     seeds: tuple[SeedRecord, ...] = ()
+    pairs: Pairs | None = None
+    """Raw samples of latency, where it was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class Confirmation:
             self.shop, {"baseline": before, "artifact": after},
             over=auroc_kind(self.budget), confidence=self.confidence(),
         )  # fmt: skip
-        return Confirmed(name, artifact, baseline, comparison, verdict, written, controls)
+        return Confirmed(name, artifact, baseline, comparison, verdict, written, controls, pairs=costs.pairs)
 
     def _as_deployed(self, written: Written) -> Scored:
         """Scores of the confirmation split on the target's instruction set where that can be emulated, else here."""

@@ -14,30 +14,34 @@ from budgetc.compiler.exhibits import collect
 from budgetc.compiler.inputs import Inputs
 from budgetc.compiler.searching import Search
 from budgetc.core.dataset import Dataset
-from budgetc.core.layout import ARTIFACT, DEVICE_CONFIG, DEVICE_SCRIPT, MODEL
+from budgetc.core.layout import ARTIFACT, DEVICE_CONFIG, DEVICE_ENGINE, DEVICE_SCRIPT, MODEL
 from budgetc.core.plan import fingerprint
+from budgetc.core.target import Target
 from budgetc.load.datasets import describe
+from budgetc.measurement.board.job import device_config
 from budgetc.measurement.quality import by_category, quality_of
 from budgetc.measurement.size import deployed_bytes, measure_size
 from budgetc.report.emit import write_report
-from budgetc.report.schema import CandidateRecord, Report, Subject
-from budgetc.runtime import device_score
+from budgetc.report.schema import BoardRecord, CandidateRecord, Report, Subject
+from budgetc.runtime import device_engine, device_score
 from budgetc.search.finalists import near_ties
 from budgetc.search.space import compliant
 from budgetc.store.output import atomic_directory
 
 
 def emit(
-    inputs: Inputs, search: Search, baseline: Written, confirmed: Confirmed | None, *, out: Path, seconds: float
-) -> Report:
+    inputs: Inputs, search: Search, baseline: Written, confirmed: Confirmed | None,
+    *, out: Path, seconds: float, board: BoardRecord | None = None,
+) -> Report:  # fmt: skip
     """Write OUT: the artifact where one was built, and the report in any case."""
     report, shows = _report(inputs, search, baseline, confirmed, out=out, seconds=seconds, complete=True), None
+    report = report.model_copy(update={"board": board})
     if confirmed is not None:
         shows = collect(search, confirmed, baseline)
         report = report.model_copy(update={"exhibits": shows.exhibits})
     with atomic_directory(out) as directory:
         if confirmed is not None:
-            _copy_artifact(confirmed.written.directory, directory)
+            _copy_artifact(confirmed.written.directory, directory, inputs.target)
         outputs = {name: _sha256(directory / name) for name in _files(directory)}
         pictures = shows.pictures if shows is not None else ()
         return write_report(report.model_copy(update={"outputs": outputs}), directory, pictures)
@@ -159,12 +163,14 @@ def _warnings(dataset: Dataset) -> tuple[str, ...]:
     )
 
 
-def _copy_artifact(source: Path, directory: Path) -> None:
+def _copy_artifact(source: Path, directory: Path, target: Target) -> None:
     for name in (MODEL, ARTIFACT):
         shutil.copyfile(source / name, directory / name)
     (directory / DEVICE_SCRIPT).parent.mkdir()
     shutil.copyfile(Path(device_score.__file__), directory / DEVICE_SCRIPT)
-    shutil.copyfile(source / ARTIFACT, directory / DEVICE_CONFIG)
+    (directory / DEVICE_CONFIG).write_bytes(device_config(source / ARTIFACT, target))
+    if target.runtime == "tensorrt":
+        shutil.copyfile(Path(device_engine.__file__), directory / DEVICE_ENGINE)
 
 
 def _files(directory: Path) -> list[str]:

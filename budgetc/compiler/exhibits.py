@@ -67,7 +67,7 @@ def collect(search: Search, confirmed: Confirmed, baseline: Written) -> Shows:
     pictures = parts.part("pictures", lambda: gallery(dataset, *judged)) if judged else ()
     exhibits = Exhibits(
         stages=stages, operators=operators, areas=areas, pictures=rows, missing=tuple(parts.missing),
-        operators_are="predicted" if search.screener.costing.predicts else "measured",
+        operators_are="predicted" if search.screener.costing.target.measured_on is None else "measured",
     )  # fmt: skip
     search.shop.run.record("exhibits", {"seconds": time.monotonic() - started, "missing": list(parts.missing)})
     return Shows(exhibits, pictures)
@@ -136,7 +136,7 @@ def _costs(search: Search, written: Written) -> tuple[Measurement, ...]:
 def operator_rows(search: Search, written: Written) -> tuple[OperatorRow, ...]:
     """Every operator of the artifact in the order in which it runs: timed here, or priced by the cost model."""
     costing = search.screener.costing
-    if costing.predicts:
+    if costing.target.measured_on is None:
         return tuple(
             OperatorRow(
                 name=one.name, kind=one.kind, compute=one.compute, ms=one.ms, share=one.share, bound=one.bound,

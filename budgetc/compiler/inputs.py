@@ -28,6 +28,30 @@ class ReadData(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    """A real board whose figures take the place of a target's prediction."""
+
+    url: str | None = None
+    """`ssh://user@host:port`: everything is measured there."""
+    kit: Path | None = None
+    """Zip to be written for a board without a network: the search predicts, the finalists are measured there."""
+    results: tuple[Path, ...] = ()
+    """What kits brought back."""
+
+    @property
+    def digest(self) -> str:
+        """What tells a run from another: a kit and its results are two steps of one."""
+        return fingerprint(["board", self.url] if self.url is not None else ["kit"])
+
+    def options(self) -> list[str]:
+        """Of the command line."""
+        if self.url is not None:
+            return ["--device", self.url]
+        kit = ["--kit", str(self.kit)] if self.kit is not None else []
+        return kit + [part for path in self.results for part in ("--import", str(path))]
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
     """A model, a budget with its target and recipes, and data in four splits."""
 
@@ -40,6 +64,7 @@ class Inputs:
     dataset: Dataset
     digests: Mapping[str, str]
     """Model, budget, target, data and each recipe -> sha256."""
+    device: Device | None = None
 
     @property
     def digest(self) -> str:
@@ -50,14 +75,17 @@ class Inputs:
         """The line that starts this compilation."""
         parts = ["budgetc", "compile", str(self.model), "--budget", str(self.budget_path)]
         accepted = ["--evidence", self.budget.evidence] if "evidence" in self.digests else []
-        return shlex.join([*parts, *accepted, "--data", self.dataset.root, "-o", str(out)])
+        board = self.device.options() if self.device is not None else []
+        return shlex.join([*parts, *accepted, *board, "--data", self.dataset.root, "-o", str(out)])
 
 
 def load_inputs(
     model: str | Path, budget: str | Path, data: str | Path | None = None, *, evidence: Evidence | None = None,
-    read: ReadData = load_dataset,
+    device: Device | None = None, read: ReadData = load_dataset,
 ) -> Inputs:  # fmt: skip
     """Read all inputs; nothing is written. `evidence` wins over the budget's; `read` may know a data set already.
+
+    `device` is a board that is measured instead of predicting.
 
     Raises:
         UsageError: no data was named.
@@ -75,10 +103,12 @@ def load_inputs(
     digests = {"model": bundle.sha256, "budget": loaded.sha256, "target": target.sha256, "data": dataset.digest}
     if settled != loaded.budget:
         digests["evidence"] = fingerprint(evidence)
+    if device is not None:
+        digests["device"] = device.digest
     digests |= {f"recipe {one.recipe.name}": one.sha256 for one in recipes}
     return Inputs(
         Path(model), bundle.detector, settled, loaded.path, target.target,
-        tuple(one.recipe for one in recipes), dataset, digests,
+        tuple(one.recipe for one in recipes), dataset, digests, device,
     )  # fmt: skip
 
 

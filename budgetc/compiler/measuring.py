@@ -1,6 +1,9 @@
 """Cost of one file on a target: what `budgetc measure` does."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +19,15 @@ from budgetc.export.onnx_file import export_detector
 from budgetc.load.config import load_target
 from budgetc.load.datasets import load_dataset
 from budgetc.load.model import load_model
+from budgetc.measurement.board.record import BoardRecord
 from budgetc.measurement.latency import screen_latency
 from budgetc.measurement.memory import measure_memory
 from budgetc.measurement.predicted import predict, predicted_measurements
 from budgetc.measurement.size import measure_size
 from budgetc.runtime.spec import read_spec
+
+CALLS = 300
+"""Timed calls of the one process: a p99 needs 299."""
 
 
 class Cost(Frozen):
@@ -30,13 +37,24 @@ class Cost(Frozen):
     file: str
     target: str
     measurements: tuple[Measurement, ...]
+    board: BoardRecord | None = None
+    """Where a board was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A file as it runs on a target, and images to measure it with."""
+
+    directory: Path
+    target: Target
+    pictures: list[Path]
 
 
 def measure_file(
     file: str | Path,
     *,
     target: str | Path = "host-cpu",
-    calls: int = 300,
+    calls: int = CALLS,
     data: str | Path | None = None,
     group: str | None = None,
 ) -> Cost:
@@ -53,21 +71,28 @@ def measure_file(
     Raises:
         ConfigError: unknown target. InputRejected: the file is no detector.
     """
-    path, settled = Path(file), load_target(target).target
-    with tempfile.TemporaryDirectory() as scratch:
-        directory = as_artifact(path, settled, Path(scratch) / "file")
-        found = [measure_size(directory)]
-        dataset = None if data is None else load_dataset(data, group=group)
-        if settled.measured_on is None:
-            model = (directory / MODEL).read_bytes()
-            found += predicted_measurements(predict(model, settled), settled).values()
+    with subject(file, target=target, data=data, group=group) as one:
+        found = [measure_size(one.directory)]
+        if one.target.measured_on is None:
+            model = (one.directory / MODEL).read_bytes()
+            found += predicted_measurements(predict(model, one.target), one.target).values()
         else:
+            found += screen_latency(one.directory, one.pictures, calls=calls).values()
+            found += measure_memory(one.directory, one.pictures).values()
+        return Cost(file=str(file), target=one.target.name, measurements=tuple(found))
+
+
+@contextmanager
+def subject(file: str | Path, *, target: str | Path, data: str | Path | None, group: str | None) -> Iterator[Subject]:
+    """The file as a directory with a graph, and encoded images."""
+    settled = load_target(target).target
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = as_artifact(Path(file), settled, Path(scratch) / "file")
+        if data is None:
             pictures = noise_images(directory, Path(scratch))
-            if dataset is not None:
-                pictures = sample_images(dataset, Path(scratch) / "pictures")
-            found += screen_latency(directory, pictures, calls=calls).values()
-            found += measure_memory(directory, pictures).values()
-    return Cost(file=str(file), target=settled.name, measurements=tuple(found))
+        else:
+            pictures = sample_images(load_dataset(data, group=group), Path(scratch) / "pictures")
+        yield Subject(directory, settled, pictures)
 
 
 def as_artifact(path: Path, target: Target, scratch: Path) -> Path:

@@ -13,9 +13,10 @@ from budgetc.compiler.choosing import Choosing, other_seeds, standard_error
 from budgetc.compiler.confirming import Confirmation, Confirmed, sample_images
 from budgetc.compiler.controlling import control_sentence, controls_beside
 from budgetc.compiler.costing import Costing
+from budgetc.compiler.devices import Bench, bench, pack_kit
 from budgetc.compiler.emitting import count_use, emit, partial, use_warnings
 from budgetc.compiler.environment import training_versions
-from budgetc.compiler.inputs import Inputs, all_plans, default_out, load_inputs
+from budgetc.compiler.inputs import Device, Inputs, all_plans, default_out, load_inputs
 from budgetc.compiler.resuming import check_apart, check_resumable, record_inputs
 from budgetc.compiler.screening import Screener
 from budgetc.compiler.searching import Search
@@ -27,6 +28,7 @@ from budgetc.core.quantities import format_bytes
 from budgetc.core.statistics import Interval
 from budgetc.detectors.detector import weights_digest
 from budgetc.detectors.families import bundle
+from budgetc.measurement.board.kit import BoardNeeded
 from budgetc.measurement.quality import Scored, by_category
 from budgetc.report.evidence import auroc_kind
 from budgetc.report.schema import Report
@@ -65,6 +67,7 @@ def compile_detector(
     data: str | Path | None = None,
     out: str | Path | None = None,
     evidence: Evidence | None = None,
+    device: Device | None = None,
     store: str | Path | None = None,
     resume: bool = False,
     say: Say = quiet,
@@ -78,6 +81,7 @@ def compile_detector(
         data: data set; wins over the budget's.
         out: directory of the artifact; default `<model stem>.<budget stem>/` beside the model.
         evidence: weakest evidence for latency and memory that may pass; wins over the budget's.
+        device: a real board: latency and memory are measured on it.
         store: directory of results to share with other runs; default the run directory `OUT.run/`.
         resume: insist on going on with what `OUT.run/` was started with. A run goes on without it too, with
             whatever in the store still applies.
@@ -89,9 +93,11 @@ def compile_detector(
 
     Raises:
         UsageError, ConfigError, InputRejected: an input is wrong, or not what is resumed; nothing was written.
-        Locked: another process compiles to the same place.
+        Locked: another process compiles to the same place, or measures on the board.
+        TargetUnreachable: the board, or what it needs, is not there; what was done is kept.
+        BoardNeeded: the kit was written, and its results are needed to go on.
     """
-    inputs = load_inputs(model, budget, data, evidence=evidence)
+    inputs = load_inputs(model, budget, data, evidence=evidence, device=device)
     directory = Path(out) if out is not None else default_out(inputs.model, inputs.budget_path)
     shared = None if store is None else Path(store)
     return compile_inputs(inputs, out=directory, store=shared, resume=resume, say=say, progress=progress)
@@ -108,6 +114,7 @@ def compile_inputs(
     if resume:
         check_resumable(run_path(out))
     torch.set_num_threads(inputs.budget.search.threads)
+    board = bench(inputs, say)
     with RunDirectory.open(run_path(out), store=store) as run:
         record_inputs(run, inputs.digests, inputs.budget.model_dump(mode="json"), resume=resume)
         shop = make_workshop(inputs, run, progress, memory=memory)
@@ -118,7 +125,7 @@ def compile_inputs(
             sessions, trials = choose_sessions(inputs, shop, images, say)
             shop = replace(shop, sessions=sessions)
             reference = measure_baseline(inputs, shop, say)
-            search = _search(inputs, shop, reference, say, images=images)
+            search = _search(inputs, shop, reference, say, images=images, bench=board)
             search.sessions = trials
             # Said once there is something to report, should the sentence make somebody press Ctrl-C.
             say(f"{len(search.rows)} structures from {len(inputs.recipes)} recipes")
@@ -129,7 +136,12 @@ def compile_inputs(
                 seeds = other_seeds(search, confirmed, reference.written, say, deadline=deadline)
                 confirmed = replace(confirmed, seeds=seeds)
             seconds = time.monotonic() - started
-            return emit(inputs, search, reference.written, confirmed, out=out, seconds=seconds)
+            record = board.record(confirmed.pairs if confirmed is not None else None)
+            return emit(inputs, search, reference.written, confirmed, out=out, seconds=seconds, board=record)
+        except BoardNeeded as needed:
+            assert search is not None  # it is the full protocol that asks
+            error = standard_error(reference.auroc)
+            raise pack_kit(search, reference.written, images, error=error, inputs=inputs) from needed
         except KeyboardInterrupt:
             if search is not None:
                 seconds = time.monotonic() - started
@@ -187,8 +199,11 @@ def selection_margin(limit: AurocLimit | None, baseline: Interval) -> float:
     return min(margin, limit.max_drop / 2)
 
 
-def _search(inputs: Inputs, shop: Workshop, reference: Reference, say: Say, *, images: Sequence[Path]) -> Search:
-    screener = Screener(Costing(inputs.target, inputs.budget.limits, images, shop.store, shop.sessions))
+def _search(
+    inputs: Inputs, shop: Workshop, reference: Reference, say: Say, *, images: Sequence[Path], bench: Bench
+) -> Search:
+    costing = Costing(inputs.target, inputs.budget.limits, images, shop.store, shop.sessions, bench.meters)
+    screener = Screener(costing)
     margin = selection_margin(inputs.budget.limits.auroc, reference.auroc)
     search = Search(shop, inputs.budget, reference.auroc.value, screener, say, margin)
     search.controls = reference.controls

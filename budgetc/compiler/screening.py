@@ -29,7 +29,8 @@ class Screener:
 
     def screen(self, written: Written) -> Screened:
         """Whether a structure keeps latency and memory: measured with a margin for the shortness of the look,
-        predicted by the upper edge of the interval, which is what the verdict will ask for.
+        predicted by the upper edge of the interval, which is what the verdict will ask for, or by the value where the
+        verdict will rest on measurements of a board.
         """
         if written.structure not in self._known:
             self._known[written.structure] = self._judge(self.costing.quick(written))
@@ -46,7 +47,7 @@ class Screener:
 
     def _decisive(self, found: Measurement) -> float:
         if self.costing.predicts:
-            return found.value if found.upper is None else found.upper
+            return found.value if found.upper is None or not self.costing.judged_by_prediction else found.upper
         return (found.value if found.lower is None else found.lower) / (1 + MARGIN)
 
 

@@ -47,10 +47,10 @@ def choose_sessions(
 ) -> tuple[Sessions, tuple[SessionTrial, ...]]:
     """The options of all files of a compilation, and what was tried for them.
 
-    The target's own where it states some; where the device is not here, onnxruntime's defaults.
+    The target's own where it states some; where the device is not this machine, onnxruntime's defaults.
     """
     target = inputs.target
-    if target.session is not None or target.measured_on is None:
+    if target.session is not None or target.measured_on is None or inputs.device is not None:
         stated = target.session or DEFAULT
         return Sessions(fp32=stated, int8=stated), ()
     trials: list[SessionTrial] = []

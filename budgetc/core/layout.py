@@ -7,6 +7,8 @@ REPORT_MARKDOWN = "report.md"
 REPORT_HTML = "report.html"
 DEVICE_SCRIPT = "device/score.py"
 DEVICE_CONFIG = "device/config.json"
+DEVICE_ENGINE = "device/engine.py"
+"""Only where the target runs TensorRT."""
 
 DEPLOYED = (MODEL, ARTIFACT)
 """What the detector is, and so what counts as its size. `device/` is the runtime's script, the same for all."""
@@ -14,5 +16,5 @@ REPORT_FILES = frozenset({REPORT_JSON, REPORT_MARKDOWN, REPORT_HTML})
 """Written for people and gates; never deployed."""
 ARTIFACT_FILES = frozenset({MODEL, ARTIFACT, DEVICE_SCRIPT, DEVICE_CONFIG})
 """What `report.json` lists with digests, besides the forms of the report itself."""
-OUT_FILES = REPORT_FILES | ARTIFACT_FILES
+OUT_FILES = REPORT_FILES | ARTIFACT_FILES | {DEVICE_ENGINE}
 """Everything OUT may hold."""

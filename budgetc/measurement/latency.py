@@ -15,8 +15,9 @@ from budgetc.core.measurement import Measurement
 from budgetc.core.plan import fingerprint
 from budgetc.core.statistics import minimum_samples, percentile_bounds
 from budgetc.measurement.host import device, runtime
-from budgetc.measurement.pairs import Effort, Pair, Subject, time_pair, warm_up
+from budgetc.measurement.pairs import Effort, Pair, Subject, time_pair
 from budgetc.measurement.scorer import ScoringProcess
+from budgetc.runtime.device_worker import warm_up
 from budgetc.runtime.spec import read_spec
 
 CONFIDENCE = 0.95
@@ -33,6 +34,12 @@ class Pairs:
 
     kept: tuple[Pair, ...] = ()
     discarded: tuple[Pair, ...] = ()
+
+    @property
+    def used(self) -> tuple[Pair, ...]:
+        """Those that figures rest on: all, where too many drifted."""
+        steady = self.kept and not any(pair.drifted for pair in self.kept)
+        return self.kept if steady else self.kept + self.discarded
 
 
 _NONE = Pairs()
@@ -84,7 +91,7 @@ def screen_latency(directory: Path, images: Sequence[Path], *, calls: int = 60) 
     with ScoringProcess(directory, images) as process:
         warm_up(process, calls=10, seconds=0.25, agreement=0.1)
         times = process.ask("time", calls=calls)
-    return _measurements([times], device(threads), "screened: one process")
+    return percentiles([times], device(threads), "screened: one process")
 
 
 def measure_latency(
@@ -139,34 +146,42 @@ def measure_latency(
 
 
 def collect(
-    draw: Callable[[], Pair],
+    draw: Callable[[], Pair | None],
     *,
     processes: int,
     limits: Mapping[str, float],
     where: str,
+    ran_in: str | None = None,
     progress: Callable[[str], None] = lambda message: None,
     known: Pairs = _NONE,
     keep: Callable[[Pairs], None] = lambda pairs: None,
 ) -> LatencyResult:
-    """Draw pairs until enough are kept and, as far as twice as many can, decide the limits; see `measure_latency`."""
+    """Draw pairs until enough are kept and, as far as twice as many can, decide the limits; see `measure_latency`.
+
+    A `draw` that returns None has no more: what is there has to do.
+    """
     known = usable(known, processes=processes, limits=limits)
     kept, discarded, drifted = list(known.kept), list(known.discarded), False
     while len(kept) < processes or (len(kept) < 2 * processes and not drifted and _undecided(kept, limits)):
         pair = draw()
+        if pair is None:
+            drifted |= not kept
+            break
         repeat = pair.drifted and len(discarded) < MAX_DISCARDS
         drifted |= pair.drifted and not repeat
         (discarded if repeat else kept).append(pair)
         keep(Pairs(tuple(kept), tuple(discarded)))
         fate = "discarded" if repeat else "kept"
         progress(f"latency pair {len(kept)} of {processes}: ratio {pair.ratio:.3f}, drift {pair.drift:.1%}, {fate}")
-    pairs = kept + discarded if drifted else kept
+    found = Pairs(tuple(kept), tuple(discarded))
+    pairs = found.used
     notes = [_DRIFTED] * drifted + [_UNSETTLED] * (not all(pair.settled for pair in pairs))
     return LatencyResult(
-        artifact=_of(pairs, "artifact", where, "; ".join(notes)),
-        baseline=_of(pairs, "baseline", where, "; ".join(notes)),
-        ratio=_ratio(pairs, where),
+        artifact=_of(pairs, "artifact", where, "; ".join(notes), ran_in=ran_in),
+        baseline=_of(pairs, "baseline", where, "; ".join(notes), ran_in=ran_in),
+        ratio=_ratio(pairs, where, ran_in),
         drifted=drifted,
-        pairs=Pairs(tuple(kept), tuple(discarded)),
+        pairs=found,
     )
 
 
@@ -192,17 +207,23 @@ def _undecided(kept: Sequence[Pair], limits: Mapping[str, float]) -> bool:
     return any(m.lower is not None and m.upper is not None and m.lower <= limit < m.upper for m, limit in measured)
 
 
-def _of(pairs: Sequence[Pair], subject: Subject, where: str, note: str = "") -> dict[str, Measurement]:
+def _of(
+    pairs: Sequence[Pair], subject: Subject, where: str, note: str = "", *, ran_in: str | None = None
+) -> dict[str, Measurement]:
     stages = ("total_ms", *STAGES.values())
-    return _measurements([{stage: pair.times(subject, stage) for stage in stages} for pair in pairs], where, note)
+    return percentiles(
+        [{stage: pair.times(subject, stage) for stage in stages} for pair in pairs], where, note, ran_in=ran_in
+    )
 
 
-def _measurements(processes: Sequence[Mapping[str, Sequence[float]]], where: str, note: str) -> dict[str, Measurement]:
+def percentiles(
+    processes: Sequence[Mapping[str, Sequence[float]]], where: str, note: str, *, ran_in: str | None = None
+) -> dict[str, Measurement]:
     """Percentiles and stage medians; a percentile that the samples do not support is left out."""
     asked = [(name, "total_ms", q) for name, q in PERCENTILES.items()]
     asked += [(name, stage, 0.5) for name, stage in STAGES.items()]
     found = {name: _percentile(name, [times[stage] for times in processes], q) for name, stage, q in asked}
-    extra = {"device": where, "runtime": runtime(), "note": note or None}
+    extra = {"device": where, "runtime": ran_in or runtime(), "note": note or None}
     return {name: m.model_copy(update=extra) for name, m in found.items() if m is not None}
 
 
@@ -219,11 +240,12 @@ def _percentile(name: str, processes: Sequence[Sequence[float]], q: float) -> Me
     )  # fmt: skip
 
 
-def _ratio(pairs: Sequence[Pair], where: str) -> Measurement:
+def _ratio(pairs: Sequence[Pair], where: str, ran_in: str | None) -> Measurement:
     """Median of the pairs' ratios; their extremes hold the true median with 1 - 2^(1 - n) (sign test)."""
     ratios = [pair.ratio for pair in pairs]
     return Measurement(
         metric="latency_p50_ratio", value=median(ratios), unit="1", lower=min(ratios), upper=max(ratios),
-        confidence=1 - 2.0 ** (1 - len(ratios)), n=len(ratios), kind="measured", device=where, runtime=runtime(),
-        samples_digest=fingerprint(ratios), note="two-sided; per-process medians of interleaved pairs",
+        confidence=1 - 2.0 ** (1 - len(ratios)), n=len(ratios), kind="measured", device=where,
+        runtime=ran_in or runtime(), samples_digest=fingerprint(ratios),
+        note="two-sided; per-process medians of interleaved pairs",
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -10,19 +9,13 @@ from typing import Literal
 import numpy as np
 
 from budgetc.measurement.scorer import ScoringProcess
+from budgetc.runtime.device_worker import BLOCKS, calls_of_block, warm_up
 
 Subject = Literal["artifact", "baseline"]
 Times = Mapping[str, Sequence[float]]
 """Stage (`decode_ms`, `graph_ms`, `post_ms`, `total_ms`) -> milliseconds of each call."""
 
 MAX_DRIFT = 0.03
-AGREEMENT = 0.02
-WARM_CALLS, WARM_SECONDS = 50, 2.0
-_WINDOW_MS = 250.0
-_MAX_WINDOWS = 12
-_BLOCKS = 4  # of each subject
-_MIN_BLOCK_MS = 250.0  # a median over less follows the scheduler rather than the machine's speed
-_MIN_BLOCK_CALLS = 3  # 4 blocks x 5 processes x 3 calls: just enough for a p95
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,37 +76,14 @@ def time_pair(
     with ScoringProcess(artifact, images) as first, ScoringProcess(baseline, images) as second:
         processes: dict[Subject, ScoringProcess] = {"artifact": first, "baseline": second}
         warm = {subject: warm_up(process) for subject, process in processes.items()}
-        calls = block_calls(warm["artifact"][0], warm["baseline"][0], effort)
-        order = [subject for _ in range(_BLOCKS // 2) for subject in _draw(rng)]
-        blocks = tuple(Block(subject, processes[subject].ask("time", calls=calls)) for subject in order)
+        calls = calls_of_block(warm["artifact"][0], warm["baseline"][0], calls=effort.calls, cap=effort.cap)
+        blocks = tuple(Block(one, processes[one].ask("time", calls=calls)) for one in draw_order(rng))
     return Pair(blocks, settled=all(settled for _, settled in warm.values()))
 
 
-def warm_up(
-    process: ScoringProcess, *, calls: int = WARM_CALLS, seconds: float = WARM_SECONDS, agreement: float = AGREEMENT
-) -> tuple[float, bool]:
-    """Score until `calls` and `seconds` are over and the last two windows agree; at most 12 windows more.
-
-    Returns the median milliseconds of the last window, and whether it settled.
-    """
-    once = process.ask("warm", calls=3)["total_ms"]
-    window = max(5, ceil(_WINDOW_MS / min(once)))
-    done, spent, medians = len(once), sum(once), [min(once)]
-    for _ in range(_MAX_WINDOWS + ceil(seconds * 1000 / _WINDOW_MS)):
-        times = process.ask("warm", calls=window)["total_ms"]
-        done, spent = done + len(times), spent + sum(times)
-        medians.append(median(times))
-        if done >= calls and spent >= seconds * 1000 and abs(medians[-1] / medians[-2] - 1) <= agreement:
-            return medians[-1], True
-    return medians[-1], False
-
-
-def block_calls(artifact_ms: float, baseline_ms: float, effort: Effort) -> int:
-    """Calls of one block: enough for the samples and for a steady median, within the cap."""
-    wanted = max(1, ceil(effort.calls / _BLOCKS))
-    steady = ceil(_MIN_BLOCK_MS / baseline_ms)
-    affordable = int(effort.cap * 1000 / (_BLOCKS * (artifact_ms + baseline_ms)))
-    return max(_MIN_BLOCK_CALLS, min(max(wanted, min(steady, 4 * wanted)), affordable))
+def draw_order(rng: np.random.Generator) -> tuple[Subject, ...]:
+    """Whose block comes when: ABBA or BAAB, drawn twice."""
+    return tuple(subject for _ in range(BLOCKS // 2) for subject in _draw(rng))
 
 
 def _draw(rng: np.random.Generator) -> tuple[Subject, ...]:

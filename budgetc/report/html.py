@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from budgetc.core.measurement import Measurement
+from budgetc.report.boards import board_words
 from budgetc.report.controls import ABOUT_CONTROLS, controls_table
 from budgetc.report.evidence import auroc_kind
 from budgetc.report.figures import (
@@ -215,6 +216,7 @@ def _tables(report: Report) -> Mapping[str, Any]:
         "shown_operators": _SHOWN_OPERATORS,
         "digests": digests_table(report),
         "packages": ", ".join(f"{name} {version}" for name, version in environment.packages.items()),
+        "board": board_words(report.board),
         "absent": ABSENT,
     }
 

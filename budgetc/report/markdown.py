@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from budgetc.core.measurement import Measurement
+from budgetc.report.boards import board_words
 from budgetc.report.controls import controls_markdown
 from budgetc.report.glossary import NEEDS, SEEDS, STEPS, THROUGH_THE_FILE, meanings, run_lines
 from budgetc.report.refusal import refusal
@@ -136,13 +137,14 @@ def _candidates(report: Report) -> str:
 def _provenance(report: Report) -> str:
     environment = report.environment
     packages = ", ".join(f"{text(name)} {text(version)}" for name, version in environment.packages.items())
-    return "\n\n".join([
+    return "\n\n".join(filter(None, [
         "## Provenance",
         f"Repeat it:\n\n```sh\n{report.command.replace('```', '')}\n```",
         f"budgetc {text(environment.budgetc)}, Python {text(environment.python)}, {text(environment.platform)}, "
         f"{text(environment.cpu)} ({text(', '.join(environment.cpu_features))}); {packages}.",
+        text(board_words(report.board)),
         _written(digests_table(report)),
-    ])  # fmt: skip
+    ]))  # fmt: skip
 
 
 def _if_any(table: Table) -> list[str]:

@@ -1,7 +1,7 @@
 """`report.json` and `artifact.json` as types: these models are the file formats."""
 
 from collections import Counter
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import model_validator
 
@@ -208,6 +208,21 @@ class Environment(Frozen):
     packages: dict[str, str]
 
 
+class BoardRecord(Frozen):
+    """The board that latency and memory were measured on, in its own words."""
+
+    where: str
+    """Its address, or the file that a kit brought from it."""
+    facts: dict[str, Any]
+    """Model, processor, power mode, governors, Python ..."""
+    versions: dict[str, str]
+    """Of onnxruntime, numpy and Pillow there."""
+    samples: tuple[dict[str, Any], ...]
+    """Clocks, temperatures, throttling and load average around the pairs of the full protocol."""
+    latency_ms: dict[str, tuple[tuple[float, ...], ...]]
+    """`artifact`, `baseline` -> the milliseconds of every call of every process of the full protocol."""
+
+
 class Report(Frozen):
     """Everything a person needs to trust, check and repeat the choice."""
 
@@ -223,6 +238,8 @@ class Report(Frozen):
     outputs: dict[str, str]
     """Files of the artifact, `report.md` and `report.html` included -> sha256."""
     environment: Environment
+    board: BoardRecord | None = None
+    """None where no board was measured."""
     budget_name: str
     """File name or built-in name of the budget, without `.yaml`."""
     budget: Budget

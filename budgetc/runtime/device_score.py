@@ -4,13 +4,18 @@
 memory; it lies in $XDG_CACHE_HOME or ~/.cache, where `budgetc install` puts it, too. What is not there, is damaged, or
 could have been written by another user than this one and root is not used.
 
-Needs Python 3.6, numpy, onnxruntime and Pillow, nothing of budgetc. Reads config.json beside this file, else
-artifact.json one directory up, and the graph that it names, from the same two places.
+Where config.json says `"runtime": "tensorrt"`, --install builds the engine instead (engine.py), which takes minutes and
+changes scores a little: `score.py --install --normals IMAGE...` also fits the threshold anew, so that 5 % of these good
+images are called anomalous.
+
+Needs Python 3.6, numpy, Pillow and onnxruntime or TensorRT, nothing of budgetc. Reads config.json beside this file,
+else artifact.json one directory up, and the graph that it names, from the same two places.
 Exit codes: 0 all images scored, 2 no image given or no place to install to, 4 an image or the artifact cannot be used.
 """
 
 import ctypes
 import hashlib
+import importlib
 import io
 import json
 import math
@@ -23,8 +28,12 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from PIL import Image, ImageOps
+
+try:
+    import onnxruntime
+except ImportError:  # a board with TensorRT needs none; others are told when a graph is loaded
+    onnxruntime = None
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MAX_PIXELS = 64000000
@@ -32,6 +41,8 @@ BILINEAR = 2  # Image.BILINEAR in old Pillows, Image.Resampling.BILINEAR in new 
 FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP", "GIF")
 SCHEMA_VERSION = 1
 ARENAS = ("power-of-two", "as-requested")
+GRAPHS = {"onnxruntime": "graph.onnx", "tensorrt": "engine.plan"}
+"""What is cached, by runtime."""
 SWITCHES = ("memory_pattern", "blocked", "trim", "preoptimized")
 
 
@@ -62,18 +73,27 @@ class Detector:
         if spec.get("schema_version", 1) != SCHEMA_VERSION:
             raise Rejected(f"{path}: schema_version is not {SCHEMA_VERSION}")
         check_session(path, spec.get("session", {}))
+        if spec.get("runtime", "onnxruntime") not in GRAPHS:
+            raise Rejected(f"{path}: runtime is {json.dumps(spec['runtime'])}, expected {' or '.join(sorted(GRAPHS))}")
+        if spec.get("runtime") != "tensorrt" and onnxruntime is None:
+            raise Rejected("Python has no module onnxruntime; install it: python3 -m pip install onnxruntime")
         self.spec, self.model = spec, find(spec.get("model", "model.onnx"))
-        self.place = cache_place(spec)
+        self.engine = importlib.import_module("engine") if spec.get("runtime") == "tensorrt" else None  # type: Any
+        self.place = cache_place(spec, self.engine.made_by(spec) if self.engine else [onnxruntime.__version__])
         if install:
             self.install()
         self.session = self.cached_session()
         if self.session is None:
             self.check()
+            if self.engine:
+                raise Rejected("there is no engine for this board yet; build it: score.py --install --normals IMAGE...")
             self.session = open_session(self.model, spec)
         self.input = spec.get("input", "image")
         self.output = spec.get("score", "score")
         self.size = (spec["preprocessing"]["width"], spec["preprocessing"]["height"])
         self.threshold = float(spec["threshold"])
+        if self.engine:
+            self.threshold = self.engine.threshold(self.place, self.threshold, say)
 
     def check(self) -> None:
         """The graph is the one that was compiled."""
@@ -90,10 +110,15 @@ class Detector:
         reason = flaw(self.place)
         if not reason:
             try:
+                if self.engine:
+                    return self.engine.Session(os.path.join(self.place, "engine.plan"))
                 return open_session(os.path.join(self.place, "graph.onnx"), self.spec, ready=True)
             except Exception as error:  # onnxruntime's errors share no base class of their own
-                reason = f"{self.place}: onnxruntime refuses the optimized graph ({error})"
-        say(f"warning: {reason}; the model is loaded instead; `score.py --install` makes it again")
+                reason = (
+                    f"{self.place}: {self.spec.get('runtime', 'onnxruntime')} refuses the optimized graph ({error})"
+                )
+        instead = "" if self.engine else "the model is loaded instead; "
+        say(f"warning: {reason}; {instead}`score.py --install` makes it again")
         return None
 
     def install(self) -> None:
@@ -120,27 +145,61 @@ class Detector:
     def write(self, directory: str) -> None:
         """Graph, weights and digests, for whom the umask lets read the directory."""
         try:
-            open_session(self.model, self.spec, save=os.path.join(directory, "graph.onnx"))
+            if self.engine:
+                self.engine.build(self.model, os.path.join(directory, "engine.plan"), self.spec)
+            else:
+                open_session(self.model, self.spec, save=os.path.join(directory, "graph.onnx"))
         except Exception as error:
+            if self.engine:
+                raise NotInstalled(str(error)) from error
             open_session(self.model, self.spec)  # says it where the model is to blame
             raise NotInstalled(
                 f"{os.path.dirname(directory)}: onnxruntime cannot write there ({error}); free space, or set "
                 "XDG_CACHE_HOME to another directory"
             ) from error
-        digests = {name: digest(os.path.join(directory, name)) for name in sorted(os.listdir(directory))}
-        with open(os.path.join(directory, "digests.json"), "w", encoding="utf-8") as file:
-            json.dump(digests, file)
-        for name in os.listdir(directory):
-            os.chmod(os.path.join(directory, name), os.stat(directory).st_mode & 0o644)
+        seal(directory)
+
+    def refit(self, normals: "list[str]") -> None:
+        """Fit the threshold to good images, and keep it beside the engine."""
+        if self.engine is None:
+            raise NotInstalled("--normals is for TensorRT; onnxruntime keeps the scores, and so the threshold")
+        try:
+            scores = [self.score(path) for path in normals]
+            self.threshold = self.engine.fit_threshold(self.place, scores)
+        except (OSError, ValueError) as error:
+            raise NotInstalled(str(error)) from error
+        seal(self.place)
 
     def score(self, path: str) -> float:
         """Higher is more anomalous."""
-        pixels = np.asarray(fit(read_rgb(path), self.size), dtype=np.uint8).transpose(2, 0, 1)
-        inputs = np.ascontiguousarray(pixels[np.newaxis]).astype(np.float32) / np.float32(255)
-        score = float(self.session.run([self.output], {self.input: inputs})[0].reshape(-1)[0])
+        with open(path, "rb") as file:
+            return self.judge(self.run(self.prepare(file.read())))
+
+    def prepare(self, data: bytes) -> Any:
+        """Decode and resize to the graph's input, (1, 3, height, width) in [0, 1]."""
+        pixels = np.asarray(fit(decode(data), self.size), dtype=np.uint8).transpose(2, 0, 1)
+        return np.ascontiguousarray(pixels[np.newaxis]).astype(np.float32) / np.float32(255)
+
+    def run(self, inputs: Any) -> Any:
+        """The graph alone."""
+        return self.session.run([self.output], {self.input: inputs})
+
+    def judge(self, outputs: Any) -> float:
+        """The score, if it is one."""
+        score = float(outputs[0].reshape(-1)[0])
         if not math.isfinite(score):
             raise Rejected(f"the graph returned the score {score}")
         return score
+
+
+def seal(directory: str) -> None:
+    """Write the digests of all files, and let read them whom the umask lets read the directory."""
+    names = sorted(set(os.listdir(directory)) - {"digests.json"})
+    digests = {name: digest(os.path.join(directory, name)) for name in names}
+    with open(os.path.join(directory, "digests.json"), "w", encoding="utf-8") as file:
+        json.dump(digests, file)
+    for name in os.listdir(directory):
+        os.chmod(os.path.join(directory, name), os.stat(directory).st_mode & 0o644)
 
 
 def say(sentence: str) -> None:
@@ -206,7 +265,7 @@ def exact_arena() -> bool:
     return REGISTERED[0]
 
 
-def cache_place(spec: "dict[str, Any]") -> str:
+def cache_place(spec: "dict[str, Any]", made_by: "list[Any]") -> str:
     """The directory of an optimized graph, named after the model, the runtime and the processor; empty where the user
     has no home, and $XDG_CACHE_HOME is no absolute path, either.
     """
@@ -217,7 +276,7 @@ def cache_place(spec: "dict[str, Any]") -> str:
     except OSError:
         processor = [platform.machine(), platform.processor()]
     blocked = spec.get("session", {}).get("blocked", True)
-    depends = json.dumps([1, spec["model_sha256"], blocked, onnxruntime.__version__, processor])
+    depends = json.dumps([1, spec["model_sha256"], blocked, *made_by, processor])
     for cache in (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")):
         if os.path.isabs(cache):  # the XDG Base Directory Specification ignores others
             return os.path.join(cache, "budgetc", hashlib.sha256(depends.encode()).hexdigest()[:32])
@@ -233,7 +292,9 @@ def flaw(place: str) -> str:
                 return f"{unsafe(path)}, so the optimized graph is not trusted"
         with open(os.path.join(place, "digests.json"), encoding="utf-8") as file:
             digests = json.load(file)
-        whole = "graph.onnx" in digests and all(digest(os.path.join(place, name)) == digests[name] for name in digests)
+        whole = bool(set(GRAPHS.values()) & set(digests)) and all(
+            digest(os.path.join(place, name)) == digests[name] for name in digests
+        )
     except PermissionError:
         return f"{place}: the optimized graph may not be read by this user"
     except (OSError, ValueError, TypeError):
@@ -278,11 +339,10 @@ def digest(path: str) -> str:
     return found.hexdigest()
 
 
-def read_rgb(path: str) -> Image.Image:
+def decode(data: bytes) -> Image.Image:
     """An upright RGB image; same rules as the compiler's own decoder."""
     try:
-        with open(path, "rb") as file:
-            image: Image.Image = Image.open(io.BytesIO(file.read()), formats=FORMATS)
+        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.size[0] * image.size[1] > MAX_PIXELS:
             raise Rejected("more than 64 megapixels; scale it down")
         image = ImageOps.exif_transpose(image)
@@ -311,11 +371,13 @@ def fit(image: Image.Image, size: "tuple[int, int]") -> Image.Image:
 def main(files: "list[str]") -> int:
     """Print one line a file; the exit code."""
     if not files:
-        sys.stderr.write("usage: score.py [--install] IMAGE...\n")
+        sys.stderr.write("usage: score.py [--install [--normals]] IMAGE...\n")
         return 2
-    install = files[0] == "--install"
+    install, normals = files[0] == "--install", files[1:2] == ["--normals"]
     try:
         detector = Detector(install)
+        if install and normals:
+            detector.refit(files[2:])
     except NotInstalled as error:
         say(f"the optimized graph cannot be installed: {error}")
         return 2
@@ -323,12 +385,13 @@ def main(files: "list[str]") -> int:
         sys.stderr.write(f"the artifact cannot be loaded: {error}\n")
         return 4
     code = 0
-    for name in files[1:] if install else files:
+    for name in files[1 + normals :] if install else files:
         try:
             score = detector.score(name)
             line = {"file": name, "score": score, "anomalous": score > detector.threshold}
-        except Rejected as error:
-            line, code = {"file": name, "error": str(error)}, 4
+        except (Rejected, OSError) as error:
+            why = str(error) if isinstance(error, Rejected) else f"not a readable image: {error}"
+            line, code = {"file": name, "error": why}, 4
         sys.stdout.write(json.dumps(line) + "\n")
     return code
 

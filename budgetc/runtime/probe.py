@@ -14,18 +14,15 @@ The artifact is loaded by the first command, so that memory can be read before.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import sys
 from pathlib import Path
-from time import perf_counter_ns
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 from budgetc import errors
 from budgetc.runtime.artifact import RUNTIME, Artifact, load_artifact, read_encoded
-
-_STAGES = ("decode_ms", "graph_ms", "post_ms", "total_ms")
+from budgetc.runtime.device_worker import Unmeasurable, memory_of, time_calls
 
 
 class Probe:
@@ -53,69 +50,28 @@ class Probe:
         artifact = self._load()
         if not self._encoded:
             self._encoded = [read_encoded(path) for path in self.images]
-        stamps = []
-        gc.disable()  # its pauses belong to the measuring, not to the detector
-        try:
-            for call in range(calls):
-                data = self._encoded[call % len(self._encoded)]
-                start = perf_counter_ns()
-                inputs = artifact.prepare(data)
-                decoded = perf_counter_ns()
-                outputs = artifact.run(inputs)
-                ran = perf_counter_ns()
-                artifact.judge(outputs)
-                stamps.append((start, decoded, ran, perf_counter_ns()))
-        finally:
-            gc.enable()
-        spans = [(b - a, c - b, d - c, d - a) for a, b, c, d in stamps]
-        return {stage: [span[i] / 1e6 for span in spans] for i, stage in enumerate(_STAGES)}
+        return time_calls(artifact, self._encoded, calls)
 
     def memory(self, calls: int) -> dict[str, float]:
         """Bytes resident: before loading, at most while loading, at most while scoring `calls` images; load time."""
         if self._loaded is not None:
             raise errors.UsageError("memory must be the first command: the artifact is already loaded")
-        base = _status("VmRSS")
-        _reset_peak()
-        start = perf_counter_ns()
+        try:
+            return memory_of(self._load_to_score, calls)
+        except Unmeasurable as error:
+            raise errors.TargetUnreachable(
+                f"{error}: peak memory needs Linux with the usual /proc; measure on such a machine, "
+                "or remove peak_memory from the limits"
+            ) from error
+
+    def _load_to_score(self) -> Callable[[int], object]:
         artifact = self._load()
-        load_ms = (perf_counter_ns() - start) / 1e6
-        load = _status("VmHWM")
-        _reset_peak()
-        for call in range(calls):
-            artifact.score(self.images[call % len(self.images)])
-        return {"base": base, "load": load, "run": _status("VmHWM"), "load_ms": load_ms}
+        return lambda call: artifact.score(self.images[call % len(self.images)])
 
     def _load(self) -> Artifact:
         if self._loaded is None:
             self._loaded = load_artifact(self.directory)
         return self._loaded
-
-
-def _status(field: str) -> int:
-    """Bytes of a field of /proc/self/status."""
-    try:
-        with open("/proc/self/status", encoding="ascii") as file:
-            for line in file:
-                if line.startswith(field + ":"):
-                    return int(line.split()[1]) * 1024
-    except OSError as error:
-        raise _unmeasurable(f"/proc/self/status cannot be read ({error.strerror})") from error
-    raise _unmeasurable(f"/proc/self/status has no {field}")
-
-
-def _reset_peak() -> None:
-    try:
-        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-            file.write("5")
-    except OSError as error:
-        raise _unmeasurable(f"/proc/self/clear_refs cannot be written ({error.strerror})") from error
-
-
-def _unmeasurable(found: str) -> errors.TargetUnreachable:
-    return errors.TargetUnreachable(
-        f"{found}: peak memory needs Linux with the usual /proc; measure on such a machine, "
-        "or remove peak_memory from the limits"
-    )
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """What a report says of a run: how often the sealed data was opened, and what a stopped run leaves behind."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from budgetc.candidate import Written, build, finish
 from budgetc.compiler.costing import Costing
-from budgetc.compiler.emitting import count_use, partial, seed_warnings, split_digest
+from budgetc.compiler.emitting import _copy_artifact, count_use, partial, seed_warnings, split_digest
 from budgetc.compiler.inputs import Inputs
 from budgetc.compiler.pipeline import make_workshop
 from budgetc.compiler.screening import Screener
@@ -54,6 +55,22 @@ def stopped(run: RunDirectory) -> Report:
     search = Search(shop, BUDGET, 0.9, Screener(Busy(shop.target, BUDGET.limits, (), run.store)), lambda sentence: None)
     partial(inputs(), search, baseline, run=run.path, out=run.path.with_name("out"), seconds=1.0)
     return read_report(run.path)
+
+
+def test_a_board_with_tensorrt_gets_what_builds_its_engine(tmp_path: Path) -> None:
+    """Its configuration says so, and the script is there; others have the artifact's own configuration."""
+    written = tmp_path / "written"
+    written.mkdir()
+    for name in ("model.onnx", "artifact.json"):
+        (written / name).write_text('{"threshold": 1.0}')
+    for folder, changes in (("cpu", {}), ("gpu", {"runtime": "tensorrt", "compute_dtype": "fp16"})):
+        (tmp_path / folder).mkdir()
+        _copy_artifact(written, tmp_path / folder, target(**changes))
+    assert json.loads((tmp_path / "cpu" / "device" / "config.json").read_text()) == {"threshold": 1.0}
+    assert not (tmp_path / "cpu" / "device" / "engine.py").exists()
+    found = json.loads((tmp_path / "gpu" / "device" / "config.json").read_text())
+    assert found == {"threshold": 1.0, "runtime": "tensorrt", "fp16": True}
+    assert (tmp_path / "gpu" / "device" / "engine.py").exists()
 
 
 def test_a_stopped_run_measures_nothing_more(run: RunDirectory) -> None:

@@ -17,8 +17,9 @@ from budgetc.measurement.latency import (
     read_pairs,
     screen_latency,
 )
-from budgetc.measurement.pairs import Block, Effort, Pair, Subject, block_calls, time_pair, warm_up
+from budgetc.measurement.pairs import Block, Effort, Pair, Subject, time_pair
 from budgetc.measurement.scorer import ScoringProcess
+from budgetc.runtime.device_worker import calls_of_block, warm_up
 from tests.measurement.scene import write_images
 from tests.runtime.tiny import write_artifact
 
@@ -245,7 +246,7 @@ def test_anything_else_is_no_pairs(content: object) -> None:
 )
 def test_blocks_are_long_enough_and_affordable(artifact_ms: float, baseline_ms: float, expected: int) -> None:
     """Blocks follow the speed of the detector, within the cap."""
-    assert block_calls(artifact_ms, baseline_ms, Effort(calls=120, cap=20.0)) == expected
+    assert calls_of_block(artifact_ms, baseline_ms, calls=120, cap=20.0) == expected
 
 
 def test_screening_is_one_short_process(tmp_path: Path) -> None:

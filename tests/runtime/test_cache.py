@@ -261,7 +261,7 @@ def test_a_relative_cache_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HOME", str(tmp_path))
     spec = json.loads((write_artifact(tmp_path / "out") / "artifact.json").read_text())
     assert cache.cache_directory() == tmp_path / ".cache" / "budgetc"
-    assert Path(device_score.cache_place(spec)).parent == tmp_path / ".cache" / "budgetc"
+    assert Path(device_score.cache_place(spec, [onnxruntime.__version__])).parent == tmp_path / ".cache" / "budgetc"
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o755), (0o022, 0o755), (0o027, 0o750), (0o077, 0o700)])

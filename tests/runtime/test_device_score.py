@@ -104,4 +104,4 @@ def test_its_session_options_are_the_runtimes() -> None:
 def test_usage(tmp_path: Path) -> None:
     """Without an image it says how to call it."""
     done = run_script(write_artifact(tmp_path))
-    assert (done.returncode, done.stderr) == (2, "usage: score.py [--install] IMAGE...\n")
+    assert (done.returncode, done.stderr) == (2, "usage: score.py [--install [--normals]] IMAGE...\n")

@@ -1,0 +1,230 @@
+"""The scripts of a job on this machine: what a kit does, without any link."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from budgetc.errors import InputRejected, UsageError
+from budgetc.measurement.board.job import SCRIPTS, Job
+from budgetc.measurement.board.kit import PAIRS, BoardNeeded, KitMeter, kit_job, read_kits
+from budgetc.measurement.board.meter import Conditions, memory_part, screen_part, soak_part
+from budgetc.measurement.board.results import SoakPart, parse_results, read_results
+from budgetc.measurement.latency import Pairs
+from budgetc.runtime import load_artifact
+from tests.measurement.scene import write_images
+from tests.runtime import fake_tensorrt
+from tests.runtime.test_device_engine import fake_board
+from tests.runtime.tiny import write_artifact
+from tests.small import target
+
+
+def unpack(job: Job, place: Path) -> Path:
+    """The kit, as somebody unpacks it."""
+    zipfile.ZipFile(BytesIO(job.packed().data)).extractall(place)
+    return place
+
+
+def run(place: Path) -> "subprocess.CompletedProcess[str]":
+    """`python3 run_me.py`, as somebody who has the kit and nothing else."""
+    environment = {
+        **os.environ, "BUDGETC_BOARD_LOCK": str(place / "board.lock"), "PYTHONPATH": "",
+        "PATH": f"{place / 'bin'}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(place / "cache"),
+    }  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-I", "run_me.py"], cwd=place, env=environment, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+
+
+def test_all_parts(job: Job, tmp_path: Path) -> None:
+    """Times, memory and a soak beside a busy process; samples of the board's state around each."""
+    parts = (*job.do, memory_part("artifact", 1), screen_part("artifact", 60), soak_part("artifact", 0.01, row_s=0.2))
+    done = run(unpack(replace(job, do=parts, load=1), tmp_path / "kit"))
+    assert done.returncode == 0, done.stderr
+    assert "4 of 4: soak of artifact" in done.stderr
+    found = read_results(tmp_path / "kit" / "results.json")
+    assert [part.do for part in found.done] == [part["do"] for part in parts]
+    assert [sample["after"] for sample in found.samples] == ["before", "scores", "memory", "screen", "soak"]
+    assert "busy processes beside: 1" in found.device("kit", 1)
+    soak = found.done[-1]
+    assert isinstance(soak, SoakPart) and soak.drift >= 0
+
+
+def test_equal_jobs_are_equal_files(job: Job) -> None:
+    """So that a job is found again; another part makes another job."""
+    assert job.packed() == job.packed()
+    assert replace(job, load=1).packed().id != job.packed().id
+
+
+def test_a_kit_without_images_is_refused(job: Job) -> None:
+    """Nothing could be scored."""
+    with pytest.raises(UsageError, match="no images"):
+        replace(job, images=()).packed()
+
+
+def test_tensorrt(job: Job, tmp_path: Path) -> None:
+    """The engine is built once, in the user's own cache, and is what is timed; the versions say so."""
+    of_nano = target(runtime="tensorrt", compute_unit="gpu", compute_dtype="fp16")
+    kit = unpack(replace(job, do=(*job.do, memory_part("artifact", 1)), target=of_nano), tmp_path / "kit")
+    fake_board(kit, tmp_path / "log")
+    for _ in range(2):
+        done = run(kit)
+        assert done.returncode == 0, done.stderr
+    found = read_results(kit / "results.json")
+    assert found.runtime == f"tensorrt {fake_tensorrt.__version__}"
+    here = load_artifact(job.subjects["artifact"]).score(job.images[0]).score
+    assert found.scores("artifact")[0] == pytest.approx(here + fake_tensorrt.SHIFT, abs=1e-5)
+    assert sum("--saveEngine" in line and "--fp16" in line for line in (tmp_path / "log").read_text().splitlines()) == 1
+
+
+def test_a_board_without_trtexec(job: Job, tmp_path: Path) -> None:
+    """Says so, with its own code."""
+    kit = unpack(replace(job, target=target(runtime="tensorrt", compute_unit="gpu")), tmp_path / "kit")
+    fake_board(kit, tmp_path / "log")
+    (kit / "bin" / "trtexec").unlink()
+    done = run(kit)
+    assert done.returncode == 6
+    assert "there is no trtexec" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["artifact/model.onnx", "images/00.png", "score.py"])
+def test_damage_on_the_way_is_seen(job: Job, tmp_path: Path, name: str) -> None:
+    """Before anything is measured."""
+    kit = unpack(job, tmp_path / "kit")
+    with (kit / name).open("ab") as file:
+        file.write(b" ")
+    done = run(kit)
+    assert done.returncode == 2
+    assert f"{name}: damaged on the way" in done.stderr
+    with pytest.raises(UsageError, match="damaged on the way"):
+        read_results(kit / "results.json")
+
+
+def test_a_busy_board_has_its_own_code(job: Job, tmp_path: Path) -> None:
+    """7, with what to do."""
+    kit = unpack(job, tmp_path / "kit")
+    with (kit / "board.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run(kit)
+    assert done.returncode == 7
+    assert "another measurement has the board" in done.stderr
+
+
+def test_a_kit_runs_once_at_a_time(job: Job, tmp_path: Path) -> None:
+    """Two in one directory would write one results.json."""
+    kit = unpack(job, tmp_path / "kit")
+    with (kit / "job.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run(kit)
+    assert done.returncode == 7
+    assert "this very job runs already" in done.stderr
+
+
+def test_a_missing_module_is_named(job: Job, tmp_path: Path) -> None:
+    """With its own code, and what to install; the worker's word is enough."""
+    kit = unpack(job, tmp_path / "kit")
+    (kit / "worker.py").write_text("import json; print(json.dumps({'missing': 'onnxruntime', 'error': ''}))")
+    job_file = json.loads((kit / "job.json").read_text())
+    del job_file["files"]["worker.py"]
+    (kit / "job.json").write_text(json.dumps(job_file))
+    done = run(kit)
+    assert done.returncode == 6
+    assert "has no module onnxruntime; install it there" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema_version": 2}, "schema_version"),
+        ({"done": [{"do": "scores", "subject": "artifact", "scores": [float("nan")]}]}, "scores"),
+        ({"done": [{"do": "guess", "subject": "artifact"}]}, "done"),
+        ({"extra": 1}, "extra"),
+    ],
+)  # fmt: skip
+def test_what_is_no_result_is_refused(change: dict[str, Any], message: str) -> None:
+    """Every number is checked before it is believed."""
+    good = {"schema_version": 1, "id": "x", "files": {}, "load": 0, "error": None, "board": {}, "versions": {},
+            "samples": [], "done": []}  # fmt: skip
+    assert parse_results(json.dumps(good).encode(), "file").done == ()
+    with pytest.raises(InputRejected, match=message):
+        parse_results(json.dumps({**good, **change}).encode(), "file")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a kit with one finalist brought back."""
+
+    results: Path
+    finalist: Path
+    baseline: Path
+    images: list[Path]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    """One short pair."""
+    folder = tmp_path_factory.mktemp("kit")
+    finalist = write_artifact(folder / "finalist")
+    baseline, images = write_artifact(folder / "baseline", layers=3), write_images(folder)
+    job = kit_job({"finalist": finalist}, baseline, images, rng=np.random.default_rng(0), command="compile")
+    pair = {**job.do[0], "calls": 60, "cap": 0.2}
+    kit = unpack(replace(job, do=(pair, memory_part("finalist", 3))), folder / "kit")
+    done = run(kit)
+    assert done.returncode == 0, done.stderr
+    return Measured(kit / "results.json", finalist, baseline, images)
+
+
+def test_a_kit_measures_finalists(measured: Measured, tmp_path: Path) -> None:
+    """Percentiles, ratio and memory of the file that was in it; any other file asks for a further kit."""
+    conditions = Conditions("")
+    meter = KitMeter(read_kits([measured.results]), conditions)
+    latency = meter.latency(
+        measured.finalist, measured.baseline, measured.images, rng=np.random.default_rng(0), limits={}, known=Pairs(),
+        progress=lambda sentence: None, keep=lambda known: None,
+    )  # fmt: skip
+    assert latency.artifact["latency_p95"].kind == "measured"
+    assert latency.artifact["latency_p95"].device.startswith("board results.json: ")
+    assert len(latency.pairs.kept) + len(latency.pairs.discarded) == 1
+    assert meter.memory(measured.finalist, measured.images)["peak_memory"].n == 3
+    assert conditions.facts["python"]
+    for file in (measured.baseline, write_artifact(tmp_path / "other", layers=2)):
+        with pytest.raises(BoardNeeded):
+            meter.memory(file, measured.images)
+    with pytest.raises(BoardNeeded):
+        meter.latency(
+            measured.finalist, tmp_path / "other", measured.images, rng=np.random.default_rng(0), limits={},
+            known=Pairs(), progress=lambda sentence: None, keep=lambda known: None,
+        )  # fmt: skip
+
+
+def test_a_kit_holds_the_full_protocol(measured: Measured) -> None:
+    """Eight pairs and three processes of each finalist, and as many processes of the baseline."""
+    finalists = {"a": measured.finalist, "b": measured.finalist}
+    job = kit_job(finalists, measured.baseline, measured.images, rng=np.random.default_rng(0), command="compile")
+    pairs = [part["subject"] for part in job.do if part["do"] == "pair"]
+    assert pairs == ["a", "b"] * PAIRS
+    assert {part["subject"] for part in job.do if part["do"] == "memory"} == {"a", "b", "baseline"}
+
+
+def test_kits_of_two_boards_do_not_mix(measured: Measured, tmp_path: Path) -> None:
+    """Figures of one report are of one board."""
+    other = json.loads(measured.results.read_text())
+    other["board"]["machine_id"] = "another"
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    with pytest.raises(InputRejected, match="different boards"):
+        read_kits([measured.results, tmp_path / "other.json"])
+
+
+def test_its_scripts_are_all_there() -> None:
+    """Each under the name that the others call it by."""
+    assert all(Path(path).is_file() for path in SCRIPTS.values())
