@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from budgetc.cli.calibrating import calibrate
-from budgetc.cli.output import Json, show, show_file, show_json, show_listed
+from budgetc.cli.output import Json, leave, show, show_file, show_json, show_listed
 
 if TYPE_CHECKING:
     from budgetc.compiler.targets import Fitted
@@ -63,14 +63,19 @@ def check_target(file: File) -> None:
 
 
 def validate(target: Name, *, rows: RowFiles, networks: Networks = None, json: Json = False) -> None:
-    """How far a target's cost model is off on published latencies, beside simpler predictors."""
+    """How far a target's cost model is off on published latencies, beside simpler predictors.
+
+    Coverage is of the interval for the runtime of the rows; budgets add what artifacts in another runtime are doubted
+    by. Exit code 5: no row is of this target.
+    """
     from budgetc.compiler.targets import baselines, validate_target
 
     found = validate_target(target, rows, networks=networks)
     if json:
         show_json(found)
-        return
-    show(_validation(found, baselines(target, rows, networks=networks)))
+    else:
+        show(_validation(found, baselines(target, rows, networks=networks)))
+    leave(0 if found.groups else 5)
 
 
 def fit(

@@ -40,10 +40,14 @@ def validate_target(
 
     Raises:
         ConfigError: unknown target. UsageError: a file cannot be read, or the target has no cost model.
-        InputRejected: a row that cannot be read, with its line and column.
+        InputRejected: no table of rows. A value that cannot be read leaves its row out.
     """
-    found, left_out = _read(rows, networks)
     known = load_target(target)
+    if known.target.cost is None:
+        raise UsageError(
+            f"target {known.target.name} has no cost model: nothing is predicted that rows could be held against"
+        )
+    found, left_out = _read(rows, networks, strict=False)
     return validate_rows(known.target, found, left_out, _siblings(known))
 
 
@@ -51,7 +55,7 @@ def baselines(
     target: str | Path, rows: str | Path | Sequence[str | Path], *, networks: str | Path | None = None
 ) -> list[Baselines]:
     """What simpler predictors do on the groups of `validate_target`, in its order."""
-    found, _ = _read(rows, networks)
+    found, _ = _read(rows, networks, strict=False)
     known = load_target(target)
     groups, _ = by_group(known.target, found, _siblings(known))
     return [baselines_of(members, found) for _, members in groups]
@@ -117,11 +121,13 @@ def _files(rows: str | Path | Sequence[str | Path]) -> list[Path]:
     return [Path(file) for file in ([rows] if isinstance(rows, str | Path) else rows)]
 
 
-def _read(rows: str | Path | Sequence[str | Path], networks: str | Path | None) -> tuple[list[Row], Counter[str]]:
+def _read(
+    rows: str | Path | Sequence[str | Path], networks: str | Path | None, *, strict: bool = True
+) -> tuple[list[Row], Counter[str]]:
     shapes = None if networks is None else Path(networks)
     found, left_out = list[Row](), Counter[str]()
     for file in _files(rows):
-        some, skipped = read_rows(file, shapes)
+        some, skipped = read_rows(file, shapes, strict=strict)
         found += some
         left_out += skipped
     return found, left_out

@@ -33,7 +33,7 @@ def read_networks(path: Path) -> Shapes:
         for network in listed:
             ops = tuple(_operator(op) for op in network["ops"])
             for name in (network["model"], *network.get("aliases", ())):
-                found[name, network["input_hw"], network["definition"]] = ops
+                found[name.lower(), network["input_hw"], network["definition"]] = ops
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); expected a file of networks") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -45,7 +45,7 @@ def read_networks(path: Path) -> Shapes:
 
 
 def find_network(shapes: Shapes, model: str, input_hw: str, definition: str) -> tuple[Operator, ...] | None:
-    """Operators of a network, or None where nobody knows them."""
+    """Operators of a network by its name in small letters, or None where nobody knows them."""
     exact = shapes.get((model, input_hw, definition))
     if exact is not None or definition != "torchvision" or not model.startswith("resnet"):
         return exact

@@ -16,7 +16,7 @@ def why_not(row: Row, target: Target) -> str | None:
     plan = target.fit
     if plan is None or not plan.devices:
         return "no published rows are of this target"
-    if row.device not in plan.devices or row.unit != target.compute_unit:
+    if row.device.casefold() not in {name.casefold() for name in plan.devices} or row.unit != target.compute_unit:
         return "another device or unit"
     if not row.runtime.lower().startswith(tuple(name.lower() for name in plan.runtimes)):
         return f"another runtime than {' or '.join(plan.runtimes)}"

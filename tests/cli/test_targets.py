@@ -41,11 +41,21 @@ def test_tables_for_people(budgetc: Command, tmp_path: Path) -> None:
 
 
 def test_bad_rows_end_with_their_place(budgetc: Command, tmp_path: Path) -> None:
-    """Rejected input exits 4, a file that is not there 2; without rows the option is asked for."""
+    """What is fitted must be right: exit 4; a file that is not there 2; without rows the option is asked for."""
     rows = write_rows(tmp_path / "bad.csv", ["board,cpu,a,1x1,1,fp32,ncnn,1,soon,,"], HEADER)
     _, _, networks = board(tmp_path)
-    ended = budgetc("targets", "validate", "raspberry-pi-4", "--rows", rows, "--networks", networks)
+    ended = budgetc("targets", "fit", "raspberry-pi-4", "--rows", rows, "--networks", networks)
     assert (ended.code, ended.out) == (4, "")
     assert "bad.csv: line 2, column latency_ms: 'soon'; expected a positive number" in ended.err
     assert budgetc("targets", "validate", "raspberry-pi-4", "--rows", tmp_path / "no.csv").code == 2
     assert "--rows" in budgetc("targets", "validate", "raspberry-pi-4").err
+
+
+def test_no_row_of_the_target_is_no_evidence(budgetc: Command, tmp_path: Path) -> None:
+    """Exit 5, with what was left out; a target that predicts nothing is a usage error."""
+    rows = write_rows(tmp_path / "bad.csv", ["board,cpu,a,1x1,1,fp32,ncnn,1,soon,,"], HEADER)
+    _, _, networks = board(tmp_path)
+    ended = budgetc("targets", "validate", "raspberry-pi-4", "--rows", rows, "--networks", networks, "--json")
+    assert ended.code == 5 and json.loads(ended.out)["left_out"] == {"column latency_ms cannot be read": 1}
+    ended = budgetc("targets", "validate", "host-cpu", "--rows", rows, "--networks", networks)
+    assert ended.code == 2 and "target host-cpu has no cost model" in ended.err

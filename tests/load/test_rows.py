@@ -49,7 +49,7 @@ def test_rows_find_the_shapes_of_their_source(tmp_path: Path) -> None:
         ("ncnn 2023", None, 4),
     ]
     assert left_out == {
-        "no shapes of the network (torchvision)": 1, "batch above 1": 1, "no shapes of the network (ncnn benchmark)": 1
+        "no shapes of the network (torchvision)": 1, "batch is not 1": 1, "no shapes of the network (ncnn benchmark)": 1
     }  # fmt: skip
 
 
@@ -59,6 +59,47 @@ def test_columns_may_come_in_any_order_and_company(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "r.csv", ["10,ncnn,fp32,32x32,net4,cpu, D ,red"], header)
     (row,), _ = read_rows(path, write_networks(tmp_path / "n.json"))
     assert (row.device, row.threads, row.latency_ms) == ("D", "", 10)
+
+
+def test_spelling_does_not_matter(tmp_path: Path) -> None:
+    """Names in any case, sizes with spaces, whole numbers with a point."""
+    lines = ["d,CPU,NET4,32 X 32,1.0,FP32,NCNN,4.0,10,README,"]
+    (row,), left_out = read_rows(write_rows(tmp_path / "r.csv", lines), write_networks(tmp_path / "n.json"))
+    assert (row.unit, row.precision, row.runtime, row.threads, row.input_hw) == (
+        "cpu",
+        "fp32",
+        "ncnn README",
+        "4",
+        "32x32",
+    )
+    assert len(row.operators) == 4 and not left_out
+
+
+def test_a_file_may_hold_both_kinds_of_rows_and_latencies(tmp_path: Path) -> None:
+    """Layers where they are written out, else the name; the mean of a minute where it was taken, else the other."""
+    header = f"{HEADER},latency_ms_60s,layers_spec"
+    lines = ["D,cpu,net4,32x32,1,fp32,ncnn,1,10,README,,,", "D,cpu,own,4x4,1,fp32,ncnn,1,10,README,,7,conv:3>4k1p0h4>4",
+             "D,cpu,own,4x4,8,fp32,ncnn,1,10,README,,7,conv:3>4k1p0h4>4"]  # fmt: skip
+    found, left_out = read_rows(write_rows(tmp_path / "r.csv", lines, header), write_networks(tmp_path / "n.json"))
+    assert [(row.model, row.latency_ms, len(row.operators)) for row in found] == [("net4", 10, 4), ("own", 7, 1)]
+    assert left_out == {"batch is not 1": 1}
+
+
+def test_what_cannot_be_read_is_counted_where_that_is_asked_for(tmp_path: Path) -> None:
+    """One bad cell of hundreds of rows is no reason to judge none."""
+    lines = [NAMED, NAMED.replace(",10,", ",soon,"), NAMED.replace(",10,", ",,")]
+    found, left_out = read_rows(
+        write_rows(tmp_path / "r.csv", lines), write_networks(tmp_path / "n.json"), strict=False
+    )
+    assert len(found) == 1 and left_out == {"column latency_ms cannot be read": 2}
+
+
+@pytest.mark.parametrize(("layer", "stride"), [("k3p1h8>8", 1), ("k3p0h5>3", 1), ("k3p1h9>5", 2), ("k7p0h10>4", 1),
+                                               ("k3p0h3>1", 1), ("k2p2h50>53", 1)])  # fmt: skip
+def test_strides_follow_from_kernel_and_padding(tmp_path: Path, layer: str, stride: int) -> None:
+    """Without padding, outputs are fewer than inputs at stride 1, too."""
+    (row,), _ = read_rows(write_rows(tmp_path / "c.csv", [f"m,1,1,s,1,conv:4>4{layer}"], CNNS))
+    assert row.operators[0].stride == stride
 
 
 @pytest.mark.parametrize("latency", ["", "fast", "0", "-1", "nan", "inf"])
@@ -83,7 +124,7 @@ def test_a_layer_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         (b"", "no column latency_ms_60s or latency_ms; found an empty file"),
         (b"latency_ms,model\n1,a\n", r"line 1: no column device, unit, input_hw, precision, runtime; expected layers_"),
         (f"{HEADER}\nD,cpu\n".encode(), r"line 2: 2 cells; expected 11"),
-        (b"latency_ms,layers_spec\n1,\n", r"line 2, column layers_spec: empty"),
+        (b"latency_ms,layers_spec\n1,;\n", r"line 2, column layers_spec: ';'; expected layers joined by ;"),
         (b"latency_ms\n\xff\n", "byte 11 is not UTF-8"),
     ],
 )  # fmt: skip
