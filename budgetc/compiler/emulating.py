@@ -126,8 +126,8 @@ def emulated_scores(here: Scored, there: Scores, played: Emulator) -> Scored:
 def agreement_of(there: Scores, here: Scores, threshold: float) -> Agreement:
     """Whether two machines say the same, by the measure that exported INT8 files are held against PyTorch with.
 
-    Of FP32 files, too: pictures are resized there by another Pillow. 11.3 and 13.0 differ by one level in a fifth of the
-    pixels of many pictures, on the same processor.
+    Of FP32 files, too: pictures are resized there by another Pillow. 11.3 and 13.0 differ by one level in a fifth of
+    the pixels of many pictures, on the same processor.
     """
     problem = None
     try:
