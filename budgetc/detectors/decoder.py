@@ -77,8 +77,7 @@ def _up_block(inputs: int, outputs: int, style: Style) -> nn.Module:
         case "basic":
             return UpBasic(inputs, outputs, style)
         case "plain" | "separable":
-            up = up_unit(inputs, outputs, style.upsampling, style.up_kernel)
-            return nn.Sequential(up, _block(outputs, outputs, 1, style.block))
+            return up_unit(inputs, outputs, style.upsampling, style.up_kernel)
 
 
 def _block(inputs: int, outputs: int, stride: int, block: Block) -> nn.Module:

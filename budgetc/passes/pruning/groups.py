@@ -9,6 +9,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from budgetc.detectors.layers import ConvUnit, LinearUnit, Unit, units
+from budgetc.detectors.upsampling import SubpixelUnit
 
 Forward = Callable[[nn.Module, Tensor], list[Tensor]]
 """A network and its input -> its outputs, traced through autograd."""
@@ -32,6 +33,9 @@ class Group:
 def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[Group, ...]:
     """Every group that no output of the network is made of, in the order of their first units.
 
+    Channels that a sub-pixel convolution moves to places stay, and so do those that are added to them, or that stand
+    beside others in one depthwise filter.
+
     Args:
         network: in evaluation mode.
         example: a batch of inputs; one is enough.
@@ -42,7 +46,7 @@ def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[
     found, seen = list[Group](), set[str]()
     for name, unit in weighted(network):
         depthwise = isinstance(unit, ConvUnit) and unit.conv.groups > 1
-        if unit.head or depthwise or name in seen:
+        if unit.head or depthwise or name in seen or isinstance(unit, SubpixelUnit):
             continue
         width, members, consumers = outputs_of(unit), list[str](), dict[str, Tensor]()
         for item in graph.group(name, range(width)):
@@ -53,6 +57,8 @@ def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[
                 by_channel = torch.tensor(item.root_idxs).argsort(stable=True)
                 consumers[layer] = torch.tensor(item.idxs)[by_channel].reshape(width, -1)
         seen.update(members)
+        if any(outputs_of(network.get_submodule(member)) != width for member in members):
+            continue
         # A single channel cannot go, and a network without it could not be asked whether an output needs it.
         if width > 1 and not _feeds_output(network, name, example, forward):
             found.append(Group(name, width, tuple(dict.fromkeys(members)), consumers))
