@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from budgetc.core.plan import Direct, Distill, Fp16, Prune, Qat, Quantize, Smaller, Step, Truncate
 
-_TAUGHT = {"feature": ("gaussian", "reverse_distillation", "stfpm", "vae"), "map": ("stfpm",), "relation": ("stfpm", "vae"),
-           "ranking": ("stfpm", "vae"), "divergence": ("vae",)}  # fmt: skip
+_TAUGHT = {"feature": ("gaussian", "reverse_distillation", "stfpm", "vae"), "map": ("stfpm",),
+           "relation": ("stfpm", "vae"), "ranking": ("stfpm", "vae"), "divergence": ("vae",)}  # fmt: skip
 """Loss -> the families that know it."""
 _WITH_TEACHER = ("reverse_distillation", "stfpm")
 

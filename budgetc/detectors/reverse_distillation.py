@@ -5,7 +5,8 @@ scales of 1 - cosine, as in the paper's text; unlike STFPM's product it needs no
 """
 
 import math
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +61,7 @@ class ReverseConfig(DetectorConfig):
     @model_validator(mode="after")
     def _consistent(self) -> "ReverseConfig":
         strides = tap_strides(self.teacher)
-        if any(second != 2 * first for first, second in zip(strides, strides[1:], strict=False)):
+        if any(second != 2 * first for first, second in pairwise(strides)):
             raise ValueError(f"the teacher's taps have strides {strides}; a decoder needs each to be twice the last")
         if not len(self.widths) == len(self.depths) == len(strides):
             raise ValueError(f"{len(self.widths)} widths and {len(self.depths)} depths for {len(strides)} taps")
@@ -71,6 +72,21 @@ class ReverseConfig(DetectorConfig):
         if _radius(self.smoothing) >= min(self.input_size):
             raise ValueError(f"smoothing: {self.smoothing} reaches beyond pictures of {self.input_size}")
         return self
+
+
+def mirror_of(teacher: BackboneConfig, widths: tuple[int, ...] | None = None) -> dict[str, Any]:
+    """Fields of the network that restores a backbone's taps: the paper's for residual ones, else plain blocks.
+
+    With `widths`, plain blocks of so many channels.
+    """
+    found = tap_widths(teacher) if widths is None else widths
+    plain = {"block": "plain", "depths": (2,) * len(found)}
+    mirrored = {
+        "wide_resnet50_2": {"block": "bottleneck", "depths": (6, 4, 3), "neck_depth": 3},
+        "resnet18": {"block": "basic", "depths": (2, 2, 2), "neck_depth": 2},
+    }
+    style = mirrored.get(teacher.arch, plain) if widths is None else plain
+    return {"widths": found, "neck": 2 * found[-1] if found else 0, **style}
 
 
 def reverse_loss(teacher: list[Tensor], student: list[Tensor]) -> Tensor:

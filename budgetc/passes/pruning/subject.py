@@ -15,7 +15,7 @@ from budgetc.core.plan import fingerprint
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, as_input, deployed_part
 from budgetc.detectors.gaussian import Gaussian, fit_normals
-from budgetc.detectors.reverse_distillation import ReverseDistillation, Restorer
+from budgetc.detectors.reverse_distillation import Restorer, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm
 from budgetc.detectors.vae import VaeEncoder
 from budgetc.errors import UsageError
