@@ -82,8 +82,8 @@ def small_stfpm(seed: int = 0) -> Detector:
 def small_reverse(seed: int = 0, **changes: object) -> Detector:
     """A teacher of 16 and 24 channels at 32 px, restored from 32 channels at 4 x 4 by plain blocks."""
     torch.manual_seed(seed)
-    fields = {"input_size": SIZE, "teacher": plain(16, 24), "widths": (16, 24), "neck": 32, "block": "plain",
-              "depths": (2, 2), "smoothing": 0.5, **changes}  # fmt: skip
+    shape = {"teacher": plain(16, 24), "widths": (16, 24), "neck": 32, "block": "plain", "depths": (2, 2)}
+    fields: dict[str, object] = {"input_size": SIZE, **shape, "upsampling": "subpixel", "smoothing": 0.5, **changes}
     return lively(build("reverse_distillation", ReverseConfig.model_validate(fields)))
 
 

@@ -71,26 +71,26 @@ def reverse_from(
     )
     inner = source.weights[neck + _NECK].shape[0]
     with torch.device("meta"):  # only names and shapes are wanted
-        expected = _network(config, inner).module.state_dict()
+        expected = network_of(config, inner).module.state_dict()
     renamed, dead = dict[str, Tensor](), list[str]()
     for part in parts:
         found, dropped = _renamed(part, teacher, expected)
         renamed |= found
         dead += dropped
     dead += _strangers(source, parts)
-    detector = _network(config, inner)
+    detector = network_of(config, inner)
     detector.module.load_state_dict(renamed, strict=False)
     detector.module.eval()
     return detector, _notes(root, neck, decoder, dead)
 
 
-def _network(config: ReverseConfig, inner: int) -> Detector:
+def network_of(config: ReverseConfig, inner: int) -> Detector:
     """Untrained; anomalib's embedding of a Wide-ResNet has blocks half as wide inside as the authors'."""
     detector = build("reverse_distillation", config)
     if config.block == "bottleneck" and inner == config.neck // 4:
         shapes = dict[str, tuple[int, ...]]()
         for name, weight in detector.module.state_dict().items():
-            if not name.startswith("student.neck."):
+            if not name.startswith("student.neck.") or weight.dim() == 0:
                 continue
             narrow = {"conv1": (inner,), "conv2": (inner, inner), "conv3": (weight.shape[0], inner)}
             sides = narrow.get(name.split(".")[3], ())

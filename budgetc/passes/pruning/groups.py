@@ -33,8 +33,8 @@ class Group:
 def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[Group, ...]:
     """Every group that no output of the network is made of, in the order of their first units.
 
-    Channels that a sub-pixel convolution moves to places stay, and so do those that are added to them, or that stand
-    beside others in one depthwise filter.
+    Channels that a sub-pixel convolution moves to places stay, and so do those that are added to them, that stand
+    beside others in one depthwise filter, or beside an input of the network in one concatenation with others.
 
     Args:
         network: in evaluation mode.
@@ -49,7 +49,10 @@ def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[
         if unit.head or depthwise or name in seen or isinstance(unit, SubpixelUnit):
             continue
         width, members, consumers = outputs_of(unit), list[str](), dict[str, Tensor]()
-        for item in graph.group(name, range(width)):
+        items = graph.group(name, range(width))
+        if any(_unmapped(item.dep.target) for item in items):
+            continue
+        for item in items:
             layer, handler = names.get(item.dep.target.module), item.dep.handler
             if layer is not None and handler in _PRODUCERS:
                 members.append(layer)
@@ -88,6 +91,11 @@ def outputs_of(unit: nn.Module) -> int:
     """Channels of what a unit returns."""
     layer = layer_of(unit)
     return layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features
+
+
+def _unmapped(node: "tp.dependency.Node") -> bool:
+    """Whether torch-pruning (1.6) cannot tell whose channels are where: it knows no width of what no layer made."""
+    return node.type == tp.ops.OPTYPE.CONCAT and len(node.inputs) > 1 and node.module.offsets is None
 
 
 def _feeds_output(network: nn.Module, root: str, example: Tensor, forward: Forward) -> bool:
