@@ -13,6 +13,7 @@ from budgetc.detectors.backbones import BackboneConfig
 from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.families import build
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig, fit_normals
+from budgetc.detectors.reverse_distillation import ReverseConfig
 from budgetc.detectors.stfpm import StfpmConfig
 from budgetc.detectors.vae import VaeConfig
 from budgetc.passes.work import OutputCache, Size, Work
@@ -78,6 +79,14 @@ def small_stfpm(seed: int = 0) -> Detector:
     return lively(build("stfpm", config))
 
 
+def small_reverse(seed: int = 0, **changes: object) -> Detector:
+    """A teacher of 16 and 24 channels at 32 px, restored from 32 channels at 4 x 4 by plain blocks."""
+    torch.manual_seed(seed)
+    shape = {"teacher": plain(16, 24), "widths": (16, 24), "neck": 32, "block": "plain", "depths": (2, 2)}
+    fields: dict[str, object] = {"input_size": SIZE, **shape, "upsampling": "subpixel", "smoothing": 0.5, **changes}
+    return lively(build("reverse_distillation", ReverseConfig.model_validate(fields)))
+
+
 def small_vae(seed: int = 0) -> Detector:
     """Flattens 8 channels of 8 x 8 into its linear layers."""
     torch.manual_seed(seed)
@@ -97,7 +106,9 @@ def small_gaussian(seed: int = 0) -> Detector:
 
 def small(family: str) -> Detector:
     """The small detector of a family."""
-    return {"gaussian": small_gaussian, "stfpm": small_stfpm, "vae": small_vae}[family]()
+    return {"gaussian": small_gaussian, "reverse_distillation": small_reverse, "stfpm": small_stfpm, "vae": small_vae}[
+        family
+    ]()
 
 
 def lively(detector: Detector) -> Detector:

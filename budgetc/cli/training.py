@@ -15,23 +15,39 @@ if TYPE_CHECKING:
     from budgetc.detectors.detector import Detector
 
 Options = dict[str, str | int | float | None]
-_EPOCHS = {"gaussian": 1, "stfpm": 60, "vae": 100}
-_LEARNING_RATE = {"gaussian": 1e-3, "stfpm": 3e-3, "vae": 1e-3}
+_EPOCHS = {"gaussian": 1, "reverse_distillation": 60, "stfpm": 60, "vae": 100}
+_LEARNING_RATE = {"gaussian": 1e-3, "reverse_distillation": 5e-3, "stfpm": 3e-3, "vae": 1e-3}
 
 
 InputSize = Annotated[str, typer.Option(help="SIDE or HEIGHTxWIDTH in pixels.")]
 Teacher = Annotated[
     str | None,
     typer.Option(
-        help="gaussian, stfpm: the pretrained network: resnet18, wide_resnet50_2, efficientnet_lite0 (default), plain."
+        help="All but vae: the pretrained network: resnet18, wide_resnet50_2, efficientnet_lite0 (default), plain."
     ),
 ]
 TeacherWeights = Annotated[
-    str | None, typer.Option(help="gaussian, stfpm: its state_dict or .safetensors; none leaves it random.")
+    str | None, typer.Option(help="All but vae: its state_dict or .safetensors; none leaves it random.")
 ]
-TeacherWidths = Annotated[str | None, typer.Option(help="stfpm: channels of a plain teacher's stages.")]
+TeacherWidths = Annotated[
+    str | None, typer.Option(help="stfpm, reverse_distillation: channels of a plain teacher's stages.")
+]
 StudentWidths = Annotated[
-    str | None, typer.Option(help="stfpm: channels of a plain student's stages [16,32,48,64]; same: as the teacher.")
+    str | None,
+    typer.Option(
+        help="stfpm: channels of a plain student's stages [16,32,48,64]; reverse_distillation: of a plain decoder's "
+        "maps, finest first [same]; same: as the teacher."
+    ),
+]
+Upsampling = Annotated[
+    str | None,
+    typer.Option(
+        help="reverse_distillation: transposed (as published, default) or subpixel: equal, and INT8-friendly."
+    ),
+]
+Smoothing = Annotated[
+    float | None,
+    typer.Option(min=0, help="reverse_distillation: deviation in pixels that maps are smoothed by [side / 64]."),
 ]
 Taps = Annotated[
     str | None,
@@ -52,7 +68,7 @@ Prototypes = Annotated[
 Variants = Annotated[
     int | None, typer.Option(min=1, help="Pictures made of each normal [as many as make 2500, at most 16].")
 ]
-Epochs = Annotated[int | None, typer.Option(min=1, help="At most; training stops early. [stfpm 60, vae 100]")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="At most; training stops early. [vae 100, else 60]")]
 
 
 def register(app: typer.Typer) -> None:
@@ -61,7 +77,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    detector: Annotated[str, typer.Argument(help="gaussian, stfpm or vae.")],
+    detector: Annotated[str, typer.Argument(help="gaussian, reverse_distillation, stfpm or vae.")],
     *,
     data: Annotated[Path, typer.Option(help="Data set; only its normal training pictures are used.")],
     output: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write.")] = Path("model.pt"),
@@ -70,6 +86,8 @@ def train(
     teacher_weights: TeacherWeights = None,
     teacher_widths: TeacherWidths = None,
     student_widths: StudentWidths = None,
+    upsampling: Upsampling = None,
+    smoothing: Smoothing = None,
     taps: Taps = None,
     widths: Widths = None,
     hidden: Hidden = None,
@@ -78,7 +96,9 @@ def train(
     prototypes: Prototypes = None,
     variants: Variants = None,
     epochs: Epochs = None,
-    learning_rate: Annotated[float | None, typer.Option(min=1e-8, help="[stfpm 0.003, vae 0.001]")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=1e-8, help="[reverse_distillation 0.005, stfpm 0.003, vae 0.001]")
+    ] = None,
     batch: Annotated[int, typer.Option(min=2, help="Pictures of one gradient step.")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and the held-out choice.")] = 0,
     group: Group = None,
@@ -89,9 +109,12 @@ def train(
     size = input_size_of(input_size)
     pretrained = {"teacher": teacher, "teacher_weights": teacher_weights}
     for_stfpm = {"teacher_widths": teacher_widths, "student_widths": student_widths}
+    for_reverse = {"upsampling": upsampling, "smoothing": smoothing}
     for_vae = {"widths": widths, "hidden": hidden, "latents": latents, "beta": beta, "prototypes": prototypes}
-    known: dict[str, Options] = {"gaussian": {**pretrained, "taps": taps}, "stfpm": {**pretrained, **for_stfpm},
-                                 "vae": {**for_vae}}  # fmt: skip
+    known: dict[str, Options] = {
+        "gaussian": {**pretrained, "taps": taps}, "stfpm": {**pretrained, **for_stfpm}, "vae": {**for_vae},
+        "reverse_distillation": {**pretrained, **for_stfpm, **for_reverse},
+    }  # fmt: skip
     if detector not in _EPOCHS:
         raise UsageError(f"unknown detector {detector!r}; budgetc trains {', '.join(_EPOCHS)}")
     _refuse_foreign(detector, known)
@@ -99,14 +122,9 @@ def train(
     from budgetc.compiler.training import train_bundle
     from budgetc.training.loop import Effort
 
-    effort = Effort(
-        epochs or _EPOCHS[detector],
-        learning_rate or _LEARNING_RATE[detector],
-        seed,
-        batch,
-        label=f"training {detector}",
-    )
-    make = {"gaussian": _gaussian, "stfpm": _stfpm, "vae": _vae}[detector]
+    rate = learning_rate or _LEARNING_RATE[detector]
+    effort = Effort(epochs or _EPOCHS[detector], rate, seed, batch, label=f"training {detector}")
+    make = {"gaussian": _gaussian, "reverse_distillation": _reverse, "stfpm": _stfpm, "vae": _vae}[detector]
     untrained = make(size, known[detector], seed)
     display = Display()
     trained = train_bundle(
@@ -127,19 +145,43 @@ def _gaussian(size: tuple[int, int], given: Options, seed: int) -> "Detector":
 
 
 def _stfpm(size: tuple[int, int], given: Options, seed: int) -> "Detector":
-    from budgetc.compiler.untrained import STUDENT_WIDTHS, TEACHER_WIDTHS, new_stfpm
+    from budgetc.compiler.untrained import STUDENT_WIDTHS, new_stfpm
 
-    teacher, weights = str(given["teacher"] or "efficientnet_lite0"), given["teacher_weights"]
-    if given["teacher_widths"] is not None and teacher != "plain":
-        raise UsageError(f"--teacher-widths is for --teacher plain; the widths of {teacher} are published ones")
+    teacher, weights, widths = _teacher(given)
     student: tuple[int, ...] | Literal["same"] = widths_of("--student-widths", given["student_widths"], STUDENT_WIDTHS)
     if given["student_widths"] == "same":
         student = "same"
     return new_stfpm(
-        size, teacher=teacher, teacher_weights=None if weights is None else str(weights),
-        teacher_widths=widths_of("--teacher-widths", given["teacher_widths"], TEACHER_WIDTHS),
-        student_widths=student, seed=seed,
+        size, teacher=teacher, teacher_weights=weights, teacher_widths=widths, student_widths=student, seed=seed
+    )
+
+
+def _reverse(size: tuple[int, int], given: Options, seed: int) -> "Detector":
+    from budgetc.compiler.untrained import new_reverse_distillation
+
+    teacher, weights, widths = _teacher(given)
+    student: tuple[int, ...] | Literal["same"] = "same"
+    if given["student_widths"] not in (None, "same"):
+        student = widths_of("--student-widths", given["student_widths"], ())
+    form, smoothing = given["upsampling"] or "transposed", given["smoothing"]
+    if form not in ("transposed", "subpixel"):
+        raise UsageError(f"--upsampling {form}: expected transposed or subpixel")
+    return new_reverse_distillation(
+        size, teacher=teacher, teacher_weights=weights, teacher_widths=widths, student_widths=student,
+        upsampling="subpixel" if form == "subpixel" else "transposed",
+        smoothing=None if smoothing is None else float(smoothing), seed=seed,
     )  # fmt: skip
+
+
+def _teacher(given: Options) -> tuple[str, str | None, tuple[int, ...]]:
+    """Its architecture, the file of its weights, and the widths of a plain one."""
+    from budgetc.compiler.untrained import TEACHER_WIDTHS
+
+    teacher, weights = str(given["teacher"] or "efficientnet_lite0"), given["teacher_weights"]
+    if given["teacher_widths"] is not None and teacher != "plain":
+        raise UsageError(f"--teacher-widths is for --teacher plain; the widths of {teacher} are published ones")
+    widths = widths_of("--teacher-widths", given["teacher_widths"], TEACHER_WIDTHS)
+    return teacher, None if weights is None else str(weights), widths
 
 
 def _vae(size: tuple[int, int], given: Options, seed: int) -> "Detector":

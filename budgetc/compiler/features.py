@@ -10,6 +10,7 @@ from budgetc.core.dataset import evenly
 from budgetc.core.plan import fingerprint
 from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.gaussian import Gaussian
+from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm, matching_loss
 from budgetc.detectors.vae import Latent, VaeEncoder, kl_per_latent
 from budgetc.training.losses import latent_divergence
@@ -26,10 +27,10 @@ class Inner:
     """What a detector computes before its score, as it is deployed: rounding included."""
 
     features: Tensor
-    """(n, c): a row a place of a feature map (STFPM: of the student's last tap), or a picture (VAE: latent means)."""
+    """(n, c): a row a place of a feature map (of a student: of its last tap), or a picture (VAE: latent means)."""
     latent: Latent | None = None
     distance: float | None = None
-    """STFPM: between the features of teacher and student, as in training."""
+    """Of a teacher and its student: between the features of both, as the score sees them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def inner(detector: Detector, shop: Workshop) -> Inner | None:
     match part:
         case Gaussian():
             return Inner(torch.cat([_rows(part.features(images)) for images in _batches(detector, shop)]))
-        case Stfpm():
+        case Stfpm() | ReverseDistillation():
             return _student(part, detector, shop)
         case VaeEncoder():
             each = [part.encode(images) for images in _batches(detector, shop)]
@@ -92,7 +93,7 @@ def linear_cka(x: Tensor, y: Tensor) -> float | None:
     return float((y.T @ x).norm() ** 2 / scale) if scale > 0 else None
 
 
-def _student(part: Stfpm, detector: Detector, shop: Workshop) -> Inner:
+def _student(part: TeacherStudent, detector: Detector, shop: Workshop) -> Inner:
     features, distances = [], []
     for images in _batches(detector, shop):
         wanted, taps = part.taps(images)

@@ -14,6 +14,7 @@ from budgetc.core.recipe import Recipe
 from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.gaussian import GaussianConfig
+from budgetc.detectors.reverse_distillation import subpixel_form
 from budgetc.detectors.stfpm import StfpmConfig
 from budgetc.errors import UsageError
 from budgetc.load.config import load_budget, load_recipe, load_target
@@ -106,8 +107,9 @@ def load_inputs(
     if device is not None:
         digests["device"] = device.digest
     digests |= {f"recipe {one.recipe.name}": one.sha256 for one in recipes}
+    # The baseline takes the form that has integer kernels, too: it is no gain of a candidate.
     return Inputs(
-        Path(model), bundle.detector, settled, loaded.path, target.target,
+        Path(model), subpixel_form(bundle.detector), settled, loaded.path, target.target,
         tuple(one.recipe for one in recipes), dataset, digests, device,
     )  # fmt: skip
 

@@ -22,7 +22,9 @@ from budgetc.detectors.backbones.config import Architecture
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.families import build
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
+from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation, mirror_of
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
+from budgetc.detectors.upsampling import Upsampling
 from budgetc.detectors.vae import VaeConfig
 from budgetc.errors import InputRejected, UsageError
 from budgetc.load.importing import read_state_dict
@@ -44,6 +46,8 @@ DEEP_TAPS: dict[Architecture, tuple[int, ...]] = {
 """The stages that a gaussian looks at, from stride 8 on: textures, parts, and what surrounds them."""
 TEACHER_WIDTHS = (32, 64, 96, 128)
 STUDENT_WIDTHS = (16, 32, 48, 64)
+_SMOOTHED = 64
+"""Sides of a picture over the deviation that its map is smoothed by: the paper's 4 pixels of 256."""
 _MAXIMUM_SEED = 2**31
 _PUBLISHED = {
     "resnet18": "torchvision's resnet18-f37072fd.pth",
@@ -78,6 +82,45 @@ def new_stfpm(
     torch.manual_seed(_checked_seed(seed))
     detector = build("stfpm", config)
     assert isinstance(detector.module, Stfpm)
+    _load_teacher(detector.module.teacher, config.teacher, teacher_weights)
+    return detector
+
+
+def new_reverse_distillation(
+    input_size: tuple[int, int], *, teacher: str = "efficientnet_lite0", teacher_weights: str | Path | None = None,
+    teacher_widths: Sequence[int] = TEACHER_WIDTHS, student_widths: Sequence[int] | Literal["same"] = "same",
+    upsampling: Upsampling = "transposed", smoothing: float | None = None, seed: int = 0,
+) -> Detector:  # fmt: skip
+    """A finished teacher and an untrained network that is to restore its features.
+
+    Args:
+        input_size: (height, width), multiples of 32.
+        teacher: as `new_stfpm`'s, as are its weights and widths.
+        teacher_weights: see there.
+        teacher_widths: see there.
+        student_widths: channels of the restored maps, finest first, of plain blocks with adapters to the taps;
+            "same" mirrors the teacher as the paper does (efficientnet_lite0: its taps' widths in plain blocks).
+        upsampling: transposed, as in the paper, or subpixel, which computes the same and has integer kernels.
+        smoothing: deviation in pixels of the Gaussian that maps are smoothed by; None: a 64th of the shorter side.
+        seed: of all random weights.
+
+    Raises:
+        UsageError, InputRejected: as `new_stfpm`.
+    """
+    arch = _architecture(teacher)
+    _check_published(arch, teacher_weights)
+    smoothed = min(input_size) / _SMOOTHED if smoothing is None else smoothing
+    try:
+        shape = BackboneConfig(arch=arch, widths=tuple(teacher_widths) if arch == "plain" else (), taps=TAPS[arch])
+        mean, std = normalization(arch)
+        fields = {"input_size": input_size, "teacher": shape, "upsampling": upsampling, "mean": mean, "std": std}
+        mirrored = mirror_of(shape, None if isinstance(student_widths, str) else tuple(student_widths))
+        config = ReverseConfig.model_validate({**fields, **mirrored, "smoothing": smoothed})
+    except ValidationError as error:
+        raise UsageError(f"no such reverse_distillation: {_first(error)}") from error
+    torch.manual_seed(_checked_seed(seed))
+    detector = build("reverse_distillation", config)
+    assert isinstance(detector.module, ReverseDistillation)
     _load_teacher(detector.module.teacher, config.teacher, teacher_weights)
     return detector
 

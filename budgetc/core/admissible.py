@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from budgetc.core.plan import Direct, Distill, Fp16, Prune, Qat, Quantize, Smaller, Step, Truncate
 
-_TAUGHT = {"feature": ("gaussian", "stfpm", "vae"), "map": ("stfpm",), "relation": ("stfpm", "vae"),
-           "ranking": ("stfpm", "vae"), "divergence": ("vae",)}  # fmt: skip
+_TAUGHT = {"feature": ("gaussian", "reverse_distillation", "stfpm", "vae"), "map": ("stfpm",),
+           "relation": ("stfpm", "vae"), "ranking": ("stfpm", "vae"), "divergence": ("vae",)}  # fmt: skip
 """Loss -> the families that know it."""
+_WITH_TEACHER = ("reverse_distillation", "stfpm")
 
 
 def foreign_setting(step: Step, family: str) -> str | None:
@@ -14,7 +15,7 @@ def foreign_setting(step: Step, family: str) -> str | None:
 
     Args:
         step: of a plan.
-        family: stfpm, vae or gaussian; an unknown one takes everything here, and is refused by the pass.
+        family: as `FAMILIES` calls it; an unknown one takes everything here, and is refused by the pass.
     """
     if family not in _TAUGHT["feature"]:
         return None
@@ -22,9 +23,13 @@ def foreign_setting(step: Step, family: str) -> str | None:
     match step:
         case Truncate() if family == "vae":
             return "truncate: the linear layers of a vae fit one size of picture, and are not pretrained"
+        case Truncate() if family == "reverse_distillation":
+            return "truncate: the decoder of a reverse_distillation reads and restores every tap; distill it instead"
+        case Quantize() if family == "reverse_distillation" and step.scope == "student":
+            return "quantize.scope: the decoder reads the teacher's features, so that both compute in INT8 or neither"
         case Quantize() if family != "stfpm" and step.scope == "student":
             return f"quantize.scope: a {family} has one network, so that it makes no difference"
-        case Prune() | Smaller() if family != "stfpm" and step.teacher is not None:
+        case Prune() | Smaller() if family not in _WITH_TEACHER and step.teacher is not None:
             return f"{name}.teacher: a {family} deploys no teacher; leave the setting out"
         case Prune() if family != "vae" and step.latents is not None:
             return f"prune.latents: a {family} has none; leave the setting out"
@@ -41,6 +46,8 @@ def _known(family: str) -> str:
 
 
 def _foreign_shape(step: Smaller, name: str, family: str) -> str | None:
+    if step.shared and family == "reverse_distillation":
+        return f"{name}.shared: the decoder of a reverse_distillation reads all of the teacher's features anyway"
     if step.shared and family != "stfpm":
         return f"{name}.shared: a {family} has no teacher whose stages could be shared"
     if step.input != 1.0 and family == "gaussian":

@@ -12,6 +12,7 @@ from budgetc.core.plan import Quantize
 from budgetc.detectors.detector import Detector, DetectorConfig
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.layers import conform
+from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation
 from budgetc.detectors.rounding import ActivationFormat, NumberFormat
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
 from budgetc.detectors.vae import Vae, VaeConfig
@@ -31,6 +32,7 @@ class Family:
 
 FAMILIES: Mapping[str, Family] = {
     "gaussian": Family(GaussianConfig, Gaussian),
+    "reverse_distillation": Family(ReverseConfig, ReverseDistillation),
     "stfpm": Family(StfpmConfig, Stfpm),
     "vae": Family(VaeConfig, Vae),
 }

@@ -59,6 +59,9 @@ class Unit(nn.Module):
         self.activation = activation_module(activation)
         self.fuses = activation != "leaky"
 
+    def fold(self) -> None:
+        """Take BatchNorm into the layer, where there is one."""
+
     def finish(self, x: Tensor) -> Tensor:
         """Activation and rounding of the layer's result."""
         if self.rounding is None:
@@ -99,10 +102,7 @@ class ConvUnit(Unit):
         weight, bias = self.conv.weight, self.conv.bias
         if not isinstance(self.norm, nn.BatchNorm2d):
             return weight, bias
-        mean, variance = self.norm.running_mean, self.norm.running_var
-        assert mean is not None and variance is not None, "the networks keep running statistics"
-        gain = self.norm.weight / torch.sqrt(variance + self.norm.eps)
-        shift = self.norm.bias - mean * gain
+        gain, shift = folding_of(self.norm)
         return weight * gain[:, None, None, None], shift if bias is None else bias * gain + shift
 
     def fold(self) -> None:
@@ -152,6 +152,16 @@ class AddUnit(Unit):
         return self.finish(x + y)
 
 
+class ConcatUnit(Unit):
+    """Feature maps side by side, one rounding for all: list of (b, c_i, h, w) -> (b, sum of c_i, h, w)."""
+
+    def __init__(self) -> None:
+        super().__init__("none")
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        return self.finish(torch.cat(parts, 1))
+
+
 class InputUnit(Unit):
     """Where the network reads its input; only there to be rounded when the first layer runs in INT8."""
 
@@ -172,8 +182,15 @@ def units(module: nn.Module) -> Iterator[tuple[str, Unit]]:
 def fold_norms(module: nn.Module) -> None:
     """Fold every BatchNorm of a module in place."""
     for _, unit in units(module):
-        if isinstance(unit, ConvUnit):
-            unit.fold()
+        unit.fold()
+
+
+def folding_of(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """(c,) factor and (c,) addend that a BatchNorm is in evaluation mode."""
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None and variance is not None, "the networks keep running statistics"
+    gain = norm.weight / torch.sqrt(variance + norm.eps)
+    return gain, norm.bias - mean * gain
 
 
 def conform(module: nn.Module, shapes: dict[str, tuple[int, ...]]) -> None:

@@ -44,7 +44,7 @@ def _roundings(graph: onnx.GraphProto, values: dict[str, np.ndarray]) -> Iterato
         if layer is None or layer.op_type not in _LAYERS or layer.input[1] not in values:
             continue
         source = made.get(layer.input[0])
-        while source is not None and source.op_type in ("Pad", "MaxPool", "Reshape", "Flatten"):
+        while source is not None and source.op_type in ("Pad", "MaxPool", "Reshape", "Flatten", "Transpose"):
             source = made.get(source.input[0])
         if source is not None and source.op_type == "DequantizeLinear":
             yield node

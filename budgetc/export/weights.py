@@ -72,7 +72,7 @@ def _rounded_at_load(graph: onnx.GraphProto, floats: Mapping[str, str]) -> list[
     ]
 
 
-_PASSING = ("MaxPool", "Reshape", "Flatten")
+_PASSING = ("MaxPool", "Reshape", "Flatten", "Transpose")
 """What INT8 passes through unchanged."""
 
 

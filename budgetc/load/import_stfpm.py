@@ -17,7 +17,7 @@ from budgetc.load.tensors import named
 
 TAPS = (1, 2, 3)
 # State of training frameworks around the two networks: metrics, thresholds, constants of normalization.
-_BYSTANDERS = (
+BYSTANDERS = (
     "image_threshold", "pixel_threshold", "image_metrics", "pixel_metrics", "normalization_metrics",
     "post_processor", "pre_processor", "evaluator", "anomaly_map_generator", "loss", "mean", "std",
 )  # fmt: skip
@@ -126,7 +126,7 @@ def _strangers(source: StfpmSource, teacher: BackboneRoot, student: BackboneRoot
     dropped: list[str] = []
     for where, weights, roots in files:
         outside = [key for key in weights if not _belongs(key, roots)]
-        unknown = sorted(key for key in outside if not any(part in _BYSTANDERS for part in key.split(".")[:2]))
+        unknown = sorted(key for key in outside if not any(part in BYSTANDERS for part in key.split(".")[:2]))
         if unknown:
             raise InputRejected(f"{where}: {len(unknown)} keys that belong to neither network: {named(unknown)}")
         dropped += outside

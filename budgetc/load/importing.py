@@ -9,13 +9,14 @@ from torch import Tensor
 from budgetc.detectors.detector import Detector
 from budgetc.errors import InputRejected, UsageError
 from budgetc.load.container import read_model_file
+from budgetc.load.import_reverse import ReverseSource, reverse_from
 from budgetc.load.import_stfpm import StfpmSource, stfpm_from
 from budgetc.load.import_vae import vae_from
 from budgetc.load.layouts import find_state_dict
 from budgetc.load.tensors import check_tensors, load_plain
 
 PUBLISHED_SIZE = (256, 256)
-_IMPORTED = ("stfpm", "vae")
+_IMPORTED = ("reverse_distillation", "stfpm", "vae")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +38,35 @@ def import_weights(
     student: Path | None = None,
     teacher_prefix: str | None = None,
     student_prefix: str | None = None,
+    teacher_weights: Path | None = None,
 ) -> Imported:
     """Read a state_dict (.pt, .pth, .ckpt) or .safetensors of somebody else's training.
 
     Args:
         detector: `stfpm` (teacher and student, each ResNet-18 or Wide-ResNet-50-2 in torchvision's
-            names or ours) or `vae` (encoder).
-        backbone: `stfpm`: the architecture to expect; None takes what the keys say.
-        input_size: (height, width) the detector was trained at; None: 256x256 for `stfpm`, for `vae`
+            names or ours), `reverse_distillation` (bottleneck and decoder in the authors' names, alone or
+            with their encoder) or `vae` (encoder).
+        backbone: all but `vae`: the architecture to expect; None takes what the keys say.
+        input_size: (height, width) the detector was trained at; None: 256x256, for `vae`
             what its first fully connected layer implies if that is a square.
         student: `stfpm`: the student's file, where `path` holds the teacher alone.
         teacher_prefix: what the teacher's keys start with; None finds it by its name.
         student_prefix: same for the student.
+        teacher_weights: `reverse_distillation`: the encoder's file in torchvision's names, where `path` has none.
 
     Raises:
         UsageError: options that do not belong to the detector, or an unknown detector or backbone.
         InputRejected: an unsafe or damaged file, or keys and shapes that do not fit, every one named.
     """
-    _check_options(detector, backbone, (student, teacher_prefix, student_prefix))
+    _check_options(detector, backbone, (student, teacher_prefix, student_prefix), teacher_weights)
     weights, digest = read_state_dict(path)
     if detector == "vae":
         result, notes = vae_from(str(path), weights, input_size)
+        return Imported(result, notes, digest)
+    if detector == "reverse_distillation":
+        encoder = None if teacher_weights is None else read_state_dict(teacher_weights)[0]
+        networks = ReverseSource(str(path), weights, str(teacher_weights or path), encoder)
+        result, notes = reverse_from(networks, backbone, input_size or PUBLISHED_SIZE)
         return Imported(result, notes, digest)
     source = StfpmSource(
         where=str(path),
@@ -84,10 +93,16 @@ def read_state_dict(path: Path) -> tuple[dict[str, Tensor], str]:
     return check_tensors(str(path), found), file.sha256
 
 
-def _check_options(detector: str, backbone: str | None, stfpm_only: tuple[object, ...]) -> None:
+def _check_options(
+    detector: str, backbone: str | None, stfpm_only: tuple[object, ...], teacher_weights: object
+) -> None:
     if detector not in _IMPORTED:
         raise UsageError(f"--detector {detector}: unknown; budgetc imports {', '.join(_IMPORTED)}")
-    if detector != "stfpm" and (backbone is not None or any(option is not None for option in stfpm_only)):
-        raise UsageError(f"--detector {detector} has no backbone, student or prefix: these options are for stfpm")
+    if detector != "stfpm" and any(option is not None for option in stfpm_only):
+        raise UsageError(f"--detector {detector} has no student or prefix: these options are for stfpm")
+    if detector == "vae" and backbone is not None:
+        raise UsageError("--detector vae has no backbone: this option is for reverse_distillation and stfpm")
+    if detector != "reverse_distillation" and teacher_weights is not None:
+        raise UsageError(f"--teacher-weights is for reverse_distillation, not for {detector}")
     if backbone is not None and backbone not in ("resnet18", "wide_resnet50_2"):
         raise UsageError(f"--backbone {backbone}: imports know resnet18 and wide_resnet50_2")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 ResNet = Literal["resnet18", "wide_resnet50_2"]
 _OWN_STEM, _OWN_BLOCK = "stem.0.conv.weight", "stages.0.0.conv1.conv.weight"
+_REVERSE = ("bn", "decoder")
 _THEIR_STEM, _THEIR_BLOCK = "conv1.weight", "layer1.0.conv1.weight"
 
 
@@ -30,12 +31,16 @@ class Guess:
 
 
 def find_state_dict(data: object) -> dict[str, Any] | None:
-    """The mapping of names to tensors in a loaded file, or under its key `state_dict` or `model`."""
+    """The mapping of names to tensors in a loaded file, or under its key `state_dict` or `model`; those of the two
+    networks that reverse distillation's authors save, as one.
+    """
     if not isinstance(data, Mapping):
         return None
     for inner in (data, data.get("state_dict"), data.get("model"), data.get("model_state_dict")):
         if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values()):
             return dict(inner)
+    if all(isinstance(data.get(part), Mapping) for part in _REVERSE):
+        return {f"{part}.{key}": value for part in _REVERSE for key, value in data[part].items()}
     return None
 
 
@@ -54,6 +59,9 @@ def backbone_roots(weights: Mapping[str, Any]) -> list[BackboneRoot]:
 def guess_layout(weights: Mapping[str, Any]) -> Guess:
     """The options of `budgetc import` for a state_dict, as far as its keys tell."""
     roots = backbone_roots(weights)
+    if any(key.endswith("bn_layer.0.conv1.weight") for key in weights):
+        encoder = "" if roots else " --teacher-weights ENCODER_FILE"
+        return Guess(f"--detector reverse_distillation{encoder}")
     if len(roots) >= 2:
         return Guess(f"--detector stfpm --backbone {roots[0].arch}")
     if roots:
@@ -61,4 +69,7 @@ def guess_layout(weights: Mapping[str, Any]) -> Guess:
         return Guess(f"--detector stfpm --backbone {roots[0].arch} --student STUDENT_FILE", remark)
     if any("logvar" in key or "log_var" in key for key in weights):
         return Guess("--detector vae")
-    return Guess("--detector stfpm|vae --backbone resnet18|wide_resnet50_2", " (its layout was not recognized)")
+    return Guess(
+        "--detector reverse_distillation|stfpm|vae --backbone resnet18|wide_resnet50_2",
+        " (its layout was not recognized)",
+    )

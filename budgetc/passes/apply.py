@@ -4,6 +4,7 @@ from typing import assert_never
 
 from budgetc.core.plan import Direct, Distill, Fp16, Prune, Qat, Quantize, Step, StoreBits, Truncate
 from budgetc.detectors.detector import Detector
+from budgetc.detectors.reverse_distillation import subpixel_form
 from budgetc.passes.direct import direct
 from budgetc.passes.distill import distill
 from budgetc.passes.fp16 import fp16
@@ -19,8 +20,10 @@ from budgetc.passes.work import Work
 def apply_step(detector: Detector, step: Step, work: Work) -> Detector:
     """The detector after a step, its head fitted again unless the step only stores weights otherwise; the one that was
     passed in is unchanged.
+
+    Transposed convolutions take the form that has integer kernels first, and that pruning knows.
     """
-    changed = _carried_out(detector, step, work)
+    changed = _carried_out(subpixel_form(detector), step, work)
     if isinstance(step, Fp16 | StoreBits):
         return changed
     return refit(changed, work, anew=not isinstance(step, Qat | Quantize))

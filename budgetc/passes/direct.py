@@ -6,13 +6,14 @@ from budgetc.core.plan import Direct, Distill
 from budgetc.detectors.backbones import build_backbone
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
+from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
 from budgetc.detectors.vae import Vae, VaeConfig
 from budgetc.errors import UsageError
 from budgetc.passes.features import tell_damage
 from budgetc.passes.imitate import learn_student
 from budgetc.passes.restore import restore_formats
-from budgetc.passes.shrink import narrow_vae, plain_gaussian, present, refuse_foreign, smaller_stfpm
+from budgetc.passes.shrink import narrow_vae, plain_gaussian, present, refuse_foreign, smaller_reverse, smaller_stfpm
 from budgetc.passes.work import Work
 from budgetc.training.baseline import train_detector
 
@@ -31,6 +32,8 @@ def direct(detector: Detector, step: Direct, work: Work) -> Detector:
     match detector.module, detector.config:
         case Stfpm() as module, StfpmConfig() as config:
             result = _train_stfpm(detector, module, config, step=step, work=work)
+        case ReverseDistillation() as module, ReverseConfig() as config:
+            result = _train_reverse(detector, module, config, step=step, work=work)
         case Vae(), VaeConfig() as config:
             result = _train_vae(detector, config, step, work)
         case Gaussian() as module, GaussianConfig() as config:
@@ -44,6 +47,18 @@ def _train_stfpm(detector: Detector, old: Stfpm, config: StfpmConfig, *, step: D
     settled = smaller_stfpm(config, old, step)
     kept = old.teacher if step.teacher is None else build_backbone(settled.teacher).eval()
     new = Stfpm(settled)
+    new.teacher = kept
+    result = detector.with_module(new, settled)
+    learn_student(result, Distill(epochs=step.epochs, learning_rate=step.learning_rate), work)
+    return result
+
+
+def _train_reverse(
+    detector: Detector, old: ReverseDistillation, config: ReverseConfig, *, step: Direct, work: Work
+) -> Detector:
+    settled = smaller_reverse(config, old, step)
+    kept = old.teacher if step.teacher is None else build_backbone(settled.teacher).eval()
+    new = ReverseDistillation(settled)
     new.teacher = kept
     result = detector.with_module(new, settled)
     learn_student(result, Distill(epochs=step.epochs, learning_rate=step.learning_rate), work)

@@ -8,6 +8,7 @@ from budgetc.core.plan import Distill, fingerprint
 from budgetc.detectors.backbones import Backbone, build_backbone
 from budgetc.detectors.detector import Detector, weights_digest
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
+from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
 from budgetc.detectors.vae import Vae, VaeConfig, VaeEncoder
 from budgetc.errors import UsageError
@@ -20,11 +21,12 @@ from budgetc.passes.shrink import (
     plain_teacher,
     present,
     refuse_foreign,
+    smaller_reverse,
     smaller_stfpm,
     warm_start,
 )
 from budgetc.passes.tune import tune_rounded
-from budgetc.passes.work import Work
+from budgetc.passes.work import Size, Work
 
 
 def distill(detector: Detector, step: Distill, work: Work) -> Detector:
@@ -38,6 +40,8 @@ def distill(detector: Detector, step: Distill, work: Work) -> Detector:
     match detector.module, detector.config:
         case Stfpm() as module, StfpmConfig() as config:
             result = _distill_stfpm(detector, module, config, step=step, work=work)
+        case ReverseDistillation() as module, ReverseConfig() as config:
+            result = _distill_reverse(detector, module, config, step=step, work=work)
         case Vae() as module, VaeConfig() as config:
             result = _distill_vae(detector, module, config, step=step, work=work)
         case Gaussian() as module, GaussianConfig() as config:
@@ -82,10 +86,7 @@ def _distill_gaussian(
 
 def _distill_stfpm(detector: Detector, old: Stfpm, old_config: StfpmConfig, *, step: Distill, work: Work) -> Detector:
     config = smaller_stfpm(old_config, old, step)
-    teacher = old.teacher
-    if step.teacher is not None:
-        sized = replace(detector, config=old_config.model_copy(update={"input_size": config.input_size}))
-        teacher = _smaller_teacher(sized, step, work)
+    teacher = _teacher_of(detector, config.input_size, step, work)
     torch.manual_seed(work.seed)
     new = Stfpm(config)
     new.teacher = teacher
@@ -97,9 +98,34 @@ def _distill_stfpm(detector: Detector, old: Stfpm, old_config: StfpmConfig, *, s
     return result
 
 
+def _distill_reverse(
+    detector: Detector, old: ReverseDistillation, old_config: ReverseConfig, *, step: Distill, work: Work
+) -> Detector:
+    config = smaller_reverse(old_config, old, step)
+    teacher = _teacher_of(detector, config.input_size, step, work)
+    torch.manual_seed(work.seed)
+    new = ReverseDistillation(config)
+    new.teacher = teacher
+    if config.block == old_config.block:
+        warm_start(new.student, old.student)
+    result = detector.with_module(new, config)
+    learn_student(result, step, work)
+    return result
+
+
+def _teacher_of(detector: Detector, size: Size, step: Distill, work: Work) -> Backbone:
+    """The detector's own, or a smaller one that learned from it on pictures of this size."""
+    assert isinstance(detector.module, TeacherStudent)
+    if step.teacher is None:
+        return detector.module.teacher
+    return _smaller_teacher(
+        replace(detector, config=detector.config.model_copy(update={"input_size": size})), step, work
+    )
+
+
 def _smaller_teacher(detector: Detector, step: Distill, work: Work) -> Backbone:
     """Shared by all candidates with the same teacher: it does not depend on the student, and stays frozen."""
-    assert isinstance(detector.config, StfpmConfig) and isinstance(detector.module, Stfpm)
+    assert isinstance(detector.config, StfpmConfig | ReverseConfig) and isinstance(detector.module, TeacherStudent)
     config = plain_teacher(detector.config.teacher, step)
     effort = work.effort_of(step.epochs, step.learning_rate, "distilling the teacher")
     key = fingerprint([config.model_dump(), list(detector.config.input_size), effort.epochs, effort.learning_rate,

@@ -14,7 +14,8 @@ from budgetc.core.plan import Distill
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.latents import LatentDistance
-from budgetc.detectors.stfpm import Stfpm, matching_loss
+from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent, reverse_loss
+from budgetc.detectors.stfpm import matching_loss
 from budgetc.detectors.vae import Latent, Vae, VaeEncoder, kl_per_latent
 from budgetc.errors import UsageError
 from budgetc.passes.tap_losses import Added, added_loss, teacher_taps
@@ -60,7 +61,7 @@ def imitate_taps(new: Backbone, source: Detector, effort: Effort, work: Work) ->
     if effort.epochs == 0:
         new.eval()
         return
-    assert isinstance(source.module, Stfpm)
+    assert isinstance(source.module, TeacherStudent)
     old, size = source.module, source.config.input_size
     train, watch, images = on_all(work, size)
     wanted = teacher_taps(old, size, work)
@@ -77,7 +78,9 @@ def imitate_taps(new: Backbone, source: Detector, effort: Effort, work: Work) ->
 
 
 def learn_student(detector: Detector, step: Distill, work: Work) -> None:
-    """Train the student of an STFPM detector in place on its teacher's features of normals, and by `step.loss`."""
+    """Train the student of a teacher-student detector in place on its teacher's features of normals, and by
+    `step.loss`.
+    """
     effort = work.effort_of(step.epochs, step.learning_rate, "distilling the student")
     learn_taps(detector, effort, work, added_loss(detector, step, work) if effort.epochs else None)
 
@@ -87,13 +90,16 @@ def learn_taps(detector: Detector, effort: Effort, work: Work, added: Added | No
     if effort.epochs == 0:
         detector.module.eval()
         return
-    assert isinstance(detector.module, Stfpm)
+    assert isinstance(detector.module, TeacherStudent)
     network, size = detector.module, detector.config.input_size
     pictures, wanted = work.pictures(size), teacher_taps(network, size, work)
 
     def loss(indices: Tensor) -> Tensor:
+        known = [tap[indices] for tap in wanted]
+        if isinstance(network, ReverseDistillation):
+            return reverse_loss(known, network.student(known))
         taps = network.student_taps(as_input(pictures.normal[indices.numpy()]))
-        features = matching_loss([tap[indices] for tap in wanted], taps)
+        features = matching_loss(known, taps)
         return features if added is None else features + added(indices, taps)
 
     work.curves.append(fit(network.student, Examples(pictures.train, pictures.held_out, loss), effort, work.progress))

@@ -8,6 +8,7 @@ from budgetc.core.plan import Distill, Prune, fingerprint
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, weights_digest
 from budgetc.detectors.gaussian import Gaussian
+from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm
 from budgetc.detectors.vae import Vae, VaeConfig
 from budgetc.errors import UsageError
@@ -79,7 +80,7 @@ def _learn(detector: Detector, tuning: Distill, work: Work) -> None:
     match detector.module:
         case Vae():
             imitate_latents(detector, imitation, work)
-        case Stfpm():
+        case Stfpm() | ReverseDistillation():
             learn_student(detector, tuning, work)
         case Gaussian() as gaussian:
             imitate_features(gaussian, detector, imitation.effort(work), work)
@@ -87,7 +88,7 @@ def _learn(detector: Detector, tuning: Distill, work: Work) -> None:
 
 def _with_narrower_teacher(detector: Detector, keep: float, step: Prune, work: Work) -> Detector:
     """Shared by all candidates with the same teacher: it does not depend on the student, and stays frozen."""
-    assert isinstance(detector.module, Stfpm)
+    assert isinstance(detector.module, TeacherStudent)
     effort = work.effort_of(step.epochs, step.learning_rate, "fine-tuning the pruned teacher")
     settings = [step.allocation, step.macs, step.importance, step.round_to]
     key = fingerprint(["pruned", keep, settings, list(detector.config.input_size), effort.epochs, work.effort > 0,

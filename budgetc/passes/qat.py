@@ -15,6 +15,7 @@ from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.layers import units
 from budgetc.detectors.learned_rounding import LearnedRounding, learning_copy, settle
+from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm, matching_loss, scale_maps
 from budgetc.detectors.vae import Latent, Vae
 from budgetc.errors import UsageError
@@ -80,7 +81,7 @@ def _learner(module: nn.Module) -> nn.Module:
     """The part that learns: every network with a unit that rounds. Heads are fitted, never trained."""
     networks: dict[str, nn.Module]
     match module:
-        case Stfpm():
+        case Stfpm() | ReverseDistillation():
             networks = {"teacher": module.teacher, "student": module.student}
         case Gaussian():
             networks = {"backbone": module.backbone}
@@ -102,7 +103,8 @@ def _compare(plain: nn.Module, rounded: nn.Module) -> Compare:
     match plain, rounded:
         case Gaussian(), Gaussian():
             return lambda x: whitened_loss(plain.whiten(rounded.features(x)), plain.whiten(plain.features(x)))
-        case Stfpm(), Stfpm():
+        case (Stfpm(), Stfpm()) | (ReverseDistillation(), ReverseDistillation()):
+            assert isinstance(plain, TeacherStudent) and isinstance(rounded, TeacherStudent)
             return lambda x: _taps_loss(rounded.taps(x), plain.taps(x))
         case Vae(), Vae():
             return lambda x: _latent_loss(plain, rounded.encoder.encode(x), plain.encoder.encode(x))

@@ -8,6 +8,7 @@ from budgetc.core.plan import Direct, Distill, Smaller
 from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone, tap_strides, tap_widths
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.layers import ConvUnit, conform, units
+from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig, trunk_of
 from budgetc.detectors.vae import VaeConfig
 from budgetc.errors import UsageError
@@ -94,6 +95,26 @@ def smaller_stfpm(old: StfpmConfig, network: Stfpm, step: Smaller) -> StfpmConfi
         update={"teacher": teacher, "student": student.model_copy(update=extra), "shared": step.shared,
                 "input_size": size}
     )  # fmt: skip
+
+
+def smaller_reverse(old: ReverseConfig, network: ReverseDistillation, step: Smaller) -> ReverseConfig:
+    """The configuration after a step: a plain decoder, `student` as wide; `network` says what pruning left of the neck.
+
+    Adapters map its maps to the channels of the teacher's.
+    """
+    teacher = old.teacher if step.teacher is None else plain_teacher(old.teacher, step)
+    size = scaled_size(old.input_size, step.input, old.least_side)
+    known = old.depths if old.block in ("plain", "separable") else (2,) * len(old.depths)
+    return ReverseConfig.model_validate(old.model_dump() | {
+        "teacher": teacher,
+        "widths": tuple(narrowed(width, step.student) for width in old.widths),
+        "neck": narrowed(_outputs(network.student.neck), step.student),
+        "block": step.backbone,
+        "depths": known if step.depth is None else (1 + step.depth,) * len(old.depths),
+        "neck_depth": 1,
+        "input_size": size,
+        "smoothing": old.smoothing * size[0] / old.input_size[0],
+    })  # fmt: skip
 
 
 def _trunk_end(teacher: BackboneConfig, network: Stfpm | None, shared: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What a student of an STFPM detector imitates beside its teacher's features: chosen by `Distill.loss`."""
+"""What a student of a teacher-student detector imitates beside its teacher's features: chosen by `Distill.loss`."""
 
 from collections.abc import Callable
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from budgetc.core.plan import Distill
 from budgetc.detectors.detector import Detector, as_input
+from budgetc.detectors.reverse_distillation import TeacherStudent
 from budgetc.detectors.stfpm import Stfpm, scale_maps
 from budgetc.errors import UsageError
 from budgetc.passes.work import Size, Work
@@ -26,11 +27,11 @@ def added_loss(detector: Detector, step: Distill, work: Work) -> Added | None:
     Raises:
         UsageError: the family has no such loss, or maps are to be compared that are not of the same taps.
     """
+    if step.loss == "feature":
+        return None
     assert isinstance(detector.module, Stfpm)
     network, size = detector.module, detector.config.input_size
     match step.loss:
-        case "feature":
-            return None
         case "relation":
             added = _relations(network, size, work)
         case "map":
@@ -42,7 +43,7 @@ def added_loss(detector: Detector, step: Distill, work: Work) -> Added | None:
     return lambda indices, taps: step.loss_weight * added(indices, taps)
 
 
-def teacher_taps(network: Stfpm, size: Size, work: Work) -> list[Tensor]:
+def teacher_taps(network: TeacherStudent, size: Size, work: Work) -> list[Tensor]:
     """What the teacher makes of normal and then damaged pictures, computed once: each (n + m, c, h, w)."""
     return work.outputs(network.teacher, lambda x: network.teacher(network.normalized(x)), size)
 

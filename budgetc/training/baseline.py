@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.gaussian import Gaussian, fit_normals
 from budgetc.detectors.latents import fit_prototypes
+from budgetc.detectors.reverse_distillation import ReverseDistillation, reverse_loss
 from budgetc.detectors.stfpm import Stfpm, matching_loss
 from budgetc.detectors.vae import Vae, VaeConfig, vae_loss
 from budgetc.errors import UsageError
@@ -28,8 +29,8 @@ def train_detector(
 ) -> tuple[Detector, Curve]:
     """Train the part of a detector that learns, on normals; the one that was passed in is unchanged in shape only.
 
-    Gaussian: the distribution of features of a frozen backbone. STFPM: the student, on cached features of the frozen
-    teacher. VAE: encoder and decoder. The network trains on `device` and comes back to the CPU.
+    Gaussian: the distribution of features of a frozen backbone. STFPM and reverse distillation: the student, on cached
+    features of the frozen teacher. VAE: encoder and decoder. The network trains on `device` and comes back to the CPU.
 
     Raises:
         UsageError: the family has no training here.
@@ -38,6 +39,8 @@ def train_detector(
     match detector.module, detector.config:
         case Stfpm() as module, _:
             curve = _train_student(module, pictures, effort, progress)
+        case ReverseDistillation() as module, _:
+            curve = _train_restorer(module, pictures, effort, progress)
         case Vae() as module, VaeConfig() as config:
             curve = _train_vae(module, config.beta, pictures, effort, progress=progress)
         case Gaussian() as module, _:
@@ -58,6 +61,18 @@ def _train_student(module: Stfpm, pictures: Pictures, effort: Effort, progress: 
         return matching_loss([tap[indices] for tap in wanted], taps)
 
     return fit(student, Examples(pictures.train, pictures.held_out, loss), effort, progress)
+
+
+def _train_restorer(module: ReverseDistillation, pictures: Pictures, effort: Effort, progress: Progress) -> Curve:
+    module.eval()
+    device = _device_of(module)
+    wanted = outputs_of(lambda x: module.teacher(module.normalized(x.to(device))), pictures.normal)
+
+    def loss(indices: Tensor) -> Tensor:
+        taps = [tap[indices] for tap in wanted]
+        return reverse_loss(taps, module.student(taps))
+
+    return fit(module.student, Examples(pictures.train, pictures.held_out, loss), effort, progress)
 
 
 def _fit_gaussian(module: Gaussian, pictures: Pictures) -> Curve:

@@ -62,6 +62,21 @@ def test_train_never_reads_test_labels(budgetc: Command, data: Path, tmp_path: P
     assert "AUROC" not in ended.out
 
 
+def test_reverse_distillation_takes_its_options(budgetc: Command, data: Path, tmp_path: Path) -> None:
+    """They reach its configuration; others refuse them, and a form that does not exist is named."""
+    model = tmp_path / "m.pt"
+    tiny = ("--teacher", "plain", "--teacher-widths", "4,4,8,8", "--input-size", "32", "--epochs", "1")
+    given = ("--student-widths", "8,8,8", "--upsampling", "transposed", "--smoothing", "0.5")
+    ended = budgetc("train", "reverse_distillation", "--data", data, "-o", model, *tiny, *given)
+    assert ended.code == 0, ended.err
+    config = json.loads(budgetc("inspect", model, "--json").out)["config"]
+    assert (config["widths"], config["upsampling"], config["smoothing"]) == ([8, 8, 8], "transposed", 0.5)
+    refused = budgetc("train", "stfpm", "--data", data, "-o", model, "--smoothing", "1")
+    assert refused.code == 2 and "--smoothing: not for stfpm" in refused.err
+    refused = budgetc("train", "reverse_distillation", "--data", data, "-o", model, "--upsampling", "nearest")
+    assert refused.code == 2 and "expected transposed or subpixel" in refused.err
+
+
 def test_inspect_of_a_bundle(budgetc: Command, model: Path) -> None:
     """`inspect` of a bundle lists family, configuration, parameters and layers."""
     found = json.loads(budgetc("inspect", model, "--json").out)

@@ -25,6 +25,10 @@ from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Step, Trun
         (Distill(loss="map"), "vae", "distill.loss: a vae has no map"),
         (Distill(loss="ranking"), "gaussian", "distill.loss: a gaussian has no ranking .*it knows feature$"),
         (Truncate(stages=1), "vae", "truncate: the linear layers of a vae"),
+        (Truncate(stages=1), "reverse_distillation", "truncate: the decoder .* every tap"),
+        (Quantize(scope="student"), "reverse_distillation", "quantize.scope: the decoder reads the teacher's"),
+        (Distill(loss="ranking"), "reverse_distillation", "distill.loss: .* it knows feature$"),
+        (Direct(shared=1), "reverse_distillation", "direct.shared: the decoder .* reads all"),
         (Quantize(scope="student"), "vae", "quantize.scope: a vae has one network"),
     ],
 )
@@ -33,10 +37,10 @@ def test_settings_of_other_families_have_a_reason(step: Step, family: str, reaso
     import re
 
     assert re.search(reason, foreign_setting(step, family) or "")
-    assert any(foreign_setting(step, other) is None for other in ("stfpm", "vae", "gaussian"))
+    assert any(foreign_setting(step, other) is None for other in ("stfpm", "vae", "gaussian", "reverse_distillation"))
 
 
-@pytest.mark.parametrize("family", ["stfpm", "vae", "gaussian"])
+@pytest.mark.parametrize("family", ["reverse_distillation", "stfpm", "vae", "gaussian"])
 @pytest.mark.parametrize("step", [Distill(), Direct(), Prune(), Quantize(), Fp16()])
 def test_every_family_takes_the_defaults(step: Step, family: str) -> None:
     """A recipe without settings is for all."""

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from budgetc.compiler.training import train_bundle
-from budgetc.compiler.untrained import new_stfpm, new_vae
+from budgetc.compiler.untrained import new_reverse_distillation, new_stfpm, new_vae
 from budgetc.training.loop import Effort
 
 SIDE = 32
@@ -59,7 +59,7 @@ def write_arrays(path: Path, *, seed: int = 0) -> None:
 
 @pytest.fixture(scope="session")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data.npz, stfpm.pt, vae.pt, tiny.yaml and budget.yaml."""
+    """A folder with data.npz, stfpm.pt, vae.pt, reverse.pt, tiny.yaml and budget.yaml."""
     folder = tmp_path_factory.mktemp("case")
     write_arrays(folder / "data.npz")
     (folder / "tiny.yaml").write_text(RECIPE)
@@ -69,4 +69,6 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train_bundle(stfpm, data=folder / "data.npz", out=folder / "stfpm.pt", effort=effort)
     vae = new_vae((SIDE, SIDE), widths=(16, 8), hidden=(32,), latents=6)
     train_bundle(vae, data=folder / "data.npz", out=folder / "vae.pt", effort=Effort(3, 1e-3, 0))
+    reverse = new_reverse_distillation((SIDE, SIDE), teacher="plain", teacher_widths=(8, 16, 24, 32))
+    train_bundle(reverse, data=folder / "data.npz", out=folder / "reverse.pt", effort=effort)
     return folder

@@ -295,7 +295,10 @@ LAST = "student.stages.1.1.conv.weight"
         (lambda d: d["state_dict"].clear(), "holds no weights"),
         (lambda d: d.update(state_dict=[1]), "field state_dict"),
         (lambda d: d.pop("state_dict"), "field state_dict.*required"),
-        (lambda d: d.update(detector="padim"), "'padim' is unknown; budgetc has gaussian, stfpm, vae"),
+        (
+            lambda d: d.update(detector="padim"),
+            "'padim' is unknown; budgetc has gaussian, reverse_distillation, stfpm, vae",
+        ),
         (lambda d: d.update(detector=["stfpm"]), "field detector"),
         (lambda d: d.update(format="budgetc/9"), "'budgetc/9', this budgetc reads 'budgetc/1'"),
         (lambda d: d.update(extra=1), "field extra"),

@@ -9,6 +9,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from budgetc.detectors.layers import ConvUnit, LinearUnit, Unit, units
+from budgetc.detectors.upsampling import SubpixelUnit
 
 Forward = Callable[[nn.Module, Tensor], list[Tensor]]
 """A network and its input -> its outputs, traced through autograd."""
@@ -32,6 +33,9 @@ class Group:
 def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[Group, ...]:
     """Every group that no output of the network is made of, in the order of their first units.
 
+    Channels that a sub-pixel convolution moves to places stay, and so do those that are added to them, that stand
+    beside others in one depthwise filter, or beside an input of the network in one concatenation with others.
+
     Args:
         network: in evaluation mode.
         example: a batch of inputs; one is enough.
@@ -42,10 +46,13 @@ def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[
     found, seen = list[Group](), set[str]()
     for name, unit in weighted(network):
         depthwise = isinstance(unit, ConvUnit) and unit.conv.groups > 1
-        if unit.head or depthwise or name in seen:
+        if unit.head or depthwise or name in seen or isinstance(unit, SubpixelUnit):
             continue
         width, members, consumers = outputs_of(unit), list[str](), dict[str, Tensor]()
-        for item in graph.group(name, range(width)):
+        items = graph.group(name, range(width))
+        if any(_unmapped(item.dep.target) for item in items):
+            continue
+        for item in items:
             layer, handler = names.get(item.dep.target.module), item.dep.handler
             if layer is not None and handler in _PRODUCERS:
                 members.append(layer)
@@ -53,6 +60,8 @@ def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[
                 by_channel = torch.tensor(item.root_idxs).argsort(stable=True)
                 consumers[layer] = torch.tensor(item.idxs)[by_channel].reshape(width, -1)
         seen.update(members)
+        if any(outputs_of(network.get_submodule(member)) != width for member in members):
+            continue
         # A single channel cannot go, and a network without it could not be asked whether an output needs it.
         if width > 1 and not _feeds_output(network, name, example, forward):
             found.append(Group(name, width, tuple(dict.fromkeys(members)), consumers))
@@ -82,6 +91,11 @@ def outputs_of(unit: nn.Module) -> int:
     """Channels of what a unit returns."""
     layer = layer_of(unit)
     return layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features
+
+
+def _unmapped(node: "tp.dependency.Node") -> bool:
+    """Whether torch-pruning (1.6) cannot tell whose channels are where: it knows no width of what no layer made."""
+    return node.type == tp.ops.OPTYPE.CONCAT and len(node.inputs) > 1 and node.module.offsets is None
 
 
 def _feeds_output(network: nn.Module, root: str, example: Tensor, forward: Forward) -> bool:

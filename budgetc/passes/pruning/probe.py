@@ -138,13 +138,13 @@ def _is_whitening(name: str, unit: nn.Module, network: nn.Module) -> bool:
 
 @torch.no_grad()
 def _places(subject: Subject) -> dict[str, int]:
-    """Unit that is deployed -> places of what it returns, 1 of a linear layer."""
+    """Unit that is deployed -> places at which its layer computes, 1 of a linear layer."""
     found = dict[str, int]()
     handles = []
     for name, unit in weighted(subject.network):
 
-        def hook(_unit: nn.Module, _inputs: tuple[Tensor], output: Tensor, name: str = name) -> None:
-            found[name] = output[0, 0].numel()
+        def hook(unit: nn.Module, _inputs: tuple[Tensor], output: Tensor, name: str = name) -> None:
+            found[name] = output[0].numel() // outputs_of(unit)
 
         handles.append(unit.register_forward_hook(hook))
     subject.judge(subject.example)

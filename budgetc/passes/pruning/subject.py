@@ -15,6 +15,7 @@ from budgetc.core.plan import fingerprint
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, as_input, deployed_part
 from budgetc.detectors.gaussian import Gaussian, fit_normals
+from budgetc.detectors.reverse_distillation import Restorer, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm
 from budgetc.detectors.vae import VaeEncoder
 from budgetc.errors import UsageError
@@ -54,11 +55,13 @@ def subject_of(detector: Detector, part: str) -> Subject:
     example = torch.zeros(1, 3, *detector.config.input_size)
     about = fingerprint([part, detector.config.model_dump(mode="json")])
     match whole:
-        case Stfpm() if part == "teacher":
+        case Stfpm() | ReverseDistillation() if part == "teacher":
             taps: Judge = lambda x: _unit_taps(whole.teacher(whole.normalized(x)))  # noqa: E731  # one use, with a type
             return Subject(whole, whole.teacher, _taps, example, taps, about)
         case Stfpm():
             return Subject(whole, whole.student, _taps, example, _log_score(whole), about)
+        case ReverseDistillation():
+            return Subject(whole, whole.student, _restored(whole), example, _log_score(whole), about)
         case Gaussian():
             return Subject(whole, whole, _whitened, example, _log_score(whole), about)
         case _:
@@ -132,6 +135,19 @@ def _taps(network: nn.Module, image: Tensor) -> list[Tensor]:
     assert isinstance(network, Backbone)
     taps: list[Tensor] = network(image)
     return taps
+
+
+def _restored(whole: ReverseDistillation) -> Forward:
+    """What is restored of a frozen teacher's features, which lose no channel: maps and taps keep agreeing."""
+
+    def forward(network: nn.Module, image: Tensor) -> list[Tensor]:
+        assert isinstance(network, Restorer)
+        with torch.no_grad():
+            taps = whole.teacher(whole.normalized(image))
+        restored: list[Tensor] = network(taps)
+        return restored
+
+    return forward
 
 
 def _unit_taps(taps: list[Tensor]) -> list[Tensor]:
