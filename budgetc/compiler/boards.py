@@ -16,6 +16,7 @@ from budgetc.measurement.board.job import Job
 from budgetc.measurement.board.meter import memory_part, screen_part, soak_part
 from budgetc.measurement.board.record import record
 from budgetc.measurement.board.results import Results, read_results
+from budgetc.measurement.board.sameness import check_same
 from budgetc.measurement.size import measure_size
 from budgetc.store.durable import write_durably
 
@@ -109,17 +110,8 @@ def _check_same(question: Question, one: Subject, found: Results, results: Path)
             f"{results}: is of a model {found.model_of('artifact')[:12] or '(none)'}, and {question.file} is "
             f"{model[:12]}: these are results of another file, or of one before it was compiled again; make a new kit"
         )
-    job = _job(question, one).packed()
-    differ = sorted(name for name in {*job.files, *found.files} if job.files.get(name) != found.files.get(name))
-    scripts = [name for name in differ if name.endswith(".py")]
-    if scripts:
-        raise InputRejected(
-            f"{results}: was measured by other scripts ({', '.join(scripts)}) than this budgetc has; make a new kit"
-        )
-    if differ:
-        raise InputRejected(
-            f"{results}: was measured with another {differ[0]}; give the same --target, --data and --group as to --kit"
-        )
+    expected = _job(question, one).packed().files
+    check_same(expected, found.files, results, "give the same --target, --data and --group as to --kit")
 
 
 def _cost(question: Question, one: Subject, found: Results, where: str) -> Cost:

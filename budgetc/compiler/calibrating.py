@@ -22,6 +22,7 @@ from budgetc.measurement.board.board import Board
 from budgetc.measurement.board.job import Job
 from budgetc.measurement.board.meter import memory_part, screen_part
 from budgetc.measurement.board.results import Results, read_results
+from budgetc.measurement.board.sameness import check_same
 from budgetc.measurement.predicted import predict
 from budgetc.store.durable import write_durably
 
@@ -104,12 +105,8 @@ def calibrate_imported(question: Question, results: Path, out: Path) -> Calibrat
     found = read_results(results)
     with ExitStack() as opened:
         subjects = _subjects(question, opened)
-        files = _job(question, subjects).packed().files
-        differ = sorted(name for name in {*files, *found.files} if files.get(name) != found.files.get(name))
-        if differ:
-            raise InputRejected(
-                f"{results}: was measured with another {differ[0]}; give the same target, files and --data as to --kit"
-            )
+        expected = _job(question, subjects).packed().files
+        check_same(expected, found.files, results, "give the same target, files and --data as to --kit")
         return _write(question, subjects, found, where=results.name, out=out)
 
 

@@ -70,8 +70,10 @@ def bench(inputs: Inputs, say: Say) -> Bench:
     return Bench(Meters(None, kits), kits.conditions)
 
 
-def pack_kit(search: Search, baseline: Written, images: Sequence[Path], *, error: float, inputs: Inputs) -> BoardNeeded:
-    """Write the kit of all finalists that the search has, and say what to do with it.
+def pack_kit(
+    search: Search, baseline: Written, images: Sequence[Path], *, error: float, inputs: Inputs, why: BoardNeeded
+) -> BoardNeeded:
+    """Write the kit of all finalists that the search has, and say what to do with it; `why`: what is missing.
 
     Raises:
         StorageFailed: the kit cannot be written.
@@ -84,8 +86,8 @@ def pack_kit(search: Search, baseline: Written, images: Sequence[Path], *, error
     kit = inputs.device.kit
     if kit is None:
         return BoardNeeded(
-            f"the results that were imported do not hold {', '.join(dict.fromkeys(names))}, which the search has come "
-            "to: run the same command with --kit FILE instead of --import for another kit, then import all results"
+            f"{why}; the search has come to {', '.join(dict.fromkeys(names))}: run the same command with --kit FILE "
+            "instead of --import for another kit, then import all results"
         )
     files = {name: search.written[name].files() for name in dict.fromkeys(names)}
     rng = np.random.default_rng(int(fingerprint(sorted(files))[:8], 16))

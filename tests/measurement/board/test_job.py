@@ -19,7 +19,7 @@ from budgetc.measurement.board.job import SCRIPTS, Job
 from budgetc.measurement.board.kit import PAIRS, BoardNeeded, KitMeter, kit_job, read_kits
 from budgetc.measurement.board.meter import Conditions, memory_part, screen_part, soak_part
 from budgetc.measurement.board.results import SoakPart, parse_results, read_results
-from budgetc.measurement.latency import Pairs
+from budgetc.measurement.latency import LatencyResult, Pairs
 from budgetc.runtime import load_artifact
 from tests.measurement.scene import write_images
 from tests.runtime import fake_tensorrt
@@ -172,7 +172,7 @@ class Measured:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
-    """One short pair."""
+    """One short pair, five times over."""
     folder = tmp_path_factory.mktemp("kit")
     finalist = write_artifact(folder / "finalist")
     baseline, images = write_artifact(folder / "baseline", layers=3), write_images(folder)
@@ -181,7 +181,49 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     kit = unpack(replace(job, do=(pair, memory_part("finalist", 3))), folder / "kit")
     done = run(kit)
     assert done.returncode == 0, done.stderr
+    found = json.loads((kit / "results.json").read_text())
+    found["done"] = [found["done"][0]] * 5 + found["done"][1:]
+    (kit / "results.json").write_text(json.dumps(found))
     return Measured(kit / "results.json", finalist, baseline, images)
+
+
+def changed(measured: Measured, place: Path, **fields: Any) -> Path:
+    """The results with other fields."""
+    place.write_text(json.dumps({**json.loads(measured.results.read_text()), **fields}))
+    return place
+
+
+def imported(measured: Measured, results: Path) -> LatencyResult:
+    """Latency from these results."""
+    return KitMeter(read_kits([results]), Conditions("")).latency(
+        measured.finalist, measured.baseline, measured.images, rng=np.random.default_rng(0), limits={}, known=Pairs(),
+        progress=lambda sentence: None, keep=lambda known: None,
+    )  # fmt: skip
+
+
+def test_too_few_pairs_decide_nothing(measured: Measured, tmp_path: Path) -> None:
+    """Four pairs are no full protocol, whatever they show."""
+    done = json.loads(measured.results.read_text())["done"][1:]
+    with pytest.raises(BoardNeeded, match="4 pairs of processes on the board, and 5 are needed"):
+        imported(measured, changed(measured, tmp_path / "few.json", done=done))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("worker.py", "by other scripts"), ("images/00.png", "another images/00.png"),
+     ("images/99.png", "another images/99.png"), ("baseline/config.json", "another baseline/config.json")],
+)  # fmt: skip
+def test_figures_of_other_pictures_scripts_or_baselines_are_refused(
+    measured: Measured, tmp_path: Path, name: str, message: str
+) -> None:
+    """Only what was measured with the very files of the kit is imported."""
+    files = {**json.loads(measured.results.read_text())["files"], name: "0" * 64}
+    results = changed(measured, tmp_path / "other.json", files=files)
+    with pytest.raises(InputRejected, match=message):
+        imported(measured, results)
+    if not name.startswith("baseline"):
+        with pytest.raises(InputRejected, match=message):
+            KitMeter(read_kits([results]), Conditions("")).memory(measured.finalist, measured.images)
 
 
 def test_a_kit_measures_finalists(measured: Measured, tmp_path: Path) -> None:
@@ -194,7 +236,7 @@ def test_a_kit_measures_finalists(measured: Measured, tmp_path: Path) -> None:
     )  # fmt: skip
     assert latency.artifact["latency_p95"].kind == "measured"
     assert latency.artifact["latency_p95"].device.startswith("board results.json: ")
-    assert len(latency.pairs.kept) + len(latency.pairs.discarded) == 1
+    assert len(latency.pairs.used) == 5
     assert meter.memory(measured.finalist, measured.images)["peak_memory"].n == 3
     assert conditions.facts["python"]
     for file in (measured.baseline, write_artifact(tmp_path / "other", layers=2)):
