@@ -108,7 +108,7 @@ def _board_rows(board: "BoardRecord") -> list[tuple[str, str]]:
     rows = [("runtime", f"Python {board.facts.get('python', '?')}, {versions}")]
     if board.facts.get("power_mode"):
         rows.append(("power mode", str(board.facts["power_mode"])))
-    hottest = max((t for one in board.samples for t in one.get("temperatures_c", {}).values()), default=None)
+    hottest = max((t for one in board.samples for t in one.temperatures_c.values()), default=None)
     if hottest is not None:
         rows.append(("hottest sensor", f"{hottest:.1f} C"))
     rows.append(("throttled by", ", ".join(board.throttled_by) or "nothing seen"))

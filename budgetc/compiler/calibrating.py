@@ -34,6 +34,8 @@ UNKNOWN = 1.3
 LEAST = 1.05
 """And at least: what a steady machine differs by from one hour to the next."""
 
+_USED = ("latency_p50", "latency_p95", "latency_decode_p50", "base_memory")
+
 
 class Compared(Frozen):
     """One file on the board beside its prediction, milliseconds; the graph with post-processing."""
@@ -111,8 +113,18 @@ def calibrate_imported(question: Question, results: Path, out: Path) -> Calibrat
 
 
 def compared(found: Results, name: str, one: Subject, file: str) -> Compared:
-    """A file's figures beside the prediction."""
+    """A file's figures beside the prediction.
+
+    Raises:
+        InputRejected: they are not in the results.
+    """
     measured = {**found.screened(name, ""), **found.memory(name, "")}
+    missing = [metric for metric in _USED if metric not in measured]
+    if missing:
+        raise InputRejected(
+            f"the results hold no {', '.join(missing)} of {file}; run the kit again, or make a new one with "
+            "targets calibrate --kit"
+        )
     predicted = predict((one.directory / MODEL).read_bytes(), one.target)
     return Compared(
         file=file,

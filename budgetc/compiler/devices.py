@@ -16,6 +16,7 @@ from budgetc.measurement.board.address import parse_address
 from budgetc.measurement.board.board import Board
 from budgetc.measurement.board.kit import BoardNeeded, KitMeter, kit_job, read_kits
 from budgetc.measurement.board.meter import BoardMeter, Conditions
+from budgetc.measurement.board.opset import least_version
 from budgetc.measurement.latency import Pairs
 from budgetc.report.schema import BoardRecord
 from budgetc.search.finalists import finalists
@@ -59,6 +60,7 @@ def bench(inputs: Inputs, say: Say) -> Bench:
     if device.url is not None:
         address = parse_address(device.url)
         meter = BoardMeter(Board(address, say, runtime=inputs.target.runtime), Conditions(str(address)), inputs.target)
+        meter.board.require(least_version(inputs.target.max_opset))
         say(f"measuring on {address}: {meter.board.facts.get('model') or meter.board.facts.get('cpu')}")
         return Bench(Meters(meter, meter), meter.conditions)
     if inputs.target.cost is None:

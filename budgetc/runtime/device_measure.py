@@ -108,8 +108,8 @@ class Process:
             raise Failed(
                 "TargetUnreachable",
                 f"{sys.executable} has no module {found['missing']}; install it there: "
-                f"{sys.executable} -m pip install numpy pillow onnxruntime (1.10 is the last for Python 3.6, 1.16 for "
-                "Ubuntu 18.04); tensorrt comes with JetPack, for the system's python3",
+                f"{sys.executable} -m pip install numpy pillow onnxruntime (1.12 or newer, so Python 3.7 or newer; 1.16 "
+                "is the last for Ubuntu 18.04, with Python 3.8); tensorrt comes with JetPack, for the system's python3",
             )
         if "error" in found:
             raise Failed(found["kind"], f"{self.subject}: {found['error']}")
@@ -234,6 +234,26 @@ def read_job() -> "dict[str, Any]":
     return job
 
 
+def check_runtime(needed: "str | None") -> None:
+    """The onnxruntime here takes the graphs; one that is missing is for the worker to say."""
+    said = subprocess.run(
+        [sys.executable, "-c", "import onnxruntime; print('@@' + onnxruntime.__version__)"],
+        cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ).stdout.decode("utf-8", "replace") if needed else ""  # fmt: skip
+    found = said.rpartition("@@")[2].strip()
+    if needed and "@@" in said and numbers(found) < numbers(needed):
+        raise Failed(
+            "TargetUnreachable",
+            f"{sys.executable} has onnxruntime {found}, and the graph needs {needed} or newer, which needs Python 3.7 or "
+            "newer (1.16 with Python 3.8 on Ubuntu 18.04); install it there, and run this with that Python",
+        )
+
+
+def numbers(version: str) -> "list[int]":
+    """`1.10.0` -> [1, 10], which compares."""
+    return [int(part) for part in version.split(".")[:2] if part.isdigit()]
+
+
 def digest(path: str) -> str:
     """sha256 of a file."""
     found = hashlib.sha256()
@@ -298,6 +318,7 @@ def measure(say: "Callable[[str], None]") -> int:
     try:
         job = read_job()
         results["id"], results["files"] = job["id"], job["files"]
+        check_runtime(job.get("onnxruntime"))
         lock = whole_board(job["lock_wait_s"])
         measuring = Measuring(job, say)
         results = measuring.results

@@ -15,7 +15,8 @@ from budgetc.core.target import Target
 from budgetc.errors import Inconclusive, InputRejected
 from budgetc.measurement.board.job import Job, device_config
 from budgetc.measurement.board.meter import Conditions, memory_part, pair_part
-from budgetc.measurement.board.results import PairPart, Results, read_results
+from budgetc.measurement.board.parts import PairPart
+from budgetc.measurement.board.results import Results, read_results
 from budgetc.measurement.board.sameness import check_same
 from budgetc.measurement.latency import LatencyResult, Pairs, collect
 from budgetc.runtime.spec import read_spec
@@ -80,8 +81,8 @@ class KitMeter:
             )  # fmt: skip
         if most:
             raise BoardNeeded(
-                f"{directory}: latency was measured in {most} pairs of processes on the board, and {NEEDED} are needed; "
-                "run the kit again, to its end"
+                f"{directory}: latency was measured in {most} pairs of processes on the board, and {NEEDED} are "
+                "needed; run the kit again, to its end"
             )
         raise BoardNeeded(f"{directory}: latency was not measured on the board")
 

@@ -12,7 +12,8 @@ from budgetc.core.measurement import Measurement
 from budgetc.core.target import Target
 from budgetc.measurement.board.board import Board
 from budgetc.measurement.board.job import Job
-from budgetc.measurement.board.results import PairPart, Results, device_words, runtime_words
+from budgetc.measurement.board.parts import PairPart
+from budgetc.measurement.board.results import Results, device_words, runtime_words
 from budgetc.measurement.latency import LatencyResult, Pairs, collect
 from budgetc.measurement.memory import MEMORY_CALLS
 from budgetc.measurement.pairs import Pair, draw_order
@@ -60,7 +61,7 @@ class Conditions:
     def note(self, results: Results, *, samples: bool = True) -> None:
         """Add what came back."""
         self.facts, self.versions = dict(results.board), dict(results.versions)
-        self.samples += results.samples if samples else ()
+        self.samples += [one.model_dump(mode="json") for one in results.samples] if samples else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,6 +203,15 @@ def test_a_missing_runtime_is_named(board: Loopback, tmp_path: Path) -> None:
         _ = Board(replace(board.address(), python=str(bare))).facts
 
 
+def test_an_old_onnxruntime_is_named(board: Loopback, job: Job) -> None:
+    """Before anything is sent: a graph of opset 17 does not load in it."""
+    reached = board.board()
+    reached.facts["versions"]["onnxruntime"] = "1.10.0"
+    with pytest.raises(TargetUnreachable, match=r"has onnxruntime 1\.10\.0, and the graph needs 1\.12 or newer"):
+        reached.run(job)
+    assert not board.jobs.exists() or list(board.jobs.iterdir()) == []
+
+
 def test_a_missing_tensorrt_is_named(board: Loopback) -> None:
     """It comes with JetPack, not with pip."""
     reached = board.board()

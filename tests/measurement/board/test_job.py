@@ -18,7 +18,8 @@ from budgetc.errors import InputRejected, UsageError
 from budgetc.measurement.board.job import SCRIPTS, Job
 from budgetc.measurement.board.kit import PAIRS, BoardNeeded, KitMeter, kit_job, read_kits
 from budgetc.measurement.board.meter import Conditions, memory_part, screen_part, soak_part
-from budgetc.measurement.board.results import SoakPart, parse_results, read_results
+from budgetc.measurement.board.parts import SoakPart
+from budgetc.measurement.board.results import parse_results, read_results
 from budgetc.measurement.latency import LatencyResult, Pairs
 from budgetc.runtime import load_artifact
 from tests.measurement.scene import write_images
@@ -54,7 +55,7 @@ def test_all_parts(job: Job, tmp_path: Path) -> None:
     assert "4 of 4: soak of artifact" in done.stderr
     found = read_results(tmp_path / "kit" / "results.json")
     assert [part.do for part in found.done] == [part["do"] for part in parts]
-    assert [sample["after"] for sample in found.samples] == ["before", "scores", "memory", "screen", "soak"]
+    assert [sample.after for sample in found.samples] == ["before", "scores", "memory", "screen", "soak"]
     assert "busy processes beside: 1" in found.device("kit", 1)
     soak = found.done[-1]
     assert isinstance(soak, SoakPart) and soak.drift >= 0
@@ -142,6 +143,16 @@ def test_a_missing_module_is_named(job: Job, tmp_path: Path) -> None:
     assert "has no module onnxruntime; install it there" in done.stderr
 
 
+def test_an_onnxruntime_that_is_too_old_is_named(job: Job, tmp_path: Path) -> None:
+    """Opset 17 needs 1.12, which needs Python 3.7: said by the README, and by the kit before it measures."""
+    kit = unpack(job, tmp_path / "kit")
+    assert "onnxruntime 1.12 or newer for Python 3.7" in (kit / "README.txt").read_text()
+    (kit / "onnxruntime.py").write_text("__version__ = '1.10.0'")
+    done = run(kit)
+    assert done.returncode == 6
+    assert "has onnxruntime 1.10.0, and the graph needs 1.12 or newer" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -156,6 +167,52 @@ def test_what_is_no_result_is_refused(change: dict[str, Any], message: str) -> N
     good = {"schema_version": 1, "id": "x", "files": {}, "load": 0, "error": None, "board": {}, "versions": {},
             "samples": [], "done": []}  # fmt: skip
     assert parse_results(json.dumps(good).encode(), "file").done == ()
+    with pytest.raises(InputRejected, match=message):
+        parse_results(json.dumps({**good, **change}).encode(), "file")
+
+
+TIMES: dict[str, Any] = {"decode_ms": [1.0, 1.0], "graph_ms": [2.0, 2.0], "post_ms": [0.0, 0.1], "total_ms": [3.0, 3.1]}
+MEMORY = {"base": 10.0, "load": 20.0, "run": 15.0, "load_ms": 1.0}
+ROW = {"seconds": 1.0, "n": 5, "p50_ms": 1.0, "p95_ms": 1.0}
+
+
+def part(do: str, **fields: Any) -> dict[str, Any]:
+    """A part that was done."""
+    return {"do": do, "subject": "artifact", **fields}
+
+
+def screen(**times: Any) -> dict[str, Any]:
+    """Times of a process, some of them others."""
+    return part("screen", times={**TIMES, **times}, settled=True)
+
+
+IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
+    ({"done": [part("scores", scores=[1.0])]}, "scores of artifact are 1, and its images are 2"),
+    ({"done": [part("soak", rows=[{"seconds": 1.0, "n": 5, "p95_ms": 1.0}])]}, "p50_ms"),
+    ({"done": [part("soak", rows=[{**ROW, "p50_ms": 0}])]}, "p50_ms"),
+    ({"samples": [{"after": "before", "throttled_by": 5}]}, "throttled_by"),
+    ({"samples": [{"after": "before", "temperatures_c": {"a": "hot"}}]}, "temperatures_c"),
+    ({"samples": [{"after": "before", "temperatures_c": [1]}]}, "temperatures_c"),
+    ({"board": {"machine_id": {"a": 1}}}, "board.machine_id"),
+    ({"done": [part("memory", processes=[{**MEMORY, "base": 30.0}])]}, "less than base"),
+    ({"done": [screen(total_ms=[3.0, 0.001])]}, "total_ms 0.001 is less"),
+    ({"done": [screen(**{name: [] for name in TIMES})]}, "total_ms"),
+    ({"done": [screen(post_ms=[0.1])]}, "not of equally many calls"),
+    ({"done": [part("pair", baseline="b", settled=True, blocks=[{"subject": "artifact", "times": TIMES}] * 2)]},
+     "of one subject only"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), IMPOSSIBLE)
+def test_what_cannot_have_been_measured_is_refused(change: dict[str, Any], message: str) -> None:
+    """With the name of the field, whatever the JSON around it looks like."""
+    good: dict[str, Any] = {
+        "schema_version": 1, "id": "x", "files": {"images/00.png": "0", "images/01.png": "1"}, "load": 0, "error": None,
+        "board": {"machine_id": "m", "cores": 4, "governors": ["performance"]}, "versions": {}, "samples": [],
+        "done": [part("scores", scores=[1.0, 2.0]), screen(), part("memory", processes=[MEMORY]),
+                 part("soak", rows=[ROW])],
+    }  # fmt: skip
+    assert len(parse_results(json.dumps(good).encode(), "file").done) == 4
     with pytest.raises(InputRejected, match=message):
         parse_results(json.dumps({**good, **change}).encode(), "file")
 
