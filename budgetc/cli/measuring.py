@@ -9,6 +9,7 @@ from budgetc.cli.evidence import counted_row, measured_row
 from budgetc.cli.output import Group, Json, leave, show, show_json
 from budgetc.cli.progress import Display
 from budgetc.cli.values import new_file, only_one
+from budgetc.errors import UsageError
 
 if TYPE_CHECKING:
     from budgetc.compiler.emulating import Emulated
@@ -62,6 +63,8 @@ def measure(
     only_one({"--emulate": emulate, "--device": device, "--kit": kit, "--import": results})
     if kit is not None:
         new_file("--kit", kit)
+        if json:
+            raise UsageError("--kit measures nothing yet, so there is no --json of it; give --json to --import")
     if emulate:
         _emulate(file, target=target, data=data, group=group, json=json)
         return
@@ -77,6 +80,7 @@ def measure(
     if device is not None:
         found = boards.measure_on_board(question, device, Display().say)
     elif results is not None:
+        _refuse_beside(question.beside)
         found = boards.measure_imported(question, results)
     else:
         _refuse_beside(question.beside)
@@ -90,7 +94,6 @@ def measure(
 
 def _refuse_beside(beside: "object") -> None:
     from budgetc.compiler.boards import Beside
-    from budgetc.errors import UsageError
 
     if beside != Beside():
         raise UsageError("--with-load and --soak are for a board: give --device or --kit, too")

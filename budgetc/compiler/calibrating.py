@@ -1,7 +1,9 @@
 """A target's cost model fitted to one board: what `budgetc targets calibrate` does."""
 
+import hashlib
 import io
 import math
+import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -201,22 +203,33 @@ def _subjects(question: Question, opened: ExitStack) -> dict[str, Subject]:
     target = load_target(question.target).target
     if target.cost is None:
         raise UsageError(f"target {target.name} has no cost model that could be fitted; choose one that has")
-    return {
+    subjects = {
         f"file{number}": opened.enter_context(
             subject(file, target=question.target, data=question.data, group=question.group)
         )
         for number, file in enumerate(question.files)
     }
+    known: dict[str, Path] = {}
+    for one, file in zip(subjects.values(), question.files, strict=True):
+        digest = hashlib.sha256((one.directory / MODEL).read_bytes()).hexdigest()
+        if digest in known:
+            raise UsageError(
+                f"{file} has the graph of {known[digest]}, and one graph twice tells no scatter; give files that differ"
+            )
+        known[digest] = file
+    return subjects
 
 
 def _job(question: Question, subjects: Mapping[str, Subject]) -> Job:
     parts = [part for name in subjects for part in (screen_part(name, CALLS), memory_part(name, 1))]
-    files = " ".join(map(str, question.files))
+    command = ["targets", "calibrate", question.target, *map(str, question.files), "-o", "TARGET.yaml"]
+    command += ["--data", str(question.data)] if question.data is not None else []
+    command += ["--group", question.group] if question.group is not None else []
     first = next(iter(subjects.values()))
     return Job(
         {name: one.directory for name, one in subjects.items()}, first.pictures, tuple(parts),
         first.target, deadline_s=4 * 3600.0,
-        command=f"targets calibrate {question.target} {files} -o TARGET.yaml",
+        command=shlex.join(command),
     )  # fmt: skip
 
 
@@ -224,6 +237,13 @@ def _write(
     question: Question, subjects: Mapping[str, Subject], found: Results, *, where: str, out: Path
 ) -> Calibration:
     loaded = load_target(question.target)
+    if found.load:
+        raise InputRejected(f"{where}: measured beside {found.load} busy processes; calibrate on a board at rest")
+    if found.throttled():
+        raise InputRejected(
+            f"{where}: the board was throttled by {', '.join(found.throttled())} meanwhile; cool it, or power it better, "
+            "and measure again"
+        )
     rows = [
         compared(found, name, one, str(file))
         for (name, one), file in zip(subjects.items(), question.files, strict=True)

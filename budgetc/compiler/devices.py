@@ -60,6 +60,7 @@ def bench(inputs: Inputs, say: Say) -> Bench:
     if device.url is not None:
         address = parse_address(device.url)
         meter = BoardMeter(Board(address, say, runtime=inputs.target.runtime), Conditions(str(address)), inputs.target)
+        meter.conditions.meet(meter.board.facts)  # what the store knows of this board is not measured again
         meter.board.require(least_version(inputs.target.max_opset))
         say(f"measuring on {address}: {meter.board.facts.get('model') or meter.board.facts.get('cpu')}")
         return Bench(Meters(meter, meter), meter.conditions)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import zipfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from budgetc.compiler.calibrating import (
     _job,
     _subjects,
     calibrate_imported,
+    calibrate_kit,
     doubt_of,
     fitted,
     target_text,
@@ -111,3 +113,32 @@ def test_results_of_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputRejected, match="was measured with another file0/"):
         calibrate_imported(Question(TARGET, [large]), results, tmp_path / "mine.yaml")
     assert not (tmp_path / "mine.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"load": 8}, "beside 8 busy processes"),
+     ({"samples": [{"after": "screen", "throttled_by": ["cpu"]}]}, "throttled by cpu")],
+)  # fmt: skip
+def test_a_board_that_was_not_at_rest_is_no_scale(tmp_path: Path, fields: dict[str, object], message: str) -> None:
+    """Its figures are not those of the next hour."""
+    question = Question(TARGET, [write_artifact(tmp_path / "artifact")])
+    results = empty_results(question, tmp_path / "results.json", **fields)
+    with pytest.raises(InputRejected, match=message):
+        calibrate_imported(question, results, tmp_path / "mine.yaml")
+
+
+def test_one_graph_twice_is_refused(tmp_path: Path) -> None:
+    """It would pass for files that agree."""
+    same = [write_artifact(tmp_path / name) for name in ("one", "two")]
+    with pytest.raises(UsageError, match="one graph twice tells no scatter"):
+        calibrate_kit(Question(TARGET, same), tmp_path / "kit.zip")
+
+
+def test_the_command_of_a_kit_works_as_printed(tmp_path: Path) -> None:
+    """Quoted, with every option."""
+    question = Question(TARGET, [write_artifact(tmp_path / "an artifact")], group="a|b")
+    calibrate_kit(question, tmp_path / "kit.zip")
+    with zipfile.ZipFile(tmp_path / "kit.zip") as kit:
+        text = kit.read("README.txt").decode()
+    assert f"'{tmp_path}/an artifact' -o TARGET.yaml --group 'a|b' --import results.json" in text

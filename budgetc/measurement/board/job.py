@@ -13,18 +13,21 @@ from budgetc.core.layout import ARTIFACT, MODEL
 from budgetc.core.plan import fingerprint
 from budgetc.core.target import Target
 from budgetc.errors import UsageError
-from budgetc.measurement.board.opset import needed_version, numbers
-from budgetc.runtime import device_engine, device_facts, device_measure, device_score, device_worker
+from budgetc.measurement.board.opset import needed_version
+from budgetc.runtime import device_engine, device_facts, device_lock, device_measure, device_score, device_worker
+from budgetc.runtime.device_facts import numbers
 
 SCRIPTS: Mapping[str, str] = {
     "run_me.py": str(device_measure.__file__),
     "worker.py": str(device_worker.__file__),
+    "lock.py": str(device_lock.__file__),
     "facts.py": str(device_facts.__file__),
     "score.py": str(device_score.__file__),
     "engine.py": str(device_engine.__file__),
 }
 _README = """\
-Measures a detector on this board. Nothing is installed, and nothing outside of this directory is changed.
+Measures a detector on this board. Nothing is installed. Outside of this directory only a lock file is made
+(/tmp/budgetc-board.lock), temporary files are removed, and runtimes keep caches of their own, such as an engine.
 
 1. Unpack the zip on the board.
 2. In it: python3 run_me.py          (needs {needs}, numpy and Pillow)

@@ -58,6 +58,11 @@ class Conditions:
     samples: list[dict[str, Any]] = field(default_factory=list)
     """Clocks, temperatures, throttling and load around the pairs of the full protocol."""
 
+    def meet(self, facts: Mapping[str, Any]) -> None:
+        """What a board behind ssh says of itself before anything is measured there."""
+        self.facts = {name: value for name, value in facts.items() if name not in ("versions", "free_bytes")}
+        self.versions = {{"PIL": "Pillow"}.get(name, name): version for name, version in facts["versions"].items()}
+
     def note(self, results: Results, *, samples: bool = True) -> None:
         """Add what came back."""
         self.facts, self.versions = dict(results.board), dict(results.versions)

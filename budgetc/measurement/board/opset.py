@@ -3,6 +3,8 @@
 import onnx
 from google.protobuf.message import DecodeError
 
+from budgetc.runtime.device_facts import numbers
+
 _SINCE = ((13, "1.6"), (14, "1.8"), (15, "1.9"), (16, "1.11"), (17, "1.12"), (18, "1.14"), (19, "1.15"), (20, "1.17"))
 """Opset -> first onnxruntime with it (onnxruntime.ai, reference/compatibility)."""
 PYTHONS = (
@@ -29,8 +31,3 @@ def needed_version(model: bytes) -> str | None:
 def older(version: str, needed: str) -> bool:
     """Whether a version such as `1.10.0` is below one such as `1.12`."""
     return numbers(version) < numbers(needed)
-
-
-def numbers(version: str) -> list[int]:
-    """`1.10.0` -> [1, 10], which compares."""
-    return [int(part) for part in version.split(".")[:2] if part.isdigit()]

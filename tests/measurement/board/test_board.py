@@ -221,11 +221,13 @@ def test_a_missing_tensorrt_is_named(board: Loopback) -> None:
 
 
 def test_an_old_python_is_named(board: Loopback) -> None:
-    """3.6 is the oldest."""
+    """3.6 is the oldest; one that lacks what the rest of the question needs is named all the same."""
     old = board.home / "bin" / "old"
-    old.write_text(f'#!/bin/sh\nsed "s/sys.version_info\\[:3\\]/(3, 5, 2)/" | exec {sys.executable} "$@"\n')
+    old.write_text(
+        f'#!/bin/sh\nsed "s/^import json.*/&; sys.version_info = (2, 7, 18)/" | exec {sys.executable} "$@"\n'
+    )
     old.chmod(0o755)
-    with pytest.raises(TargetUnreachable, match=r"Python 3\.5\.2, and 3\.6 is needed"):
+    with pytest.raises(TargetUnreachable, match=r"Python 2\.7\.18, and 3\.6 is needed"):
         _ = Board(replace(board.address(), python=str(old))).facts
 
 

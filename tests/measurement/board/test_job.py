@@ -22,6 +22,7 @@ from budgetc.measurement.board.parts import SoakPart
 from budgetc.measurement.board.results import parse_results, read_results
 from budgetc.measurement.latency import LatencyResult, Pairs
 from budgetc.runtime import load_artifact
+from budgetc.runtime.device_lock import locked
 from tests.measurement.scene import write_images
 from tests.runtime import fake_tensorrt
 from tests.runtime.test_device_engine import fake_board
@@ -119,6 +120,75 @@ def test_a_busy_board_has_its_own_code(job: Job, tmp_path: Path) -> None:
         done = run(kit)
     assert done.returncode == 7
     assert "another measurement has the board" in done.stderr
+
+
+def test_a_failure_leaves_what_was_measured(job: Job, tmp_path: Path) -> None:
+    """A kit that is run again, busy or damaged, does not lose its good results."""
+    kit = unpack(job, tmp_path / "kit")
+    assert run(kit).returncode == 0
+    good = (kit / "results.json").read_bytes()
+    with (kit / "board.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run(kit).returncode == 7
+    (kit / "score.py").write_text("damaged")
+    assert run(kit).returncode == 2
+    assert (kit / "results.json").read_bytes() == good
+
+
+def test_a_busy_board_is_no_result(job: Job, tmp_path: Path) -> None:
+    """Of a kit: somebody sits there, and nothing has to be carried back."""
+    kit = unpack(job, tmp_path / "kit")
+    with (kit / "board.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run(kit)
+    assert not (kit / "results.json").exists()
+
+
+def test_the_lock_of_a_careful_user_is_open_to_the_next(tmp_path: Path) -> None:
+    """Whatever the umask of the first one is."""
+    before = os.umask(0o077)
+    try:
+        os.close(locked(str(tmp_path / "lock")))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "directory"])
+def test_what_lies_where_the_lock_should_be_is_not_used(tmp_path: Path, kind: str) -> None:
+    """A pipe is not waited for, a link not followed."""
+    path = tmp_path / "lock"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match=r"no regular file|symbolic links"):
+        locked(str(path))
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_stopped_kit_leaves_nothing_in_the_way(job: Job, tmp_path: Path) -> None:
+    """SIGTERM ends its processes and removes its temporary files."""
+    kit, scratch = unpack(replace(job, do=(soak_part("artifact", 5.0),)), tmp_path / "kit"), tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {**os.environ, "BUDGETC_BOARD_LOCK": str(kit / "board.lock"), "TMPDIR": str(scratch)}
+    with subprocess.Popen([sys.executable, "-I", "run_me.py"], cwd=kit, env=environment, stderr=subprocess.PIPE) as one:
+        assert one.stderr is not None and b"1 of 1: soak" in one.stderr.readline()
+        assert list(scratch.glob("tmp*"))
+        one.terminate()
+        assert one.wait(20) == 143
+    assert list(scratch.glob("tmp*")) == []
+
+
+def test_a_kit_that_may_not_be_written_says_so(job: Job, tmp_path: Path) -> None:
+    """Without a traceback."""
+    kit = unpack(job, tmp_path / "kit")
+    (kit / "results.json.part").mkdir()
+    done = run(kit)
+    assert done.returncode == 6
+    assert "needs a directory that may be written" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_kit_runs_once_at_a_time(job: Job, tmp_path: Path) -> None:
