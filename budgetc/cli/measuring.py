@@ -62,9 +62,7 @@ def measure(
     """
     only_one({"--emulate": emulate, "--device": device, "--kit": kit, "--import": results})
     if kit is not None:
-        new_file("--kit", kit)
-        if json:
-            raise UsageError("--kit measures nothing yet, so there is no --json of it; give --json to --import")
+        _new_kit(kit, json=json)
     if emulate:
         _emulate(file, target=target, data=data, group=group, json=json)
         return
@@ -79,17 +77,21 @@ def measure(
         return
     if device is not None:
         found = boards.measure_on_board(question, device, Display().say)
-    elif results is not None:
-        _refuse_beside(question.beside)
-        found = boards.measure_imported(question, results)
     else:
         _refuse_beside(question.beside)
-        found = measure_file(file, target=target, data=data, group=group)
+        brought = boards.measure_imported(question, results) if results is not None else None
+        found = brought or measure_file(file, target=target, data=data, group=group)
     if json:
         show_json(found)
         return
     rows = [measured_row(one.metric, one) for one in found.measurements]
     show(f"{aligned(rows)}\n\n{found.target} ({found.measurements[-1].device}){_board_words(found)}")
+
+
+def _new_kit(kit: Path, *, json: bool) -> None:
+    new_file("--kit", kit)
+    if json:
+        raise UsageError("--kit measures nothing yet, so there is no --json of it; give --json with --import")
 
 
 def _refuse_beside(beside: "object") -> None:

@@ -241,8 +241,8 @@ def _write(
         raise InputRejected(f"{where}: measured beside {found.load} busy processes; calibrate on a board at rest")
     if found.throttled():
         raise InputRejected(
-            f"{where}: the board was throttled by {', '.join(found.throttled())} meanwhile; cool it, or power it better, "
-            "and measure again"
+            f"{where}: the board was throttled by {', '.join(found.throttled())} meanwhile; cool it, or give it "
+            "better power, and measure again"
         )
     rows = [
         compared(found, name, one, str(file))

@@ -1,7 +1,7 @@
 """Which onnxruntime a graph needs."""
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from budgetc.runtime.device_facts import numbers
 

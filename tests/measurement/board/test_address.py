@@ -20,7 +20,8 @@ def test_own_options_come_after_those_that_keep_it_safe() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["nano@board", "http://board", "ssh://", "ssh://u:secret@board", "ssh://board/path", "ssh://board:port", "ssh://[::1", "ssh://board:0",
+    ["nano@board", "http://board", "ssh://", "ssh://u:secret@board", "ssh://board/path", "ssh://board:port",
+     "ssh://[::1", "ssh://board:0",
      "ssh://-oProxyCommand=x", "ssh://board?shell=x", "ssh://board?python=a b", "ssh://board?python=-c"],
 )  # fmt: skip
 def test_anything_else_is_refused(url: str) -> None:

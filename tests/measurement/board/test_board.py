@@ -223,9 +223,8 @@ def test_a_missing_tensorrt_is_named(board: Loopback) -> None:
 def test_an_old_python_is_named(board: Loopback) -> None:
     """3.6 is the oldest; one that lacks what the rest of the question needs is named all the same."""
     old = board.home / "bin" / "old"
-    old.write_text(
-        f'#!/bin/sh\nsed "s/^import json.*/&; sys.version_info = (2, 7, 18)/" | exec {sys.executable} "$@"\n'
-    )
+    two = "s/^import json.*/&; sys.version_info = (2, 7, 18)/"
+    old.write_text(f'#!/bin/sh\nsed "{two}" | exec {sys.executable} "$@"\n')
     old.chmod(0o755)
     with pytest.raises(TargetUnreachable, match=r"Python 2\.7\.18, and 3\.6 is needed"):
         _ = Board(replace(board.address(), python=str(old))).facts
