@@ -79,7 +79,7 @@ def measure(
         found = boards.measure_on_board(question, device, Display().say)
     else:
         _refuse_beside(question.beside)
-        brought = boards.measure_imported(question, results) if results is not None else None
+        brought = boards.measure_imported(question, results, Display().say) if results is not None else None
         found = brought or measure_file(file, target=target, data=data, group=group)
     if json:
         show_json(found)

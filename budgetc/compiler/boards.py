@@ -13,7 +13,7 @@ from budgetc.errors import InputRejected, UsageError
 from budgetc.measurement.board.address import parse_address
 from budgetc.measurement.board.board import Board
 from budgetc.measurement.board.job import Job
-from budgetc.measurement.board.meter import memory_part, screen_part, soak_part
+from budgetc.measurement.board.meter import memory_part, screen_part, soak_part, unlike
 from budgetc.measurement.board.record import record
 from budgetc.measurement.board.results import Results, read_results
 from budgetc.measurement.board.sameness import check_same
@@ -60,7 +60,10 @@ def measure_on_board(question: Question, device: str, say: Say = lambda sentence
     address = parse_address(device)
     with _subject(question) as one:
         board = Board(address, say, runtime=one.target.runtime)
-        return _cost(question, one, board.run(_job(question, one)), str(board.address))
+        found = board.run(_job(question, one))
+        if warning := unlike(one.target, found.board):
+            say(warning)
+        return _cost(question, one, found, str(board.address))
 
 
 def write_kit(question: Question, kit: Path) -> None:
@@ -73,7 +76,7 @@ def write_kit(question: Question, kit: Path) -> None:
         write_durably(kit, _job(question, one).packed().data)
 
 
-def measure_imported(question: Question, results: Path) -> Cost:
+def measure_imported(question: Question, results: Path, say: Say = lambda sentence: None) -> Cost:
     """The cost that a `results.json` tells, which must be of this very file, target and data.
 
     Raises:
@@ -82,6 +85,8 @@ def measure_imported(question: Question, results: Path) -> Cost:
     found = read_results(results)
     with _subject(question) as one:
         _check_same(question, one, found, results)
+        if warning := unlike(one.target, found.board):
+            say(warning)
         return _cost(question, one, found, results.name)
 
 

@@ -22,7 +22,7 @@ from budgetc.load.config import LoadedTarget, load_target
 from budgetc.measurement.board.address import parse_address
 from budgetc.measurement.board.board import Board
 from budgetc.measurement.board.job import Job
-from budgetc.measurement.board.meter import memory_part, screen_part
+from budgetc.measurement.board.meter import memory_part, screen_part, unlike
 from budgetc.measurement.board.results import Results, read_results
 from budgetc.measurement.board.sameness import check_same
 from budgetc.measurement.predicted import predict
@@ -87,7 +87,9 @@ def calibrate_on_board(question: Question, device: str, out: Path, say: Say = la
     with ExitStack() as opened:
         subjects = _subjects(question, opened)
         board = Board(address, say, runtime=load_target(question.target).target.runtime)
-        return _write(question, subjects, board.run(_job(question, subjects)), where=str(board.address), out=out)
+        return _write(
+            question, subjects, board.run(_job(question, subjects)), where=str(board.address), out=out, say=say
+        )
 
 
 def calibrate_kit(question: Question, kit: Path) -> None:
@@ -100,7 +102,7 @@ def calibrate_kit(question: Question, kit: Path) -> None:
         write_durably(kit, _job(question, _subjects(question, opened)).packed().data)
 
 
-def calibrate_imported(question: Question, results: Path, out: Path) -> Calibration:
+def calibrate_imported(question: Question, results: Path, out: Path, say: Say = lambda sentence: None) -> Calibration:
     """Fit to what a kit of the same files brought back.
 
     Raises:
@@ -111,7 +113,7 @@ def calibrate_imported(question: Question, results: Path, out: Path) -> Calibrat
         subjects = _subjects(question, opened)
         expected = _job(question, subjects).packed().files
         check_same(expected, found.files, results, "give the same target, files and --data as to --kit")
-        return _write(question, subjects, found, where=results.name, out=out)
+        return _write(question, subjects, found, where=results.name, out=out, say=say)
 
 
 def compared(found: Results, name: str, one: Subject, file: str) -> Compared:
@@ -234,7 +236,7 @@ def _job(question: Question, subjects: Mapping[str, Subject]) -> Job:
 
 
 def _write(
-    question: Question, subjects: Mapping[str, Subject], found: Results, *, where: str, out: Path
+    question: Question, subjects: Mapping[str, Subject], found: Results, *, where: str, out: Path, say: Say
 ) -> Calibration:
     loaded = load_target(question.target)
     if found.load:
@@ -249,6 +251,8 @@ def _write(
         for (name, one), file in zip(subjects.items(), question.files, strict=True)
     ]
     ratios = [one.graph_ms / one.predicted_graph_ms for one in rows]
+    if warning := unlike(loaded.target, found.board):
+        say(warning)
     result = Calibration(
         target=loaded.target.name, device=found.device(where, loaded.target.threads), runtime=found.runtime,
         graph_scale=median(ratios), doubt=doubt_of(ratios), files=tuple(rows),

@@ -48,6 +48,17 @@ def pair_part(subject: str, baseline: str, rng: np.random.Generator) -> dict[str
             "cap": PAIR_SECONDS}  # fmt: skip
 
 
+def unlike(target: Target, facts: Mapping[str, Any]) -> str:
+    """What says that a board is not the target; empty where nothing does."""
+    found = []
+    machine, cores = facts.get("machine"), facts.get("cores")
+    if target.emulation is not None and machine and machine != target.emulation.machine:
+        found.append(f"is {machine}, and the target is {target.emulation.machine}")
+    if isinstance(cores, int) and 0 < cores < target.threads:
+        found.append(f"has {cores} cores, and the target uses {target.threads} threads")
+    return f"warning: this board is not {target.name}: it {' and '.join(found)}" if found else ""
+
+
 @dataclass
 class Conditions:
     """What a report says of the board that was measured on."""
