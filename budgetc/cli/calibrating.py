@@ -49,7 +49,7 @@ def calibrate(
         found = calibrating.calibrate_on_board(question, device, out, Display().say)
     else:
         assert results is not None
-        found = calibrating.calibrate_imported(question, results, out)
+        found = calibrating.calibrate_imported(question, results, out, Display().say)
     if json:
         show_json(found)
     else:

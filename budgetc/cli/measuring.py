@@ -9,6 +9,7 @@ from budgetc.cli.evidence import counted_row, measured_row
 from budgetc.cli.output import Group, Json, leave, show, show_json
 from budgetc.cli.progress import Display
 from budgetc.cli.values import new_file, only_one
+from budgetc.errors import UsageError
 
 if TYPE_CHECKING:
     from budgetc.compiler.emulating import Emulated
@@ -61,7 +62,7 @@ def measure(
     """
     only_one({"--emulate": emulate, "--device": device, "--kit": kit, "--import": results})
     if kit is not None:
-        new_file("--kit", kit)
+        _new_kit(kit, json=json)
     if emulate:
         _emulate(file, target=target, data=data, group=group, json=json)
         return
@@ -76,11 +77,10 @@ def measure(
         return
     if device is not None:
         found = boards.measure_on_board(question, device, Display().say)
-    elif results is not None:
-        found = boards.measure_imported(question, results)
     else:
         _refuse_beside(question.beside)
-        found = measure_file(file, target=target, data=data, group=group)
+        brought = boards.measure_imported(question, results, Display().say) if results is not None else None
+        found = brought or measure_file(file, target=target, data=data, group=group)
     if json:
         show_json(found)
         return
@@ -88,9 +88,14 @@ def measure(
     show(f"{aligned(rows)}\n\n{found.target} ({found.measurements[-1].device}){_board_words(found)}")
 
 
+def _new_kit(kit: Path, *, json: bool) -> None:
+    new_file("--kit", kit)
+    if json:
+        raise UsageError("--kit measures nothing yet, so there is no --json of it; give --json with --import")
+
+
 def _refuse_beside(beside: "object") -> None:
     from budgetc.compiler.boards import Beside
-    from budgetc.errors import UsageError
 
     if beside != Beside():
         raise UsageError("--with-load and --soak are for a board: give --device or --kit, too")
@@ -108,7 +113,7 @@ def _board_rows(board: "BoardRecord") -> list[tuple[str, str]]:
     rows = [("runtime", f"Python {board.facts.get('python', '?')}, {versions}")]
     if board.facts.get("power_mode"):
         rows.append(("power mode", str(board.facts["power_mode"])))
-    hottest = max((t for one in board.samples for t in one.get("temperatures_c", {}).values()), default=None)
+    hottest = max((t for one in board.samples for t in one.temperatures_c.values()), default=None)
     if hottest is not None:
         rows.append(("hottest sensor", f"{hottest:.1f} C"))
     rows.append(("throttled by", ", ".join(board.throttled_by) or "nothing seen"))

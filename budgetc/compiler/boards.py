@@ -13,9 +13,10 @@ from budgetc.errors import InputRejected, UsageError
 from budgetc.measurement.board.address import parse_address
 from budgetc.measurement.board.board import Board
 from budgetc.measurement.board.job import Job
-from budgetc.measurement.board.meter import memory_part, screen_part, soak_part
+from budgetc.measurement.board.meter import memory_part, screen_part, soak_part, unlike
 from budgetc.measurement.board.record import record
 from budgetc.measurement.board.results import Results, read_results
+from budgetc.measurement.board.sameness import check_same
 from budgetc.measurement.size import measure_size
 from budgetc.store.durable import write_durably
 
@@ -59,7 +60,10 @@ def measure_on_board(question: Question, device: str, say: Say = lambda sentence
     address = parse_address(device)
     with _subject(question) as one:
         board = Board(address, say, runtime=one.target.runtime)
-        return _cost(question, one, board.run(_job(question, one)), str(board.address))
+        found = board.run(_job(question, one))
+        if warning := unlike(one.target, found.board):
+            say(warning)
+        return _cost(question, one, found, str(board.address))
 
 
 def write_kit(question: Question, kit: Path) -> None:
@@ -72,7 +76,7 @@ def write_kit(question: Question, kit: Path) -> None:
         write_durably(kit, _job(question, one).packed().data)
 
 
-def measure_imported(question: Question, results: Path) -> Cost:
+def measure_imported(question: Question, results: Path, say: Say = lambda sentence: None) -> Cost:
     """The cost that a `results.json` tells, which must be of this very file, target and data.
 
     Raises:
@@ -81,6 +85,8 @@ def measure_imported(question: Question, results: Path) -> Cost:
     found = read_results(results)
     with _subject(question) as one:
         _check_same(question, one, found, results)
+        if warning := unlike(one.target, found.board):
+            say(warning)
         return _cost(question, one, found, results.name)
 
 
@@ -109,17 +115,8 @@ def _check_same(question: Question, one: Subject, found: Results, results: Path)
             f"{results}: is of a model {found.model_of('artifact')[:12] or '(none)'}, and {question.file} is "
             f"{model[:12]}: these are results of another file, or of one before it was compiled again; make a new kit"
         )
-    job = _job(question, one).packed()
-    differ = sorted(name for name in {*job.files, *found.files} if job.files.get(name) != found.files.get(name))
-    scripts = [name for name in differ if name.endswith(".py")]
-    if scripts:
-        raise InputRejected(
-            f"{results}: was measured by other scripts ({', '.join(scripts)}) than this budgetc has; make a new kit"
-        )
-    if differ:
-        raise InputRejected(
-            f"{results}: was measured with another {differ[0]}; give the same --target, --data and --group as to --kit"
-        )
+    expected = _job(question, one).packed().files
+    check_same(expected, found.files, results, "give the same --target, --data and --group as to --kit")
 
 
 def _cost(question: Question, one: Subject, found: Results, where: str) -> Cost:

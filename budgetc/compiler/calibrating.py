@@ -1,7 +1,9 @@
 """A target's cost model fitted to one board: what `budgetc targets calibrate` does."""
 
+import hashlib
 import io
 import math
+import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,8 +22,9 @@ from budgetc.load.config import LoadedTarget, load_target
 from budgetc.measurement.board.address import parse_address
 from budgetc.measurement.board.board import Board
 from budgetc.measurement.board.job import Job
-from budgetc.measurement.board.meter import memory_part, screen_part
+from budgetc.measurement.board.meter import memory_part, screen_part, unlike
 from budgetc.measurement.board.results import Results, read_results
+from budgetc.measurement.board.sameness import check_same
 from budgetc.measurement.predicted import predict
 from budgetc.store.durable import write_durably
 
@@ -32,6 +35,8 @@ UNKNOWN = 1.3
 """How far another file may be off, up or down, where fewer were measured."""
 LEAST = 1.05
 """And at least: what a steady machine differs by from one hour to the next."""
+
+_USED = ("latency_p50", "latency_p95", "latency_decode_p50", "base_memory")
 
 
 class Compared(Frozen):
@@ -82,7 +87,9 @@ def calibrate_on_board(question: Question, device: str, out: Path, say: Say = la
     with ExitStack() as opened:
         subjects = _subjects(question, opened)
         board = Board(address, say, runtime=load_target(question.target).target.runtime)
-        return _write(question, subjects, board.run(_job(question, subjects)), where=str(board.address), out=out)
+        return _write(
+            question, subjects, board.run(_job(question, subjects)), where=str(board.address), out=out, say=say
+        )
 
 
 def calibrate_kit(question: Question, kit: Path) -> None:
@@ -95,7 +102,7 @@ def calibrate_kit(question: Question, kit: Path) -> None:
         write_durably(kit, _job(question, _subjects(question, opened)).packed().data)
 
 
-def calibrate_imported(question: Question, results: Path, out: Path) -> Calibration:
+def calibrate_imported(question: Question, results: Path, out: Path, say: Say = lambda sentence: None) -> Calibration:
     """Fit to what a kit of the same files brought back.
 
     Raises:
@@ -104,18 +111,24 @@ def calibrate_imported(question: Question, results: Path, out: Path) -> Calibrat
     found = read_results(results)
     with ExitStack() as opened:
         subjects = _subjects(question, opened)
-        files = _job(question, subjects).packed().files
-        differ = sorted(name for name in {*files, *found.files} if files.get(name) != found.files.get(name))
-        if differ:
-            raise InputRejected(
-                f"{results}: was measured with another {differ[0]}; give the same target, files and --data as to --kit"
-            )
-        return _write(question, subjects, found, where=results.name, out=out)
+        expected = _job(question, subjects).packed().files
+        check_same(expected, found.files, results, "give the same target, files and --data as to --kit")
+        return _write(question, subjects, found, where=results.name, out=out, say=say)
 
 
 def compared(found: Results, name: str, one: Subject, file: str) -> Compared:
-    """A file's figures beside the prediction."""
+    """A file's figures beside the prediction.
+
+    Raises:
+        InputRejected: they are not in the results.
+    """
     measured = {**found.screened(name, ""), **found.memory(name, "")}
+    missing = [metric for metric in _USED if metric not in measured]
+    if missing:
+        raise InputRejected(
+            f"the results hold no {', '.join(missing)} of {file}; run the kit again, or make a new one with "
+            "targets calibrate --kit"
+        )
     predicted = predict((one.directory / MODEL).read_bytes(), one.target)
     return Compared(
         file=file,
@@ -192,34 +205,54 @@ def _subjects(question: Question, opened: ExitStack) -> dict[str, Subject]:
     target = load_target(question.target).target
     if target.cost is None:
         raise UsageError(f"target {target.name} has no cost model that could be fitted; choose one that has")
-    return {
+    subjects = {
         f"file{number}": opened.enter_context(
             subject(file, target=question.target, data=question.data, group=question.group)
         )
         for number, file in enumerate(question.files)
     }
+    known: dict[str, Path] = {}
+    for one, file in zip(subjects.values(), question.files, strict=True):
+        digest = hashlib.sha256((one.directory / MODEL).read_bytes()).hexdigest()
+        if digest in known:
+            raise UsageError(
+                f"{file} has the graph of {known[digest]}, and one graph twice tells no scatter; give files that differ"
+            )
+        known[digest] = file
+    return subjects
 
 
 def _job(question: Question, subjects: Mapping[str, Subject]) -> Job:
     parts = [part for name in subjects for part in (screen_part(name, CALLS), memory_part(name, 1))]
-    files = " ".join(map(str, question.files))
+    command = ["targets", "calibrate", question.target, *map(str, question.files), "-o", "TARGET.yaml"]
+    command += ["--data", str(question.data)] if question.data is not None else []
+    command += ["--group", question.group] if question.group is not None else []
     first = next(iter(subjects.values()))
     return Job(
         {name: one.directory for name, one in subjects.items()}, first.pictures, tuple(parts),
         first.target, deadline_s=4 * 3600.0,
-        command=f"targets calibrate {question.target} {files} -o TARGET.yaml",
+        command=shlex.join(command),
     )  # fmt: skip
 
 
 def _write(
-    question: Question, subjects: Mapping[str, Subject], found: Results, *, where: str, out: Path
+    question: Question, subjects: Mapping[str, Subject], found: Results, *, where: str, out: Path, say: Say
 ) -> Calibration:
     loaded = load_target(question.target)
+    if found.load:
+        raise InputRejected(f"{where}: measured beside {found.load} busy processes; calibrate on a board at rest")
+    if found.throttled():
+        raise InputRejected(
+            f"{where}: the board was throttled by {', '.join(found.throttled())} meanwhile; cool it, or give it "
+            "better power, and measure again"
+        )
     rows = [
         compared(found, name, one, str(file))
         for (name, one), file in zip(subjects.items(), question.files, strict=True)
     ]
     ratios = [one.graph_ms / one.predicted_graph_ms for one in rows]
+    if warning := unlike(loaded.target, found.board):
+        say(warning)
     result = Calibration(
         target=loaded.target.name, device=found.device(where, loaded.target.threads), runtime=found.runtime,
         graph_scale=median(ratios), doubt=doubt_of(ratios), files=tuple(rows),

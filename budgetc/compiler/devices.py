@@ -1,7 +1,7 @@
 """A real board in place of a target's prediction: by ssh during the search, or by kits that are carried to it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from budgetc.errors import UsageError
 from budgetc.measurement.board.address import parse_address
 from budgetc.measurement.board.board import Board
 from budgetc.measurement.board.kit import BoardNeeded, KitMeter, kit_job, read_kits
-from budgetc.measurement.board.meter import BoardMeter, Conditions
+from budgetc.measurement.board.meter import BoardMeter, Conditions, unlike
+from budgetc.measurement.board.opset import least_version
 from budgetc.measurement.latency import Pairs
 from budgetc.report.schema import BoardRecord
 from budgetc.search.finalists import finalists
@@ -59,6 +60,10 @@ def bench(inputs: Inputs, say: Say) -> Bench:
     if device.url is not None:
         address = parse_address(device.url)
         meter = BoardMeter(Board(address, say, runtime=inputs.target.runtime), Conditions(str(address)), inputs.target)
+        meter.conditions.meet(meter.board.facts)  # what the store knows of this board is not measured again
+        meter.board.require(least_version(inputs.target.max_opset))
+        if warning := unlike(inputs.target, meter.board.facts):
+            say(warning)
         say(f"measuring on {address}: {meter.board.facts.get('model') or meter.board.facts.get('cpu')}")
         return Bench(Meters(meter, meter), meter.conditions)
     if inputs.target.cost is None:
@@ -67,11 +72,22 @@ def bench(inputs: Inputs, say: Say) -> Bench:
             "board can predict nothing; choose a target that has one, or connect the board (--device)"
         )
     kits = KitMeter(read_kits(device.results), Conditions(""), inputs.target)
+    for warning in {unlike(inputs.target, found.board) for _, found in kits.results} - {""}:
+        say(warning)
     return Bench(Meters(None, kits), kits.conditions)
 
 
-def pack_kit(search: Search, baseline: Written, images: Sequence[Path], *, error: float, inputs: Inputs) -> BoardNeeded:
-    """Write the kit of all finalists that the search has, and say what to do with it.
+def pack_kit(
+    search: Search,
+    baseline: Written,
+    images: Sequence[Path],
+    *,
+    error: float,
+    inputs: Inputs,
+    out: Path,
+    why: BoardNeeded,
+) -> BoardNeeded:
+    """Write the kit of all finalists that the search has, and say what to do with it; `why`: what is missing.
 
     Raises:
         StorageFailed: the kit cannot be written.
@@ -84,12 +100,12 @@ def pack_kit(search: Search, baseline: Written, images: Sequence[Path], *, error
     kit = inputs.device.kit
     if kit is None:
         return BoardNeeded(
-            f"the results that were imported do not hold {', '.join(dict.fromkeys(names))}, which the search has come "
-            "to: run the same command with --kit FILE instead of --import for another kit, then import all results"
+            f"{why}; the search has come to {', '.join(dict.fromkeys(names))}: run the same command with --kit FILE "
+            "instead of --import for another kit, then import all results"
         )
     files = {name: search.written[name].files() for name in dict.fromkeys(names)}
     rng = np.random.default_rng(int(fingerprint(sorted(files))[:8], 16))
-    command = f"compile {inputs.model} --budget {inputs.budget_path}"
+    command = replace(inputs, device=None).command(out).partition(" ")[2]
     job = kit_job(files, baseline.files(), images, rng=rng, command=command, target=inputs.target)
     write_durably(kit, job.packed().data)
     return BoardNeeded(

@@ -141,7 +141,9 @@ def compile_inputs(
         except BoardNeeded as needed:
             assert search is not None  # it is the full protocol that asks
             error = standard_error(reference.auroc)
-            raise pack_kit(search, reference.written, images, error=error, inputs=inputs) from needed
+            raise pack_kit(
+                search, reference.written, images, error=error, inputs=inputs, out=out, why=needed
+            ) from needed
         except KeyboardInterrupt:
             if search is not None:
                 seconds = time.monotonic() - started

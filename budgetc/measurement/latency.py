@@ -158,14 +158,15 @@ def collect(
 ) -> LatencyResult:
     """Draw pairs until enough are kept and, as far as twice as many can, decide the limits; see `measure_latency`.
 
-    A `draw` that returns None has no more: what is there has to do.
+    A `draw` that returns None has no more: what is there has to do, and where too few are steady, all of it counts.
     """
     known = usable(known, processes=processes, limits=limits)
     kept, discarded, drifted = list(known.kept), list(known.discarded), False
     while len(kept) < processes or (len(kept) < 2 * processes and not drifted and _undecided(kept, limits)):
         pair = draw()
         if pair is None:
-            drifted |= not kept
+            if len(kept) < processes:  # too few to choose from: whoever dropped the slow ones would judge by the rest
+                drifted, kept, discarded = bool(discarded) or drifted, kept + discarded, []
             break
         repeat = pair.drifted and len(discarded) < MAX_DISCARDS
         drifted |= pair.drifted and not repeat

@@ -37,7 +37,7 @@ _INSTALL_LINES = (
 )
 AFTER_INSTALL = "holds after `budgetc install`"
 """Beside a figure of an artifact whose graph is optimized once on the machine that runs it."""
-NEEDS = "needs Python 3.6 or newer with numpy, onnxruntime and Pillow."
+NEEDS = "needs numpy, Pillow and onnxruntime 1.12 or newer (Python 3.7 or newer), or TensorRT (Python 3.6 or newer)."
 THROUGH_THE_FILE = "Every score comes from the deployed file in its runtime, on images that the search never saw."
 SEEDS = "The same plan trained with several seeds; the first is the artifact, and nothing was chosen among them."
 

@@ -8,6 +8,7 @@ import hashlib
 import os
 import platform
 import subprocess
+import sys
 from typing import Any
 
 _TOOL_SECONDS = 10
@@ -61,6 +62,28 @@ def sample(root: str = "/") -> "dict[str, Any]":
         "load_average": [float(part) for part in _text(os.path.join(root, "proc/loadavg")).split()[:3]],
         "available_bytes": _bytes(_fields(os.path.join(root, "proc/meminfo")).get("MemAvailable", "")),
     }
+
+
+def outdated(needed: "str | None", here: str) -> str:
+    """What is wrong with the onnxruntime of this Python; empty where it is new enough, or missing."""
+    if needed is None:
+        return ""
+    said = subprocess.run(
+        [sys.executable, "-c", "import onnxruntime; print('@@' + onnxruntime.__version__)"],
+        cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ).stdout.decode("utf-8", "replace")  # fmt: skip
+    found = said.rpartition("@@")[2].strip()
+    if "@@" not in said or numbers(found) >= numbers(needed):
+        return ""
+    return (
+        f"{sys.executable} has onnxruntime {found}, and the graph needs {needed} or newer, for Python 3.7 or newer "
+        "(1.16 with Python 3.8 on Ubuntu 18.04); install it there, and run this with that Python"
+    )
+
+
+def numbers(version: str) -> "list[int]":
+    """`1.10.0` -> [1, 10], which compares."""
+    return [int(part) for part in version.split(".")[:2] if part.isdigit()]
 
 
 _PRODUCT = "sys/devices/virtual/dmi/id/product_name"

@@ -9,7 +9,6 @@ Exit codes: 0 measured, 2 the job cannot be read, 4 an artifact or image cannot 
 job took too long, 7 the board is busy with another job.
 """
 
-import fcntl
 import hashlib
 import importlib
 import json
@@ -108,8 +107,8 @@ class Process:
             raise Failed(
                 "TargetUnreachable",
                 f"{sys.executable} has no module {found['missing']}; install it there: "
-                f"{sys.executable} -m pip install numpy pillow onnxruntime (1.10 is the last for Python 3.6, 1.16 for "
-                "Ubuntu 18.04); tensorrt comes with JetPack, for the system's python3",
+                f"{sys.executable} -m pip install numpy pillow onnxruntime (1.12 or newer, for Python 3.7; 1.16 is the "
+                "last for Ubuntu 18.04, with Python 3.8); tensorrt comes with JetPack, for the system's python3",
             )
         if "error" in found:
             raise Failed(found["kind"], f"{self.subject}: {found['error']}")
@@ -244,17 +243,8 @@ def digest(path: str) -> str:
 
 
 def locked(path: str) -> Any:
-    """The file, locked for this process and its children as long as they live; None where another holds it."""
-    try:
-        file = os.open(path, os.O_RDONLY)  # the file of another user may be locked, but not created again
-    except FileNotFoundError:
-        file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
-        return None
-    return file
+    """The locked file; None where another process holds it."""
+    return importlib.import_module("lock").locked(path)
 
 
 def whole_board(seconds: float) -> Any:
@@ -265,7 +255,10 @@ def whole_board(seconds: float) -> Any:
         try:
             file = locked(path)
         except OSError as error:
-            raise Failed("TargetUnreachable", f"{path}: cannot be locked ({error.strerror})") from error
+            raise Failed(
+                "TargetUnreachable",
+                f"{path}: cannot be locked ({error.strerror}); remove it, or name another file in BUDGETC_BOARD_LOCK",
+            ) from error
         if file is not None:
             return file
         if time.monotonic() - start >= seconds:
@@ -288,20 +281,44 @@ def write(results: "dict[str, Any]") -> None:
 
 def too_late(*unused: Any) -> None:
     """The alarm's handler."""
-    raise Failed("TargetUnreachable", "the job's own deadline passed; what was measured until then is in the results")
+    raise Failed(
+        "TargetUnreachable",
+        "the job's own deadline passed, and results count only whole; let nothing else run here, and do it again",
+    )
 
 
-def measure(say: "Callable[[str], None]") -> int:
+def stopped(*unused: Any) -> None:
+    """The handler of SIGTERM: what was started ends, and no temporary file stays."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def write_failure(results: "dict[str, Any]", background: bool) -> None:
+    """results.json, unless it holds what this job measured before; that somebody else measures is for a terminal."""
+    try:
+        with open(os.path.join(HERE, "results.json"), encoding="utf-8") as file:
+            before = json.load(file)
+    except (OSError, ValueError):
+        before = {"error": "none"}
+    whole = before.get("error") is None and results["id"] in ("", before.get("id"))
+    if not whole and (background or results["error"]["kind"] != "Locked"):
+        write(results)
+
+
+def measure(say: "Callable[[str], None]", background: bool) -> int:
     """Do the job and write the results; the exit code."""
     results = {"schema_version": 1, "id": "", "files": {}, "load": 0, "board": {}, "versions": {}, "samples": [],
                "done": []}  # type: dict[str, Any]  # fmt: skip
     try:
         job = read_job()
         results["id"], results["files"] = job["id"], job["files"]
+        outdated = importlib.import_module("facts").outdated(job.get("onnxruntime"), HERE)
+        if outdated:
+            raise Failed("TargetUnreachable", outdated)
         lock = whole_board(job["lock_wait_s"])
         measuring = Measuring(job, say)
         results = measuring.results
         signal.signal(signal.SIGALRM, too_late)
+        signal.signal(signal.SIGTERM, stopped)
         signal.alarm(math.ceil(job["deadline_s"]))
         try:
             measuring.run()
@@ -311,59 +328,20 @@ def measure(say: "Callable[[str], None]") -> int:
     except Failed as error:
         results["error"] = {"kind": error.kind, "message": str(error)}
         say(f"failed: {error}")
-        write(results)
+        write_failure(results, background)
         return CODES[error.kind]
     write(results)
     say(f"{os.path.join(HERE, 'results.json')} is written")
     return 0
 
 
-def start() -> "dict[str, Any]":
-    """Measure in the background, unless that is being done or is done."""
-    lock = locked(os.path.join(HERE, "job.lock"))
-    if lock is None:
-        return status(0)
-    if os.path.exists(os.path.join(HERE, "results.json")):
-        os.close(lock)
-        return status(0)
-    if os.fork() == 0:
-        os.setsid()
-        if os.fork() == 0:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            log = os.open(os.path.join(HERE, "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-            for stream, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
-                os.dup2(source, stream)
-            os.set_inheritable(lock, True)
-            os.execv(sys.executable, [sys.executable, os.path.join(HERE, "run_me.py"), "--locked", str(lock)])
-        os._exit(0)
-    os.wait()
-    return {"state": "running", "log": ""}
-
-
-def status(seconds: float) -> "dict[str, Any]":
-    """Whether the job runs, is done, or stopped without results; waits at most that long for the end of a running one.
-
-    The lock tells: it ends with the process, however that ends.
-    """
-    began = time.monotonic()
-    while True:
-        # In this order: a job that ends in between has its results by then.
-        lock = locked(os.path.join(HERE, "job.lock"))
-        if os.path.exists(os.path.join(HERE, "results.json")):
-            state = "done"
-        else:
-            state = "running" if lock is None else "stopped"
-        if lock is not None:
-            os.close(lock)
-        if state != "running" or time.monotonic() - began >= seconds:
-            break
-        time.sleep(0.1)
+def log() -> str:
+    """The end of what a job in the background said."""
     try:
         with open(os.path.join(HERE, "log.txt"), "rb") as file:
-            log = tail(file.read())
+            return tail(file.read())
     except OSError:
-        log = "nothing"
-    return {"state": state, "log": log}
+        return "nothing"
 
 
 def complain(sentence: str) -> None:
@@ -375,17 +353,25 @@ def complain(sentence: str) -> None:
 def main(arguments: "list[str]") -> int:
     """The exit code."""
     if arguments[:1] == ["--start"]:
-        print(json.dumps(start()))
+        print(json.dumps({"state": importlib.import_module("lock").start(HERE), "log": log()}))
         return 0
     if arguments[:1] == ["--status"]:
-        print(json.dumps(status(float(arguments[1]) if arguments[1:] else 0)))
+        state = importlib.import_module("lock").status(HERE, float(arguments[1]) if arguments[1:] else 0)
+        print(json.dumps({"state": state, "log": log()}))
         return 0
-    if arguments[:1] != ["--locked"]:
-        lock = locked(os.path.join(HERE, "job.lock"))
-        if lock is None:
+    background = arguments[:1] == ["--locked"]
+    try:
+        lock = None if background else locked(os.path.join(HERE, "job.lock"))
+        if lock is None and not background:
             complain("this very job runs already; results.json appears at its end")
             return CODES["Locked"]
-    return measure(complain)
+        return measure(complain, background)
+    except OSError as error:
+        complain(f"{error}; the kit needs a directory that may be written and has room: copy it to another one")
+        return CODES["TargetUnreachable"]
+    except KeyboardInterrupt:
+        complain("stopped; nothing is written")
+        return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":

@@ -196,3 +196,15 @@ def test_import_of_a_bundle(budgetc: Command, model: Path, tmp_path: Path) -> No
     assert ended.code == 4
     assert "is a budgetc bundle already" in ended.err
     assert not (tmp_path / "again.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(("--import", "results.json", "--soak", "3", "--with-load", "4"), "--with-load and --soak"),
+     (("--kit", "kit.zip", "--json"), "--kit measures nothing yet")],
+)  # fmt: skip
+def test_options_that_would_do_nothing(budgetc: Command, options: tuple[str, ...], message: str) -> None:
+    """Refused, not ignored."""
+    ended = budgetc("measure", "model.pt", *options)
+    assert ended.code == 2
+    assert message in ended.err

@@ -1,6 +1,9 @@
 """A cost model scaled to a board that is known to be twice as slow as predicted."""
 
+import json
 import math
+import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,10 @@ from budgetc.compiler.calibrating import (
     Calibration,
     Compared,
     Question,
+    _job,
+    _subjects,
     calibrate_imported,
+    calibrate_kit,
     doubt_of,
     fitted,
     target_text,
@@ -18,7 +24,7 @@ from budgetc.core.cost import CostModel
 from budgetc.errors import InputRejected, UsageError
 from budgetc.load.config import load_target
 from budgetc.measurement.predicted import predict
-from tests.runtime.tiny import tiny_model
+from tests.runtime.tiny import tiny_model, write_artifact
 
 TARGET = "x86-avx2"
 
@@ -70,6 +76,24 @@ def test_the_interval_follows_from_the_scatter() -> None:
     assert fitted(shipped(), calibration(1.9, 2.0, 2.1)).runtime_doubt.upper < shipped().runtime_doubt.upper
 
 
+def empty_results(question: Question, path: Path, **fields: object) -> Path:
+    """A results.json of these very files that holds nothing."""
+    with ExitStack() as opened:
+        files = _job(question, _subjects(question, opened)).packed().files
+    found = {"schema_version": 1, "id": "x", "files": dict(files), "load": 0, "error": None, "board": {},
+             "versions": {}, "samples": [], "done": [], **fields}  # fmt: skip
+    path.write_text(json.dumps(found))
+    return path
+
+
+def test_results_without_figures_are_refused(tmp_path: Path) -> None:
+    """With what is missing, and of which file."""
+    question = Question(TARGET, [write_artifact(tmp_path / "artifact")])
+    results = empty_results(question, tmp_path / "results.json")
+    with pytest.raises(InputRejected, match=r"hold no latency_p50, .* of .*artifact"):
+        calibrate_imported(question, results, tmp_path / "mine.yaml")
+
+
 def test_a_target_that_predicts_nothing_is_refused(tmp_path: Path) -> None:
     """There is nothing to scale."""
     (tmp_path / "results.json").write_text(
@@ -84,13 +108,37 @@ def test_a_target_that_predicts_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_results_of_other_files_are_refused(tmp_path: Path) -> None:
     """A scale is about files that were measured."""
-    from tests.runtime.tiny import write_artifact
-
-    (tmp_path / "results.json").write_text(
-        '{"schema_version": 1, "id": "x", "files": {"file0/model.onnx": "0"}, "load": 0, "error": null, "board": {}, '
-        '"versions": {}, "samples": [], "done": []}'
-    )
-    artifact = write_artifact(tmp_path / "artifact")
-    with pytest.raises(InputRejected, match="was measured with another"):
-        calibrate_imported(Question(TARGET, [artifact]), tmp_path / "results.json", tmp_path / "mine.yaml")
+    small, large = (write_artifact(tmp_path / str(layers), layers=layers) for layers in (1, 2))
+    results = empty_results(Question(TARGET, [small]), tmp_path / "results.json")
+    with pytest.raises(InputRejected, match="was measured with another file0/"):
+        calibrate_imported(Question(TARGET, [large]), results, tmp_path / "mine.yaml")
     assert not (tmp_path / "mine.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"load": 8}, "beside 8 busy processes"),
+     ({"samples": [{"after": "screen", "throttled_by": ["cpu"]}]}, "throttled by cpu")],
+)  # fmt: skip
+def test_a_board_that_was_not_at_rest_is_no_scale(tmp_path: Path, fields: dict[str, object], message: str) -> None:
+    """Its figures are not those of the next hour."""
+    question = Question(TARGET, [write_artifact(tmp_path / "artifact")])
+    results = empty_results(question, tmp_path / "results.json", **fields)
+    with pytest.raises(InputRejected, match=message):
+        calibrate_imported(question, results, tmp_path / "mine.yaml")
+
+
+def test_one_graph_twice_is_refused(tmp_path: Path) -> None:
+    """It would pass for files that agree."""
+    same = [write_artifact(tmp_path / name) for name in ("one", "two")]
+    with pytest.raises(UsageError, match="one graph twice tells no scatter"):
+        calibrate_kit(Question(TARGET, same), tmp_path / "kit.zip")
+
+
+def test_the_command_of_a_kit_works_as_printed(tmp_path: Path) -> None:
+    """Quoted, with every option."""
+    question = Question(TARGET, [write_artifact(tmp_path / "an artifact")], group="a|b")
+    calibrate_kit(question, tmp_path / "kit.zip")
+    with zipfile.ZipFile(tmp_path / "kit.zip") as kit:
+        text = kit.read("README.txt").decode()
+    assert f"'{tmp_path}/an artifact' -o TARGET.yaml --group 'a|b' --import results.json" in text

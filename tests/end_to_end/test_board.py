@@ -102,7 +102,8 @@ def test_a_compilation_through_a_kit(folder: Path, tmp_path: Path) -> None:
     assert "carry it to the board" in first.stderr and not (folder / "carried").exists()
     place = tmp_path / "kit"
     zipfile.ZipFile(kit).extractall(place)
-    assert "--import results.json" in (place / "README.txt").read_text()
+    readme = (place / "README.txt").read_text()
+    assert "-o carried --import results.json" in readme and "--data " in readme
     environment = {**os.environ, "BUDGETC_BOARD_LOCK": str(tmp_path / "lock"), "PYTHONPATH": ""}
     subprocess.run([sys.executable, "-I", "run_me.py"], cwd=place, env=environment, check=True, timeout=600)
     done = compile_(folder, "carried", "--import", str(place / "results.json"))

@@ -1,6 +1,7 @@
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,27 @@ def test_drifting_pair_is_repeated() -> None:
     assert len(result.pairs.discarded) == 1
     assert bounds(result, "latency_p99")[1] < 3
     assert not result.drifted
+
+
+def exhausted(pairs: Iterable[Pair]) -> LatencyResult:
+    """What the protocol makes of these pairs where no more can be drawn."""
+    return collect(partial(next, iter(pairs), None), processes=5, limits={}, where="a board")
+
+
+def test_too_few_steady_pairs_are_pooled_with_the_drifted_ones() -> None:
+    """Two steady ones of seven are not chosen to judge by: the five slow ones are in the bounds, and it says so."""
+    result = exhausted([*[pair(2.0, seed=seed) for seed in range(2)], *[pair(3.0, drift=0.2) for _ in range(5)]])
+    assert result.drifted
+    assert bounds(result, "latency_p95")[1] > 3.0
+    assert result.ratio.n == len(result.pairs.used) == 7
+    assert "changed by more than 3 %" in (result.artifact["latency_p95"].note or "")
+
+
+def test_enough_steady_pairs_are_enough_where_no_more_can_be_drawn() -> None:
+    """Five steady ones of eight: the drifted ones count nowhere."""
+    drifted = [pair(3.0, drift=0.2, seed=seed) for seed in range(3)]
+    result = exhausted([*drifted, *[pair(2.0, seed=seed) for seed in range(5)]])
+    assert (len(result.pairs.kept), len(result.pairs.discarded), result.drifted) == (5, 3, False)
 
 
 def test_small_drift_is_tolerated() -> None:

@@ -48,12 +48,16 @@ def parse_address(text: str, environment: Mapping[str, str] = os.environ) -> Add
     Raises:
         UsageError: it is no URL of a board.
     """
-    url = urlsplit(text)
-    host, query = url.hostname or "", parse_qs(url.query)
     try:
-        port = url.port
+        url = urlsplit(text)
+        port, query = url.port, parse_qs(url.query)
+        if port == 0:
+            raise ValueError("no board listens on port 0")
     except ValueError as error:
         raise UsageError(f"--device {text}: {error}; {_EXPECTED}") from error
+    # urlsplit's own hostname is in lower case, and names in ~/.ssh/config are not.
+    bare = url.netloc.rpartition("@")[2]
+    host = bare.partition("]")[0][1:] if bare.startswith("[") else bare.partition(":")[0]
     if (
         url.scheme != "ssh"
         or url.password is not None
@@ -69,5 +73,8 @@ def parse_address(text: str, environment: Mapping[str, str] = os.environ) -> Add
     python = query.get("python", ["python3"])[-1]
     if not re.fullmatch(r"[A-Za-z0-9_/~.][A-Za-z0-9_/.~+-]*", python):
         raise UsageError(f"--device {text}: python is {python!r}; expected a command or path without spaces")
-    options = tuple(shlex.split(environment.get(OPTIONS, "")))
+    try:
+        options = tuple(shlex.split(environment.get(OPTIONS, "")))
+    except ValueError as error:
+        raise UsageError(f"{OPTIONS}: {error}; expected arguments of ssh, quoted as in a shell") from error
     return Address(host, url.username or None, port, python, options)

@@ -13,14 +13,14 @@ from budgetc.errors import InputRejected, TargetUnreachable
 from budgetc.measurement.board.address import Address
 from budgetc.measurement.board.job import SCRIPTS, Job, Packed
 from budgetc.measurement.board.link import Cut, Link
+from budgetc.measurement.board.opset import PYTHONS, older
 from budgetc.measurement.board.results import Results, parse_results
 
 _JOBS = ".cache/budgetc/jobs"
 """In the home directory there. Of a job that was fetched nothing stays."""
 _WAIT_SECONDS = 20.0
 _INSTALL = {
-    "onnxruntime": "{python} -m pip install {needed} (onnxruntime 1.16 is the last for Ubuntu "
-    "18.04, 1.10 for Python 3.6)",
+    "onnxruntime": f"{{python}} -m pip install {{needed}} (onnxruntime {PYTHONS})",
     "tensorrt": "TensorRT comes with JetPack, for the system's python3 (apt-get install python3-libnvinfer "
     "libnvinfer-bin)",
 }
@@ -30,6 +30,9 @@ _ROOM = 3, 16 * 2**20
 """Free bytes that a job needs: a multiple of itself, and more."""
 
 _LOOK = """
+if sys.version_info[:2] < (3, 6):
+    answer({"python": list(sys.version_info[:3])})
+    sys.exit(0)
 import importlib, shutil
 found = {"python": list(sys.version_info[:3]), "free": shutil.disk_usage(".").free, "missing": {}, "versions": {}}
 for name in values["modules"]:
@@ -130,6 +133,19 @@ class Board:
         facts: dict[str, Any] = {**found["facts"], "versions": found["versions"], "free_bytes": found["free"]}
         return facts
 
+    def require(self, onnxruntime: str | None) -> None:
+        """The board has at least this version of onnxruntime, where it is the runtime.
+
+        Raises:
+            TargetUnreachable: it is older.
+        """
+        found = self.facts["versions"].get("onnxruntime")
+        if self.runtime == "onnxruntime" and onnxruntime and found and older(found, onnxruntime):
+            raise TargetUnreachable(
+                f"{self.address}: {self.address.python} has onnxruntime {found}, and the graph needs {onnxruntime} or "
+                f"newer ({PYTHONS}); install a newer one there, or name another Python: ssh://user@host?python=PATH"
+            )
+
     def run(self, job: Job) -> Results:
         """Do a job there, or find it again and wait for it.
 
@@ -137,6 +153,7 @@ class Board:
             TargetUnreachable, InputRejected, Locked: what went wrong there, or on the way.
         """
         packed, facts = job.packed(), self.facts
+        self.require(packed.onnxruntime)
         need = _ROOM[0] * len(packed.data) + _ROOM[1]
         if facts["free_bytes"] < need:
             raise TargetUnreachable(

@@ -13,20 +13,24 @@ from budgetc.core.layout import ARTIFACT, MODEL
 from budgetc.core.plan import fingerprint
 from budgetc.core.target import Target
 from budgetc.errors import UsageError
-from budgetc.runtime import device_engine, device_facts, device_measure, device_score, device_worker
+from budgetc.measurement.board.opset import needed_version
+from budgetc.runtime import device_engine, device_facts, device_lock, device_measure, device_score, device_worker
+from budgetc.runtime.device_facts import numbers
 
 SCRIPTS: Mapping[str, str] = {
     "run_me.py": str(device_measure.__file__),
     "worker.py": str(device_worker.__file__),
+    "lock.py": str(device_lock.__file__),
     "facts.py": str(device_facts.__file__),
     "score.py": str(device_score.__file__),
     "engine.py": str(device_engine.__file__),
 }
 _README = """\
-Measures a detector on this board. Nothing is installed, and nothing outside of this directory is changed.
+Measures a detector on this board. Nothing is installed. Outside of this directory only a lock file is made
+(/tmp/budgetc-board.lock), temporary files are removed, and runtimes keep caches of their own, such as an engine.
 
 1. Unpack the zip on the board.
-2. In it: python3 run_me.py          (needs Python 3.6 or newer with numpy, onnxruntime and Pillow)
+2. In it: python3 run_me.py          (needs {needs}, numpy and Pillow)
 3. Bring results.json back, and there: budgetc {command} --import results.json
 """
 _SAME_TIME = (1980, 1, 1, 0, 0, 0)
@@ -68,12 +72,25 @@ class Job:
         pictures = {f"images/{number:02}{path.suffix}": path.read_bytes() for number, path in enumerate(self.images)}
         files |= pictures
         digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        needed = self._onnxruntime()
         job = {"files": digests, "images": list(pictures), "do": list(self.do), "load": self.load,
-               "deadline_s": self.deadline_s, "lock_wait_s": self.lock_wait_s}  # fmt: skip
+               "deadline_s": self.deadline_s, "lock_wait_s": self.lock_wait_s, "onnxruntime": needed}  # fmt: skip
         name = fingerprint(job)[:16]
         files["job.json"] = json.dumps({"id": name, **job}, indent=1).encode()
-        files["README.txt"] = _README.format(command=self.command).encode()
-        return Packed(name, digests, _zipped(files))
+        files["README.txt"] = _README.format(
+            command=self.command,
+            needs=f"onnxruntime {needed} or newer for Python 3.7 or newer"
+            if needed
+            else "Python 3.6 or newer, a runtime",
+        ).encode()
+        return Packed(name, digests, _zipped(files), needed)
+
+    def _onnxruntime(self) -> str | None:
+        """The oldest onnxruntime that takes every graph; None where another runtime does."""
+        if self.target is not None and self.target.runtime != "onnxruntime":
+            return None
+        needed = (needed_version((directory / MODEL).read_bytes()) for directory in self.subjects.values())
+        return max(filter(None, needed), key=numbers, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +102,8 @@ class Packed:
     files: Mapping[str, str]
     """Name in the job -> sha256."""
     data: bytes
+    onnxruntime: str | None = None
+    """The oldest that takes every graph."""
 
 
 def device_config(artifact: Path, target: Target | None) -> bytes:

@@ -15,12 +15,13 @@ from budgetc.core.target import Target
 from budgetc.errors import Inconclusive, InputRejected
 from budgetc.measurement.board.job import Job, device_config
 from budgetc.measurement.board.meter import Conditions, memory_part, pair_part
-from budgetc.measurement.board.results import PairPart, Results, read_results
+from budgetc.measurement.board.parts import PairPart
+from budgetc.measurement.board.results import Results, read_results
+from budgetc.measurement.board.sameness import check_same
 from budgetc.measurement.latency import LatencyResult, Pairs, collect
-from budgetc.measurement.pairs import Pair
 from budgetc.runtime.spec import read_spec
 
-PAIRS = 8
+PAIRS, NEEDED = 8, 5
 """Of each finalist: five are needed, and some drift."""
 
 
@@ -33,7 +34,8 @@ class KitMeter:
     """Looks figures up in what kits of the same compilation brought back.
 
     Raises:
-        BoardNeeded: they have not measured a file, which has to be carried to the board first.
+        BoardNeeded: they have not measured a file, or too few pairs of it, so it has to be carried to the board first.
+        InputRejected: they have, with other pictures, another baseline or other scripts.
     """
 
     results: tuple[tuple[Path, Results], ...]
@@ -53,6 +55,7 @@ class KitMeter:
         for path, found, subject in self._of(directory):
             measured = found.memory(subject, _where(path, found, directory))
             if measured:
+                self._check(path, found, images, {subject: directory})
                 return measured
         raise BoardNeeded(f"{directory}: memory was not measured on the board")
 
@@ -61,18 +64,33 @@ class KitMeter:
         limits: Mapping[str, float], progress: Callable[[str], None], known: Pairs, keep: Callable[[Pairs], None],
     ) -> LatencyResult:  # fmt: skip
         """From the pairs of one kit, as many as are needed."""
+        most = 0
         for path, found, subject in self._of(directory):
-            pairs = iter(self._pairs(found, subject, baseline))
-            first = next(pairs, None)
-            if first is None:
+            parts = list(_pairs(found, subject, _digest(baseline / MODEL)))
+            most = max(most, len(parts))
+            if len(parts) < NEEDED:
                 continue
+            for name in sorted({part.baseline for part in parts}):
+                self._check(path, found, images, {subject: directory, name: baseline})
             self.conditions.where = path.name
             self.conditions.note(found)
+            pairs = (part.pair() for part in parts)
             return collect(
-                partial(next, iter([first, *pairs]), None), processes=5, limits=limits,
+                partial(next, pairs, None), processes=NEEDED, limits=limits,
                 where=_where(path, found, directory), ran_in=found.runtime, progress=progress, keep=keep,
             )  # fmt: skip
+        if most:
+            raise BoardNeeded(
+                f"{directory}: latency was measured in {most} pairs of processes on the board, and {NEEDED} are "
+                "needed; run the kit again, to its end"
+            )
         raise BoardNeeded(f"{directory}: latency was not measured on the board")
+
+    def _check(self, path: Path, found: Results, images: Sequence[Path], subjects: Mapping[str, Path]) -> None:
+        """The scripts, pictures and these subjects are the very ones; other finalists may be there, too."""
+        expected = Job(subjects, images, (), self.target).packed().files
+        mine = {name: it for name, it in found.files.items() if name in expected or name.startswith("images/")}
+        check_same(expected, mine, path, "import what a kit of the same command measured, or make a new one")
 
     def _of(self, directory: Path) -> Iterator[tuple[Path, Results, str]]:
         """Results that hold this very graph with this very configuration, and its name in them."""
@@ -83,11 +101,12 @@ class KitMeter:
                 if all(found.files.get(f"{subject}/{name}") == digest for name, digest in digests.items()):
                     yield path, found, subject
 
-    def _pairs(self, found: Results, subject: str, baseline: Path) -> Iterator[Pair]:
-        model = _digest(baseline / MODEL)
-        for part in found.done:
-            if isinstance(part, PairPart) and part.subject == subject and found.model_of(part.baseline) == model:
-                yield part.pair()
+
+def _pairs(found: Results, subject: str, baseline: str) -> Iterator[PairPart]:
+    """Of a subject with the baseline that has this digest."""
+    for part in found.done:
+        if isinstance(part, PairPart) and part.subject == subject and found.model_of(part.baseline) == baseline:
+            yield part
 
 
 def read_kits(paths: Sequence[Path]) -> tuple[tuple[Path, Results], ...]:

@@ -57,7 +57,7 @@ class Link:
 
     def append(self, data: bytes, path: str) -> None:
         """Add bytes to a file on the board; raises `Cut` with an unknown part of them there."""
-        done = self._ssh([f"cat >> {path}"], data, _UPLOAD_SECONDS)
+        done = self._ssh([f"cat >> ~/{path}"], data, _UPLOAD_SECONDS)
         if done.returncode:
             raise TargetUnreachable(
                 f"{self.address}: {path} cannot be written: {_last(done.stderr)}; free space there, or make it writable"

@@ -12,7 +12,8 @@ from budgetc.core.measurement import Measurement
 from budgetc.core.target import Target
 from budgetc.measurement.board.board import Board
 from budgetc.measurement.board.job import Job
-from budgetc.measurement.board.results import PairPart, Results, device_words, runtime_words
+from budgetc.measurement.board.parts import PairPart
+from budgetc.measurement.board.results import Results, device_words, runtime_words
 from budgetc.measurement.latency import LatencyResult, Pairs, collect
 from budgetc.measurement.memory import MEMORY_CALLS
 from budgetc.measurement.pairs import Pair, draw_order
@@ -47,6 +48,17 @@ def pair_part(subject: str, baseline: str, rng: np.random.Generator) -> dict[str
             "cap": PAIR_SECONDS}  # fmt: skip
 
 
+def unlike(target: Target, facts: Mapping[str, Any]) -> str:
+    """What says that a board is not the target; empty where nothing does."""
+    found = []
+    machine, cores = facts.get("machine"), facts.get("cores")
+    if target.emulation is not None and machine and machine != target.emulation.machine:
+        found.append(f"is {machine}, and the target is {target.emulation.machine}")
+    if isinstance(cores, int) and 0 < cores < target.threads:
+        found.append(f"has {cores} cores, and the target uses {target.threads} threads")
+    return f"warning: this board is not {target.name}: it {' and '.join(found)}" if found else ""
+
+
 @dataclass
 class Conditions:
     """What a report says of the board that was measured on."""
@@ -57,10 +69,15 @@ class Conditions:
     samples: list[dict[str, Any]] = field(default_factory=list)
     """Clocks, temperatures, throttling and load around the pairs of the full protocol."""
 
+    def meet(self, facts: Mapping[str, Any]) -> None:
+        """What a board behind ssh says of itself before anything is measured there."""
+        self.facts = {name: value for name, value in facts.items() if name not in ("versions", "free_bytes")}
+        self.versions = {{"PIL": "Pillow"}.get(name, name): version for name, version in facts["versions"].items()}
+
     def note(self, results: Results, *, samples: bool = True) -> None:
         """Add what came back."""
         self.facts, self.versions = dict(results.board), dict(results.versions)
-        self.samples += results.samples if samples else ()
+        self.samples += [one.model_dump(mode="json") for one in results.samples] if samples else ()
 
 
 @dataclass(frozen=True, slots=True)

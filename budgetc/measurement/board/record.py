@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from budgetc.core.frozen import Frozen
-from budgetc.measurement.board.results import Part, Results, SoakPart
+from budgetc.measurement.board.parts import Part, SampleAfter, SoakPart
+from budgetc.measurement.board.results import Results
 from budgetc.runtime.artifact import load_artifact
 
 
@@ -30,7 +31,7 @@ class BoardRecord(Frozen):
     """Busy processes that ran beside."""
     throttled_by: tuple[str, ...]
     """What slowed it down while it was measured; empty: nothing, or the board does not say."""
-    samples: tuple[dict[str, Any], ...]
+    samples: tuple[SampleAfter, ...]
     """Clocks, temperatures, throttling and load around each part."""
     raw: tuple[Part, ...]
     """Every call's time, every process's memory, every score."""

@@ -2,107 +2,28 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from budgetc import errors
 from budgetc.core.frozen import Frozen
 from budgetc.core.layout import MODEL
 from budgetc.core.measurement import Measurement
+from budgetc.measurement.board.parts import (
+    MemoryPart,
+    Part,
+    Sample,
+    SampleAfter,
+    ScoresPart,
+    ScreenPart,
+    SoakPart,
+)
 from budgetc.measurement.latency import percentiles
 from budgetc.measurement.memory import memory_measurement, memory_parts
-from budgetc.measurement.pairs import Block, Pair, Subject
 
-Milliseconds = Annotated[float, Field(gt=0, lt=1e9, allow_inf_nan=False)]
-Bytes = Annotated[float, Field(gt=0, lt=1e15, allow_inf_nan=False)]
-Score = Annotated[float, Field(allow_inf_nan=False)]
+Fact = str | int | tuple[str, ...]
 MAX_BYTES = 256 * 2**20
-
-
-class Times(Frozen):
-    """Milliseconds of each call by stage."""
-
-    decode_ms: tuple[Milliseconds, ...]
-    graph_ms: tuple[Milliseconds, ...]
-    post_ms: tuple[Annotated[float, Field(ge=0, lt=1e9, allow_inf_nan=False)], ...]
-    total_ms: tuple[Milliseconds, ...]
-
-    def plain(self) -> dict[str, list[float]]:
-        """By stage."""
-        return {name: list(getattr(self, name)) for name in type(self).model_fields}
-
-
-class Memory(Frozen):
-    """Of one process."""
-
-    base: Bytes
-    load: Bytes
-    run: Bytes
-    load_ms: Milliseconds
-
-
-class TimedBlock(Frozen):
-    """Calls of one process of a pair."""
-
-    subject: Subject
-    times: Times
-
-
-class ScoresPart(Frozen):
-    """Scores of all images."""
-
-    do: Literal["scores"]
-    subject: str
-    scores: tuple[Score, ...]
-
-
-class MemoryPart(Frozen):
-    """Fresh processes."""
-
-    do: Literal["memory"]
-    subject: str
-    processes: Annotated[tuple[Memory, ...], Field(min_length=1)]
-
-
-class ScreenPart(Frozen):
-    """One process after a short warm-up."""
-
-    do: Literal["screen"]
-    subject: str
-    times: Times
-    settled: bool
-
-
-class PairPart(Frozen):
-    """Artifact and baseline in alternating blocks."""
-
-    do: Literal["pair"]
-    subject: str
-    baseline: str
-    blocks: Annotated[tuple[TimedBlock, ...], Field(min_length=2)]
-    settled: bool
-
-    def pair(self) -> Pair:
-        """As this machine times them."""
-        return Pair(tuple(Block(one.subject, one.times.plain()) for one in self.blocks), self.settled)
-
-
-class SoakPart(Frozen):
-    """Minutes of scoring; a row every ten seconds."""
-
-    do: Literal["soak"]
-    subject: str
-    rows: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
-
-    @property
-    def drift(self) -> float:
-        """Change of the median from the first row to the slowest: 0.1 is ten percent slower."""
-        medians = [float(row["p50_ms"]) for row in self.rows]
-        return max(medians) / medians[0] - 1
-
-
-Part = Annotated[ScoresPart | MemoryPart | ScreenPart | PairPart | SoakPart, Field(discriminator="do")]
 
 
 class Failure(Frozen):
@@ -122,13 +43,21 @@ class Results(Frozen):
     load: Annotated[int, Field(ge=0)]
     """Busy processes that ran beside."""
     error: Failure | None
-    board: dict[str, Any]
+    board: dict[str, Fact]
     """What the board says of itself: model, processor, power mode, Python ..."""
     versions: dict[str, str]
     """Of onnxruntime, numpy and Pillow on the board."""
-    samples: tuple[dict[str, Any], ...]
+    samples: tuple[SampleAfter, ...]
     """Clocks, temperatures, throttling and load before and after each part."""
     done: tuple[Part, ...]
+
+    @model_validator(mode="after")
+    def _every_image(self) -> Self:
+        images = sum(name.startswith("images/") for name in self.files)
+        for part in self.done:
+            if isinstance(part, ScoresPart) and len(part.scores) != images:
+                raise ValueError(f"scores of {part.subject} are {len(part.scores)}, and its images are {images}")
+        return self
 
     def check(self, where: str) -> None:
         """Raise what the board could not do, as the error it is here."""
@@ -142,10 +71,10 @@ class Results(Frozen):
 
     def throttled(self) -> tuple[str, ...]:
         """What slowed the board down while it was measured."""
-        seen = {str(one) for sample in (*self.samples, *self._soaked()) for one in sample.get("throttled_by", ())}
+        seen = {one for sample in (*self.samples, *self._soaked()) for one in sample.throttled_by}
         return tuple(sorted(seen))
 
-    def _soaked(self) -> Iterator[dict[str, Any]]:
+    def _soaked(self) -> Iterator[Sample]:
         for part in self.done:
             if isinstance(part, SoakPart):
                 yield from part.rows

@@ -203,6 +203,15 @@ def test_a_missing_runtime_is_named(board: Loopback, tmp_path: Path) -> None:
         _ = Board(replace(board.address(), python=str(bare))).facts
 
 
+def test_an_old_onnxruntime_is_named(board: Loopback, job: Job) -> None:
+    """Before anything is sent: a graph of opset 17 does not load in it."""
+    reached = board.board()
+    reached.facts["versions"]["onnxruntime"] = "1.10.0"
+    with pytest.raises(TargetUnreachable, match=r"has onnxruntime 1\.10\.0, and the graph needs 1\.12 or newer"):
+        reached.run(job)
+    assert not board.jobs.exists() or list(board.jobs.iterdir()) == []
+
+
 def test_a_missing_tensorrt_is_named(board: Loopback) -> None:
     """It comes with JetPack, not with pip."""
     reached = board.board()
@@ -212,11 +221,12 @@ def test_a_missing_tensorrt_is_named(board: Loopback) -> None:
 
 
 def test_an_old_python_is_named(board: Loopback) -> None:
-    """3.6 is the oldest."""
+    """3.6 is the oldest; one that lacks what the rest of the question needs is named all the same."""
     old = board.home / "bin" / "old"
-    old.write_text(f'#!/bin/sh\nsed "s/sys.version_info\\[:3\\]/(3, 5, 2)/" | exec {sys.executable} "$@"\n')
+    two = "s/^import json.*/&; sys.version_info = (2, 7, 18)/"
+    old.write_text(f'#!/bin/sh\nsed "{two}" | exec {sys.executable} "$@"\n')
     old.chmod(0o755)
-    with pytest.raises(TargetUnreachable, match=r"Python 3\.5\.2, and 3\.6 is needed"):
+    with pytest.raises(TargetUnreachable, match=r"Python 2\.7\.18, and 3\.6 is needed"):
         _ = Board(replace(board.address(), python=str(old))).facts
 
 

@@ -18,9 +18,11 @@ from budgetc.errors import InputRejected, UsageError
 from budgetc.measurement.board.job import SCRIPTS, Job
 from budgetc.measurement.board.kit import PAIRS, BoardNeeded, KitMeter, kit_job, read_kits
 from budgetc.measurement.board.meter import Conditions, memory_part, screen_part, soak_part
-from budgetc.measurement.board.results import SoakPart, parse_results, read_results
-from budgetc.measurement.latency import Pairs
+from budgetc.measurement.board.parts import SoakPart
+from budgetc.measurement.board.results import parse_results, read_results
+from budgetc.measurement.latency import LatencyResult, Pairs
 from budgetc.runtime import load_artifact
+from budgetc.runtime.device_lock import locked
 from tests.measurement.scene import write_images
 from tests.runtime import fake_tensorrt
 from tests.runtime.test_device_engine import fake_board
@@ -54,7 +56,7 @@ def test_all_parts(job: Job, tmp_path: Path) -> None:
     assert "4 of 4: soak of artifact" in done.stderr
     found = read_results(tmp_path / "kit" / "results.json")
     assert [part.do for part in found.done] == [part["do"] for part in parts]
-    assert [sample["after"] for sample in found.samples] == ["before", "scores", "memory", "screen", "soak"]
+    assert [sample.after for sample in found.samples] == ["before", "scores", "memory", "screen", "soak"]
     assert "busy processes beside: 1" in found.device("kit", 1)
     soak = found.done[-1]
     assert isinstance(soak, SoakPart) and soak.drift >= 0
@@ -120,6 +122,75 @@ def test_a_busy_board_has_its_own_code(job: Job, tmp_path: Path) -> None:
     assert "another measurement has the board" in done.stderr
 
 
+def test_a_failure_leaves_what_was_measured(job: Job, tmp_path: Path) -> None:
+    """A kit that is run again, busy or damaged, does not lose its good results."""
+    kit = unpack(job, tmp_path / "kit")
+    assert run(kit).returncode == 0
+    good = (kit / "results.json").read_bytes()
+    with (kit / "board.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run(kit).returncode == 7
+    (kit / "score.py").write_text("damaged")
+    assert run(kit).returncode == 2
+    assert (kit / "results.json").read_bytes() == good
+
+
+def test_a_busy_board_is_no_result(job: Job, tmp_path: Path) -> None:
+    """Of a kit: somebody sits there, and nothing has to be carried back."""
+    kit = unpack(job, tmp_path / "kit")
+    with (kit / "board.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run(kit)
+    assert not (kit / "results.json").exists()
+
+
+def test_the_lock_of_a_careful_user_is_open_to_the_next(tmp_path: Path) -> None:
+    """Whatever the umask of the first one is."""
+    before = os.umask(0o077)
+    try:
+        os.close(locked(str(tmp_path / "lock")))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "directory"])
+def test_what_lies_where_the_lock_should_be_is_not_used(tmp_path: Path, kind: str) -> None:
+    """A pipe is not waited for, a link not followed."""
+    path = tmp_path / "lock"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match=r"no regular file|symbolic links"):
+        locked(str(path))
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_stopped_kit_leaves_nothing_in_the_way(job: Job, tmp_path: Path) -> None:
+    """SIGTERM ends its processes and removes its temporary files."""
+    kit, scratch = unpack(replace(job, do=(soak_part("artifact", 5.0),)), tmp_path / "kit"), tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {**os.environ, "BUDGETC_BOARD_LOCK": str(kit / "board.lock"), "TMPDIR": str(scratch)}
+    with subprocess.Popen([sys.executable, "-I", "run_me.py"], cwd=kit, env=environment, stderr=subprocess.PIPE) as one:
+        assert one.stderr is not None and b"1 of 1: soak" in one.stderr.readline()
+        assert list(scratch.glob("tmp*"))
+        one.terminate()
+        assert one.wait(20) == 143
+    assert list(scratch.glob("tmp*")) == []
+
+
+def test_a_kit_that_may_not_be_written_says_so(job: Job, tmp_path: Path) -> None:
+    """Without a traceback."""
+    kit = unpack(job, tmp_path / "kit")
+    (kit / "results.json.part").mkdir()
+    done = run(kit)
+    assert done.returncode == 6
+    assert "needs a directory that may be written" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_kit_runs_once_at_a_time(job: Job, tmp_path: Path) -> None:
     """Two in one directory would write one results.json."""
     kit = unpack(job, tmp_path / "kit")
@@ -142,6 +213,16 @@ def test_a_missing_module_is_named(job: Job, tmp_path: Path) -> None:
     assert "has no module onnxruntime; install it there" in done.stderr
 
 
+def test_an_onnxruntime_that_is_too_old_is_named(job: Job, tmp_path: Path) -> None:
+    """Opset 17 needs 1.12, which needs Python 3.7: said by the README, and by the kit before it measures."""
+    kit = unpack(job, tmp_path / "kit")
+    assert "onnxruntime 1.12 or newer for Python 3.7" in (kit / "README.txt").read_text()
+    (kit / "onnxruntime.py").write_text("__version__ = '1.10.0'")
+    done = run(kit)
+    assert done.returncode == 6
+    assert "has onnxruntime 1.10.0, and the graph needs 1.12 or newer" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -160,6 +241,52 @@ def test_what_is_no_result_is_refused(change: dict[str, Any], message: str) -> N
         parse_results(json.dumps({**good, **change}).encode(), "file")
 
 
+TIMES: dict[str, Any] = {"decode_ms": [1.0, 1.0], "graph_ms": [2.0, 2.0], "post_ms": [0.0, 0.1], "total_ms": [3.0, 3.1]}
+MEMORY = {"base": 10.0, "load": 20.0, "run": 15.0, "load_ms": 1.0}
+ROW = {"seconds": 1.0, "n": 5, "p50_ms": 1.0, "p95_ms": 1.0}
+
+
+def part(do: str, **fields: Any) -> dict[str, Any]:
+    """A part that was done."""
+    return {"do": do, "subject": "artifact", **fields}
+
+
+def screen(**times: Any) -> dict[str, Any]:
+    """Times of a process, some of them others."""
+    return part("screen", times={**TIMES, **times}, settled=True)
+
+
+IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
+    ({"done": [part("scores", scores=[1.0])]}, "scores of artifact are 1, and its images are 2"),
+    ({"done": [part("soak", rows=[{"seconds": 1.0, "n": 5, "p95_ms": 1.0}])]}, "p50_ms"),
+    ({"done": [part("soak", rows=[{**ROW, "p50_ms": 0}])]}, "p50_ms"),
+    ({"samples": [{"after": "before", "throttled_by": 5}]}, "throttled_by"),
+    ({"samples": [{"after": "before", "temperatures_c": {"a": "hot"}}]}, "temperatures_c"),
+    ({"samples": [{"after": "before", "temperatures_c": [1]}]}, "temperatures_c"),
+    ({"board": {"machine_id": {"a": 1}}}, "board.machine_id"),
+    ({"done": [part("memory", processes=[{**MEMORY, "base": 30.0}])]}, "less than base"),
+    ({"done": [screen(total_ms=[3.0, 0.001])]}, "total_ms 0.001 is less"),
+    ({"done": [screen(**{name: [] for name in TIMES})]}, "total_ms"),
+    ({"done": [screen(post_ms=[0.1])]}, "not of equally many calls"),
+    ({"done": [part("pair", baseline="b", settled=True, blocks=[{"subject": "artifact", "times": TIMES}] * 2)]},
+     "of one subject only"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), IMPOSSIBLE)
+def test_what_cannot_have_been_measured_is_refused(change: dict[str, Any], message: str) -> None:
+    """With the name of the field, whatever the JSON around it looks like."""
+    good: dict[str, Any] = {
+        "schema_version": 1, "id": "x", "files": {"images/00.png": "0", "images/01.png": "1"}, "load": 0, "error": None,
+        "board": {"machine_id": "m", "cores": 4, "governors": ["performance"]}, "versions": {}, "samples": [],
+        "done": [part("scores", scores=[1.0, 2.0]), screen(), part("memory", processes=[MEMORY]),
+                 part("soak", rows=[ROW])],
+    }  # fmt: skip
+    assert len(parse_results(json.dumps(good).encode(), "file").done) == 4
+    with pytest.raises(InputRejected, match=message):
+        parse_results(json.dumps({**good, **change}).encode(), "file")
+
+
 @dataclass(frozen=True)
 class Measured:
     """What a kit with one finalist brought back."""
@@ -172,7 +299,7 @@ class Measured:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
-    """One short pair."""
+    """One short pair, five times over."""
     folder = tmp_path_factory.mktemp("kit")
     finalist = write_artifact(folder / "finalist")
     baseline, images = write_artifact(folder / "baseline", layers=3), write_images(folder)
@@ -181,7 +308,49 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     kit = unpack(replace(job, do=(pair, memory_part("finalist", 3))), folder / "kit")
     done = run(kit)
     assert done.returncode == 0, done.stderr
+    found = json.loads((kit / "results.json").read_text())
+    found["done"] = [found["done"][0]] * 5 + found["done"][1:]
+    (kit / "results.json").write_text(json.dumps(found))
     return Measured(kit / "results.json", finalist, baseline, images)
+
+
+def changed(measured: Measured, place: Path, **fields: Any) -> Path:
+    """The results with other fields."""
+    place.write_text(json.dumps({**json.loads(measured.results.read_text()), **fields}))
+    return place
+
+
+def imported(measured: Measured, results: Path) -> LatencyResult:
+    """Latency from these results."""
+    return KitMeter(read_kits([results]), Conditions("")).latency(
+        measured.finalist, measured.baseline, measured.images, rng=np.random.default_rng(0), limits={}, known=Pairs(),
+        progress=lambda sentence: None, keep=lambda known: None,
+    )  # fmt: skip
+
+
+def test_too_few_pairs_decide_nothing(measured: Measured, tmp_path: Path) -> None:
+    """Four pairs are no full protocol, whatever they show."""
+    done = json.loads(measured.results.read_text())["done"][1:]
+    with pytest.raises(BoardNeeded, match="4 pairs of processes on the board, and 5 are needed"):
+        imported(measured, changed(measured, tmp_path / "few.json", done=done))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("worker.py", "by other scripts"), ("images/00.png", "another images/00.png"),
+     ("images/99.png", "another images/99.png"), ("baseline/config.json", "another baseline/config.json")],
+)  # fmt: skip
+def test_figures_of_other_pictures_scripts_or_baselines_are_refused(
+    measured: Measured, tmp_path: Path, name: str, message: str
+) -> None:
+    """Only what was measured with the very files of the kit is imported."""
+    files = {**json.loads(measured.results.read_text())["files"], name: "0" * 64}
+    results = changed(measured, tmp_path / "other.json", files=files)
+    with pytest.raises(InputRejected, match=message):
+        imported(measured, results)
+    if not name.startswith("baseline"):
+        with pytest.raises(InputRejected, match=message):
+            KitMeter(read_kits([results]), Conditions("")).memory(measured.finalist, measured.images)
 
 
 def test_a_kit_measures_finalists(measured: Measured, tmp_path: Path) -> None:
@@ -194,7 +363,7 @@ def test_a_kit_measures_finalists(measured: Measured, tmp_path: Path) -> None:
     )  # fmt: skip
     assert latency.artifact["latency_p95"].kind == "measured"
     assert latency.artifact["latency_p95"].device.startswith("board results.json: ")
-    assert len(latency.pairs.kept) + len(latency.pairs.discarded) == 1
+    assert len(latency.pairs.used) == 5
     assert meter.memory(measured.finalist, measured.images)["peak_memory"].n == 3
     assert conditions.facts["python"]
     for file in (measured.baseline, write_artifact(tmp_path / "other", layers=2)):
