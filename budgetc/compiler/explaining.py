@@ -90,17 +90,23 @@ def explain_file(file: str | Path, *, target: str | Path = "host-cpu") -> Explan
     content = _content(path, known)
     try:
         graph = onnx.load_model_from_string(content)
+    except Exception as error:  # protobuf's, which is no dependency of its own
+        raise InputRejected(f"{path}: is no ONNX file that can be read ({type(error).__name__}: {error})") from error
+    try:
         work = read_workload(content, known)
     except BudgetcError as error:
         raise InputRejected(f"{path}: {error}") from error
-    except Exception as error:  # whatever protobuf or shape inference stumbles over
-        raise InputRejected(f"{path}: is no ONNX file that can be read ({type(error).__name__}: {error})") from error
+    except Exception as error:  # whatever shape inference and graphs that no checker would pass stumble over
+        raise InputRejected(
+            f"{path}: its graph cannot be followed ({type(error).__name__}: {error}); "
+            "expected one that onnx.checker.check_model passes"
+        ) from error
     found = predict(content, known) if known.cost is not None else None
     return Explanation(
         file=str(file), target=known.name, operators=_operators(work, found), weight_bytes=work.weight_bytes,
         activation_bytes=work.activation_bytes, costs=None if found is None else _costs(found, known),
         refusals=(*refusals(graph, known), *_formats(work, known)),
-        missing=None if found is not None else _missing(known),
+        missing=_missing(known) if found is None else _unpriced(work),
     )  # fmt: skip
 
 
@@ -154,9 +160,20 @@ def _formats(work: Workload, target: Target) -> list[str]:
     used = {op.compute for op in work.operators} - {"fp32", *target.dtypes}
     told = {dtype: target.fact(dtype.upper()) for dtype in used}
     return [
-        f"it computes in {dtype.upper()}, which target {target.name} does not" + (f": {fact.value}" if fact else "")
+        f"it computes in {dtype.upper()}, which target {target.name} does not"
+        + (f": {fact.value}" if fact else "")
+        + ("; priced as FP32" if target.cost is not None else "")
         for dtype, fact in sorted(told.items())
     ]
+
+
+def _unpriced(work: Workload) -> str | None:
+    if not work.unknown:
+        return None
+    return (
+        f"the cost model does not know {', '.join(work.unknown)}: of these only the traffic of inputs and outputs is "
+        "priced, so the times are too low; measure the file on the target"
+    )
 
 
 def _missing(target: Target) -> str:

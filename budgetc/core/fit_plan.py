@@ -43,6 +43,8 @@ class FitPlan(Frozen):
     """1e9 multiply-accumulates a second at the peak of the units in use; FP32."""
     gbyte_per_s: float | None = Field(default=None, gt=0)
     """1e9 bytes a second between memory and the units in use."""
+    memory_gbyte_per_s: float | None = Field(default=None, gt=0)
+    """Peak of the memory itself, which no weights are read faster than; None: not known, so not bounded."""
     fp16_speedup: float | None = Field(default=None, ge=1)
     """Of dense layers over FP32; None: 1.9, what half2 arithmetic gains on a Maxwell GPU."""
     leave_out: tuple[str, ...] = ()

@@ -13,7 +13,8 @@ _KEPT = ("describes", "sources", "preprocess_ms", "preprocess_ms_per_megapixel",
 
 def derive(base: CostModel, plan: Derived, target: Target) -> CostModel:
     """A cost model from another target's, by the ratio of clocks."""
-    made = scaled(base, compute=plan.compute, traffic=plan.traffic)
+    peak = target.fit.memory_gbyte_per_s if target.fit is not None else None
+    made = _bounded(scaled(base, compute=plan.compute, traffic=plan.traffic), peak)
     launch = Span(**{edge: rounded(value * plan.launch) for edge, value in base.launch_us.model_dump().items()})
     wider = {
         part: Factor(
@@ -22,10 +23,23 @@ def derive(base: CostModel, plan: Derived, target: Target) -> CostModel:
         )
         for part, known in base.spread.items()
     }
-    artifact = scaled(base.in_artifact(), compute=plan.compute, traffic=plan.traffic).rates
+    artifact = _bounded(scaled(base.in_artifact(), compute=plan.compute, traffic=plan.traffic), peak).rates
     kept = {} if target.cost is None else {name: getattr(target.cost, name) for name in _KEPT}
     return made.model_copy(update={
         "describes": f"{plan.target} with arithmetic x {plan.compute:g} and traffic x {plan.traffic:g}",
         "confidence": "low", "launch_us": launch, "spread": wider, "fit": (), "power_w": None,
         "artifact_rates": {name: artifact[name] for name in base.artifact_rates}, **kept,
     })  # fmt: skip
+
+
+def _bounded(cost: CostModel, peak: float | None) -> CostModel:
+    """No weights are read faster than the memory delivers them."""
+    if peak is None:
+        return cost
+    rates = {
+        name: known.model_copy(
+            update={"gweight_byte_per_s": known.gweight_byte_per_s and min(known.gweight_byte_per_s, peak)}
+        )
+        for name, known in cost.rates.items()
+    }
+    return cost.model_copy(update={"rates": rates})

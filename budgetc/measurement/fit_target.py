@@ -1,5 +1,6 @@
 """Make a target's cost model from rows: rates, intervals, and how well it does on rows it never saw."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -138,7 +139,8 @@ def _by_network(rows: Sequence[Row]) -> dict[tuple[str, str], float]:
 def _fitted(target: Target, known: Sequence[_Known]) -> CostModel:
     strength = _STRENGTH[target.compute_unit]
     floats = [one.sample for one in known if one.row.precision != "int8"]
-    model = fit_rates(floats, prior(target), strength=strength)
+    peak = target.fit.memory_gbyte_per_s if target.fit is not None else None
+    model = fit_rates(floats, prior(target), strength=strength, weight_peak=peak or math.inf)
     return fit_speedup([one.sample for one in known if one.row.precision == "int8"], model, "int8")
 
 

@@ -4,6 +4,7 @@ Non-negative least squares on relative errors, each coefficient pulled weakly to
 that what the rows do not determine stays at a physical value instead of at zero.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budgetc.core.cost import CostModel, Rates, Span
-from budgetc.core.operator import Dtype, Operator
+from budgetc.core.operator import Dtype, OpClass, Operator
 from budgetc.measurement.pricing import COMPUTE, Term, price, price_graph, terms
 
 Floats = NDArray[np.float64]
@@ -31,21 +32,26 @@ class Sample:
     """Of the row: another runtime may time other things."""
 
 
-def fit_rates(samples: Sequence[Sample], prior: CostModel, *, strength: float = 1.0) -> CostModel:
+def fit_rates(
+    samples: Sequence[Sample], prior: CostModel, *, strength: float = 1.0, weight_peak: float = math.inf
+) -> CostModel:
     """The prior with fitted rates and fixed time; its launch is kept, for slow rows do not determine it.
 
     Args:
         samples: rows; `weight` multiplies their relative error.
         prior: rates to start from; a term it does not have is not fitted.
         strength: how many relative errors of 100 % pull as hard as a coefficient at twice its prior.
+        weight_peak: 1e9 bytes a second that no weights are read faster than: they come from the memory, whereas
+            activations may still lie in a cache.
     """
     keys = [(name, term) for name, rates in prior.rates.items() for term in get_args(Term) if getattr(rates, term)]
     scale = np.array([1e3 / getattr(prior.rates[name], term) for name, term in keys] + [prior.fixed_ms.value])
     matrix, rest = _design(samples, prior, keys)
     weight = np.array([sample.weight / sample.ms for sample in samples])
     left = np.array([sample.ms for sample in samples]) - rest
+    least = np.array([_least(prior, key, weight_peak) for key in keys] + [0.0])
     solved = _pulled(
-        matrix * scale * weight[:, None], left * weight, np.full(len(scale), strength), np.ones(len(scale))
+        matrix * scale * weight[:, None], left * weight, np.full(len(scale), strength), np.ones(len(scale)), least
     )
     found = {name: rates.model_dump() for name, rates in prior.rates.items()}
     for (name, term), factor in zip(keys, solved, strict=False):
@@ -57,7 +63,14 @@ def fit_rates(samples: Sequence[Sample], prior: CostModel, *, strength: float = 
     return prior.model_copy(update={"rates": {n: Rates(**r) for n, r in found.items()}, "fixed_ms": span})
 
 
-def _design(samples: Sequence[Sample], prior: CostModel, keys: Sequence[tuple[str, Term]]) -> tuple[Floats, Floats]:
+def _least(prior: CostModel, key: tuple[OpClass, Term], weight_peak: float) -> float:
+    """Share of its prior that a coefficient cannot be below."""
+    name, term = key
+    rate: float = getattr(prior.rates[name], term)
+    return rate / weight_peak if term == "gweight_byte_per_s" else 0.0
+
+
+def _design(samples: Sequence[Sample], prior: CostModel, keys: Sequence[tuple[OpClass, Term]]) -> tuple[Floats, Floats]:
     """Demands by coefficient (and 1 for the fixed time), and the milliseconds that are not fitted."""
     at = {key: number for number, key in enumerate(keys)}
     matrix, rest = np.zeros((len(samples), len(keys) + 1)), np.zeros(len(samples))
@@ -95,7 +108,9 @@ def fit_speedup(samples: Sequence[Sample], model: CostModel, dtype: Dtype, *, st
     # Relative to the model's own speedup: 1 is where it stands.
     weight = np.array([sample.weight / sample.ms for sample in samples])
     left = (np.array([sample.ms for sample in samples]) - rest) * weight
-    solved = _pulled(matrix * weight[:, None], left, np.full(len(names), strength), np.ones(len(names)))
+    solved = _pulled(
+        matrix * weight[:, None], left, np.full(len(names), strength), np.ones(len(names)), np.zeros(len(names))
+    )
     rates = dict(model.rates)
     for name, factor in zip(names, solved, strict=True):
         before = rates[name].speedup
@@ -104,14 +119,13 @@ def fit_speedup(samples: Sequence[Sample], model: CostModel, dtype: Dtype, *, st
     return model.model_copy(update={"rates": rates})
 
 
-def _pulled(matrix: Floats, wanted: Floats, strength: Floats, towards: Floats) -> Floats:
-    """Non-negative least squares, pulled to a point."""
+def _pulled(matrix: Floats, wanted: Floats, strength: Floats, towards: Floats, least: Floats) -> Floats:
+    """Least squares pulled to a point, no coefficient below its `least`."""
     from scipy.optimize import nnls  # here, because it takes most of a second to load
 
-    solution: Floats = nnls(
-        np.vstack([matrix, np.diag(strength)]), np.concatenate([wanted, strength * towards]), maxiter=10_000
-    )[0]
-    return solution
+    rows, goal = np.vstack([matrix, np.diag(strength)]), np.concatenate([wanted, strength * towards])
+    above: Floats = nnls(rows, goal - rows @ least, maxiter=10_000)[0]
+    return least + above
 
 
 def rounded(value: float) -> float:

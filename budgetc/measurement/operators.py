@@ -4,6 +4,7 @@ Constants fold. A layer takes in its activation and its Q/DQ pairs; TensorRT als
 chains of pointwise operators into one kernel and concatenates in place, onnxruntime does none of the three.
 """
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -11,11 +12,16 @@ import onnx
 
 from budgetc.core.operator import Dtype, Kind, Operator
 from budgetc.core.target import Target
+from budgetc.errors import BudgetcError
 from budgetc.measurement.tensors import Tensors, folded, live_peak, read_tensors
 
 _LAYERS: dict[str, Kind] = {
     "Conv": "conv", "ConvTranspose": "transposed", "Gemm": "linear", "MatMul": "linear",
+    "QLinearConv": "conv", "ConvInteger": "conv", "QLinearMatMul": "linear", "MatMulInteger": "linear",
 }  # fmt: skip
+_INTEGERS = {"QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger"}
+_WEIGHT_AT = {"QLinearConv": 3, "QLinearMatMul": 3}
+"""Which input holds the weights, where it is not the second."""
 _ACTIVATIONS = {"Relu", "LeakyRelu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Elu"}
 _ROUNDING = {"QuantizeLinear", "DequantizeLinear"}
 _EXPONENTIAL = {
@@ -27,6 +33,16 @@ _OTHERS: dict[str, Kind] = {
     "Resize": "resize", "Upsample": "resize", "Concat": "move", "Transpose": "move", "Slice": "move", "Gather": "move",
     "Pad": "move", "Split": "move", "Expand": "move", "DepthToSpace": "move", "SpaceToDepth": "move",
 }  # fmt: skip
+_POINTWISE = {
+    "Abs", "Add", "And", "BatchNormalization", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor",
+    "Cast", "CastLike", "Ceil", "Cos", "CumSum", "Div", "Equal", "Floor", "GatherElements", "GatherND", "Greater",
+    "GreaterOrEqual", "GroupNormalization", "InstanceNormalization", "IsInf", "IsNaN", "LRN", "LayerNormalization",
+    "Less", "LessOrEqual", "LpNormalization", "Max", "Mean", "MeanVarianceNormalization", "Min", "Mod", "Mul", "Neg",
+    "Not", "Or", "PRelu", "Pow", "RMSNormalization", "Reciprocal", "Round", "ScatterElements", "ScatterND", "Shape",
+    "Sign", "Sin", "Softsign", "Sqrt", "Sub", "Sum", "ThresholdedRelu", "Tile", "TopK", "Trilu", "Where", "Xor",
+}  # fmt: skip
+"""Their time is that of moving what they read and write."""
+_KNOWN = {*_LAYERS, *_ACTIVATIONS, *_ROUNDING, *_EXPONENTIAL, *_FREE, *_OTHERS, *_POINTWISE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +56,51 @@ class Workload:
     """Largest sum of activations alive at once."""
     input_pixels: int
     """Height times width of the first input; 0 where it is no image."""
+    unknown: tuple[str, ...] = ()
+    """Types of nodes whose arithmetic the model does not know: their traffic alone counts."""
 
 
 def read_workload(model: bytes, target: Target) -> Workload:
     """The fused operators of an exported file on a target.
 
     Raises:
-        BudgetcError: a shape in the file is unknown, so it cannot be priced.
+        BudgetcError: the graph has no nodes, takes several images at once, convolves in other than two dimensions, or
+            a shape in it is unknown, so it cannot be priced.
     """
     loaded = onnx.load_model_from_string(model)
     graph, tensors = loaded.graph, read_tensors(loaded)
+    _check(graph, tensors)
     groups = _Fusion(graph, tensors, target).groups()
     operators = tuple(_operator(nodes, tensors, target) for nodes in groups)
     widths = {"fp32": 4, "fp16": 2, "int8": 1}
-    shape = tensors.shapes[graph.input[0].name] if graph.input else ()
+    shape = tensors.shapes.get(graph.input[0].name, ()) if graph.input else ()
     return Workload(
         operators=operators,
         weight_bytes=sum(op.weights * widths[op.compute] for op in operators),
         activation_bytes=live_peak(graph, tensors, halves=any(op.compute == "fp16" for op in operators)),
         input_pixels=shape[2] * shape[3] if len(shape) == 4 else 0,
+        unknown=tuple(sorted({_type(node) for nodes in groups for node in nodes if not _is_known(node)})),
     )
+
+
+def _check(graph: onnx.GraphProto, tensors: Tensors) -> None:
+    if not graph.node:
+        raise BudgetcError("the graph has no nodes; expected the ONNX file of a detector")
+    for value in graph.input:
+        shape = tensors.shapes.get(value.name, ())
+        if len(shape) == 4 and value.name not in tensors.constants and shape[0] != 1:
+            raise BudgetcError(
+                f"input {value.name!r} takes {shape[0]} images at once; costs are those of one image: export at batch 1"
+            )
+
+
+def _type(node: onnx.NodeProto) -> str:
+    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+
+
+def _is_known(node: onnx.NodeProto) -> bool:
+    named = node.op_type in _KNOWN or node.op_type.startswith(("Reduce", "Arg"))
+    return named and node.domain in ("", "ai.onnx")
 
 
 class _Fusion:
@@ -176,30 +217,40 @@ def _rounded(nodes: list[onnx.NodeProto]) -> Dtype:
 def _layer(
     layer: onnx.NodeProto, nodes: list[onnx.NodeProto], tensors: Tensors, *, target: Target, elements: tuple[int, int]
 ) -> Operator:
-    weight = next((name for name in layer.input[1:2] if name), "")
+    weight = layer.input[_WEIGHT_AT.get(layer.op_type, 1)]
     shape, out = tensors.shape(weight), tensors.shape(layer.output[0])
     names = " + ".join([layer.op_type, *(n.op_type for n in nodes if n is not layer and n.op_type not in _ROUNDING)])
     # Weights and biases in a file that quantizes are read through DequantizeLinear, halves through Cast.
-    compute: Dtype = "int8" if tensors.integer(weight) and any(n.op_type in _ROUNDING for n in nodes) else "fp32"
+    rounded = layer.op_type in _INTEGERS or any(n.op_type in _ROUNDING for n in nodes)
+    compute: Dtype = "int8" if tensors.integer(weight) and rounded else "fp32"
     if compute == "fp32" and target.compute_dtype == "fp16" and tensors.half(weight):
         compute = "fp16"
     weights = tensors.elements(weight) if weight in tensors.constants else 0
-    if layer.op_type in ("Gemm", "MatMul"):
+    if _LAYERS[layer.op_type] == "linear":
         columns = out[-1]
-        rows = tensors.elements(layer.output[0]) // max(columns, 1)
-        depth = tensors.elements(weight) // max(columns, 1)
-        return Operator("linear", *elements, name=names, cin=depth, cout=columns, macs=rows * depth * columns,
-                        weights=weights, compute=compute)  # fmt: skip
+        rows = math.prod(out[:-1])
+        # Of a stack of products each has its own depth; Gemm has one, but may hold it transposed.
+        depth = math.prod(shape) // max(columns, 1) if layer.op_type == "Gemm" else shape[max(len(shape) - 2, 0)]
+        # Several rows use each weight again: a 1x1 convolution of so many positions.
+        kind: Kind = "linear" if rows == 1 else "conv"
+        return Operator(kind, *elements, name=names, cin=depth, cout=columns, macs=rows * depth * columns,
+                        weights=weights, out_h=rows, compute=compute)  # fmt: skip
+    if len(shape) != 4:
+        raise BudgetcError(
+            f"{layer.op_type} {layer.name or layer.output[0]!r} convolves in {len(shape) - 2} dimensions; "
+            "only convolutions in two can be priced"
+        )
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in layer.attribute}
     groups = int(attributes.get("group", 1))
     transposed = layer.op_type == "ConvTranspose"
     cin = shape[0] if transposed else shape[1] * groups
     cout = shape[1] * groups if transposed else shape[0]
-    pixels = out[2] * out[3]
+    # A graph that folds patches into the batch computes all of them: they count as rows of one image.
     source = tensors.shape(layer.input[0])
-    macs = tensors.elements(weight) * (source[2] * source[3] if transposed else pixels)
+    seen = source if transposed else out
+    macs = math.prod(shape) * seen[0] * seen[2] * seen[3]
     return Operator(
         _LAYERS[layer.op_type], *elements, name=names, kernel=max(shape[2:]),
         stride=max(attributes.get("strides", [1])), cin=cin, cout=cout, groups=groups, macs=macs, weights=weights,
-        out_h=out[2], out_w=out[3], compute=compute,
+        out_h=out[0] * out[2], out_w=out[3], compute=compute,
     )  # fmt: skip

@@ -1,10 +1,10 @@
 """What a file costs on a device that is not here, with an interval: from its target's cost model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from budgetc.core.cost import CostModel, Span
 from budgetc.core.measurement import Measurement
-from budgetc.core.operator import Operator
+from budgetc.core.operator import ELEMENT_BYTES, Operator
 from budgetc.core.target import Target
 from budgetc.errors import UsageError
 from budgetc.measurement.operators import Workload, read_workload
@@ -64,7 +64,7 @@ def predict(model: bytes, target: Target) -> Prediction:
         UsageError: the target has no cost model. BudgetcError: a shape in the file is unknown.
     """
     cost = _cost(target).in_artifact()
-    work = read_workload(model, target)
+    work = _as_computed(read_workload(model, target), target)
     graph = price_graph(work.operators, cost)
     before = _preprocess(work, cost)
     own, whole = _memory(work, cost)
@@ -128,6 +128,16 @@ def _cost(target: Target) -> CostModel:
             "add `cost:` to its file (`budgetc targets fit` makes one of rows), or choose a target that has one"
         )
     return target.cost
+
+
+def _as_computed(work: Workload, target: Target) -> Workload:
+    """Number formats that the target does not compute in cost what FP32 does."""
+    computes = {"fp32", *target.dtypes}
+    if all(op.compute in computes for op in work.operators):
+        return work
+    wider = sum(op.weights * (4 - ELEMENT_BYTES[op.compute]) for op in work.operators if op.compute not in computes)
+    operators = tuple(op if op.compute in computes else op.at("fp32") for op in work.operators)
+    return replace(work, operators=operators, weight_bytes=work.weight_bytes + wider)
 
 
 def _preprocess(work: Workload, cost: CostModel) -> Span:

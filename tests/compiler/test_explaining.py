@@ -12,6 +12,8 @@ from budgetc.core.plan import Quantize
 from budgetc.errors import InputRejected, UsageError
 from budgetc.export.onnx_file import export_detector
 from budgetc.load.config import load_target
+from budgetc.measurement.operators import read_workload
+from budgetc.measurement.pricing import price_graph
 from budgetc.passes.quantize import quantize
 from tests.small import small_stfpm, work_for
 
@@ -96,3 +98,57 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         explain_file(tmp_path / "empty", target="jetson-nano-gpu")
     with pytest.raises(UsageError, match=r"none\.onnx: no such file; expected the directory of an artifact"):
         explain_file(tmp_path / "none.onnx", target="jetson-nano-gpu")
+
+
+def test_a_format_the_target_lacks_costs_what_fp32_does(tmp_path: Path) -> None:
+    """Integers on a GPU without them take no less time, nor less memory."""
+    cpu, plain = load_target("x86-avx2").target, small_stfpm()
+    content = export_detector(quantize(plain, Quantize(), work_for(plain)), cpu).model
+    gpu = load_target("jetson-nano-gpu").target
+    (tmp_path / "int8.onnx").write_bytes(content)
+    found = explain_file(tmp_path / "int8.onnx", target="jetson-nano-gpu")
+    assert any(one.endswith("priced as FP32") for one in found.refusals) and found.costs is not None
+    same = tuple(op.at("fp32") for op in read_workload(content, gpu).operators)
+    assert gpu.cost is not None and found.costs.graph_ms == pytest.approx(price_graph(same, gpu.cost).ms)
+
+
+def test_unknown_operators_are_said_to_be_underpriced(tmp_path: Path) -> None:
+    """Branches, too: what is inside of them is not followed."""
+    value = onnx.helper.make_tensor_value_info
+    branch = onnx.helper.make_graph(
+        [onnx.helper.make_node("Neg", ["x"], ["z"])], "branch", [], [value("z", 1, [1, 3, 8, 8])]
+    )
+    node = onnx.helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
+    inputs = [value("x", 1, [1, 3, 8, 8]), value("c", onnx.TensorProto.BOOL, [])]
+    graph = onnx.helper.make_graph([node], "g", inputs, [value("y", 1, [1, 3, 8, 8])])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8),
+        tmp_path / "if.onnx",
+    )
+    found = explain_file(tmp_path / "if.onnx", target="jetson-nano-gpu")
+    assert found.missing is not None and "the cost model does not know If" in found.missing
+
+
+def test_graphs_that_cannot_be_priced_say_why(tmp_path: Path) -> None:
+    """An empty file is a valid protobuf; a 1-D convolution is a valid graph."""
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    with pytest.raises(InputRejected, match=r"empty\.onnx: the graph has no nodes"):
+        explain_file(tmp_path / "empty.onnx", target="jetson-nano-gpu")
+    value = onnx.helper.make_tensor_value_info
+    weight = onnx.helper.make_tensor("w", 1, [4, 3, 3], [0.0] * 36)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Conv", ["x", "w"], ["y"])], "g", [value("x", 1, [1, 3, 8])],
+        [value("y", 1, None)], [weight],
+    )  # fmt: skip
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)]), tmp_path / "line.onnx")
+    with pytest.raises(InputRejected, match=r"line\.onnx: Conv 'y' convolves in 1 dimensions"):
+        explain_file(tmp_path / "line.onnx", target="jetson-nano-gpu")
+    foreign = onnx.helper.make_graph(
+        [onnx.helper.make_node("Odd", ["x"], ["y"], domain="my.own")], "g", [value("x", 1, [1, 3, 8, 8])],
+        [value("y", 1, [1, 3, 8, 8])],
+    )  # fmt: skip
+    opsets = [onnx.helper.make_opsetid("", 13), onnx.helper.make_opsetid("my.own", 1)]
+    onnx.save(onnx.helper.make_model(foreign, opset_imports=opsets), tmp_path / "own.onnx")
+    found = explain_file(tmp_path / "own.onnx", target="jetson-nano-gpu")
+    assert found.missing is not None and "does not know my.own.Odd" in found.missing
+    assert "my.own 1" in found.refusals[0]

@@ -25,3 +25,10 @@ def test_another_clock_scales_arithmetic_and_launches() -> None:
     assert after.launch_ms == 2 * before.launch_ms and after.traffic_ms == before.traffic_ms
     assert made.spread["conv1x1"].upper == pytest.approx(1 + 0.1 * 2**0.5, abs=1e-3)
     assert made.confidence == "low" and made.fit == ()
+
+
+def test_a_faster_clock_does_not_make_the_memory_faster() -> None:
+    """Traffic of weights stops at the peak that the plan names; that of activations, which caches hold, does not."""
+    plan = Derived(target="base", compute=3, traffic=3, doubt=Factor(lower=0.9, upper=1.1))
+    made = derive(cost(), plan, predicted_target(cost=None, fit=FitPlan(derived=plan, memory_gbyte_per_s=17)))
+    assert (made.rates["linear"].gweight_byte_per_s, made.rates["linear"].gbyte_per_s) == (17, 30)

@@ -1,5 +1,7 @@
 """Rates from rows."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -71,3 +73,13 @@ def test_rows_are_predicted_as_their_runtime_times_them() -> None:
     assert predictions(rows, known)[:, 0] == pytest.approx([row.ms for row in rows])
     fitted = fit_rates(rows, known)
     assert fitted.fixed_ms.value == pytest.approx(1, rel=0.05)
+
+
+def test_weights_are_read_no_faster_than_the_memory_delivers() -> None:
+    """Rows that say 150 GB/s meet a memory of 20; without a bound they are believed."""
+    rates = {n: r.model_copy(update={"gweight_byte_per_s": 150.0}) for n, r in cost().rates.items()}
+    rows = networks(cost().model_copy(update={"rates": rates}))
+    free, bound = (fit_rates(rows, cost(), strength=1e-3, weight_peak=peak) for peak in (math.inf, 20.0))
+    assert (free.rates["conv1x1"].gweight_byte_per_s or math.inf) > 100
+    assert all((known.gweight_byte_per_s or 0) <= 20 for known in bound.rates.values())
+    assert bound.rates["conv1x1"].gweight_byte_per_s == 20

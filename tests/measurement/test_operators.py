@@ -12,11 +12,12 @@ from budgetc.core.plan import Fp16, Quantize, StoreBits
 from budgetc.errors import BudgetcError
 from budgetc.export.onnx_file import export_detector
 from budgetc.measurement.operators import read_workload
+from budgetc.measurement.pricing import price
 from budgetc.passes.apply import apply_step
 from budgetc.passes.fp16 import fp16
 from budgetc.passes.quantize import quantize
 from tests.small import small_stfpm, small_vae, work_for
-from tests.targets import gpu_target, predicted_target
+from tests.targets import cost, gpu_target, predicted_target
 
 CPU, GPU = predicted_target(), gpu_target()
 
@@ -155,3 +156,87 @@ def test_stored_bits_cost_nothing_after_load(compute: str, bits: float) -> None:
     stored = apply_step(detector, StoreBits(bits=bits), work)
     plain, packed = (read_workload(export_detector(each, CPU).model, CPU) for each in (detector, stored))
     assert packed == plain
+
+
+def image(shape: tuple[int, ...], nodes: list[onnx.NodeProto], *tensors: onnx.TensorProto) -> bytes:
+    """A file with an input `x` of another shape."""
+    made = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)], list(tensors),
+    )  # fmt: skip
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString()  # type: ignore[no-any-return]
+
+
+def ones(name: str, *shape: int, dtype: Any = np.float32) -> onnx.TensorProto:
+    """A constant."""
+    return numpy_helper.from_array(np.ones(shape, dtype), name)
+
+
+def test_only_one_image_can_be_priced() -> None:
+    """Several at once would be taken for one."""
+    model = image((4, 3, 16, 16), [conv("w", "x", "y")], ones("w", 8, 3, 3, 3))
+    with pytest.raises(BudgetcError, match=r"input 'x' takes 4 images at once; .* export at batch 1"):
+        read_workload(model, CPU)
+
+
+def test_patches_folded_into_the_batch_count() -> None:
+    """Sixteen patches of an image cost as much as the image in one piece."""
+    shape = numpy_helper.from_array(np.array([16, 8, 4, 4]), "shape")
+    nodes = [helper.make_node("Reshape", ["x", "shape"], ["p"]), conv("w", "p", "y")]
+    (op,) = read_workload(image((1, 8, 16, 16), nodes, shape, ones("w", 8, 8, 3, 3)), CPU).operators
+    assert (op.macs, op.out_h * op.out_w) == (8 * 8 * 9 * 256, 256)
+
+
+def test_integer_operators_have_arithmetic() -> None:
+    """QLinearConv holds its weights in the fourth input."""
+    one, zero, zeros = ones("s"), ones("z", dtype=np.uint8), ones("zw", dtype=np.int8)
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("QLinearConv", ["q", "s", "z", "w", "s", "zw", "s", "z"], ["r"]),
+        helper.make_node("DequantizeLinear", ["r", "s", "z"], ["y"]),
+    ]
+    model = image((1, 8, 16, 16), nodes, one, zero, zeros, ones("w", 4, 8, 3, 3, dtype=np.int8))
+    (op,) = (op for op in read_workload(model, CPU).operators if op.name == "QLinearConv")
+    assert (op.kind, op.macs, op.weights, op.compute) == ("conv", 4 * 8 * 9 * 14**2, 4 * 8 * 9, "int8")
+
+
+def test_what_the_model_does_not_know_is_named() -> None:
+    """Operators without a price for their arithmetic, and other domains; plain ones are not among them."""
+    nodes = [
+        helper.make_node("Einsum", ["x", "x"], ["y"], equation="abcd,abed->abce"),
+        helper.make_node("Relu", ["y"], ["z"]),
+    ]  # fmt: skip
+    assert read_workload(graph(nodes, {}), CPU).unknown == ("Einsum",)
+    assert read_workload(export_detector(small_stfpm(), CPU).model, CPU).unknown == ()
+    assert read_workload(export_detector(small_vae(), GPU).model, GPU).unknown == ()
+
+
+def test_other_convolutions_than_of_images_are_refused() -> None:
+    """With their name; they are no depthwise or 1x1 ones."""
+    model = image((1, 3, 8, 8, 8), [helper.make_node("Conv", ["x", "w"], ["y"])], ones("w", 8, 3, 3, 3, 3))
+    with pytest.raises(BudgetcError, match=r"Conv 'y' convolves in 3 dimensions; only convolutions in two"):
+        read_workload(model, CPU)
+    with pytest.raises(BudgetcError, match=r"the graph has no nodes; expected the ONNX file of a detector"):
+        read_workload(b"", CPU)
+
+
+def test_a_product_of_several_rows_has_arithmetic() -> None:
+    """It is a 1x1 convolution of its rows; one row alone only reads the weights."""
+    model = image((1, 64, 96), [helper.make_node("MatMul", ["x", "w"], ["y"])], ones("w", 96, 32))
+    (op,) = read_workload(model, CPU).operators
+    assert (op.op_class, op.macs, op.out_h * op.out_w, op.cin) == ("conv1x1", 64 * 96 * 32, 64, 96)
+    assert price(op, cost()).compute_ms == pytest.approx(64 * 96 * 32 / 100e6)
+    (one,) = read_workload(
+        image((1, 96), [helper.make_node("MatMul", ["x", "w"], ["y"])], ones("w", 96, 32)), CPU
+    ).operators
+    assert one.op_class == "linear"
+
+
+def test_products_of_activations_count_each_pair_once() -> None:
+    """Four heads of attention: the depth is that of one head."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 1, 3, 2]),
+        helper.make_node("MatMul", ["x", "t"], ["y"]),
+    ]
+    op = read_workload(image((1, 4, 10, 32), nodes), CPU).operators[-1]
+    assert (op.macs, op.weights) == (4 * 10 * 32 * 10, 0)
