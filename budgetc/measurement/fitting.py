@@ -50,9 +50,7 @@ def fit_rates(
     weight = np.array([sample.weight / sample.ms for sample in samples])
     left = np.array([sample.ms for sample in samples]) - rest
     least = np.array([_least(prior, key, weight_peak) for key in keys] + [0.0])
-    solved = _pulled(
-        matrix * scale * weight[:, None], left * weight, np.full(len(scale), strength), np.ones(len(scale)), least
-    )
+    solved = _pulled(matrix * scale * weight[:, None], left * weight, strength, least)
     found = {name: rates.model_dump() for name, rates in prior.rates.items()}
     for (name, term), factor in zip(keys, solved, strict=False):
         rate = getattr(prior.rates[name], term)
@@ -108,9 +106,7 @@ def fit_speedup(samples: Sequence[Sample], model: CostModel, dtype: Dtype, *, st
     # Relative to the model's own speedup: 1 is where it stands.
     weight = np.array([sample.weight / sample.ms for sample in samples])
     left = (np.array([sample.ms for sample in samples]) - rest) * weight
-    solved = _pulled(
-        matrix * weight[:, None], left, np.full(len(names), strength), np.ones(len(names)), np.zeros(len(names))
-    )
+    solved = _pulled(matrix * weight[:, None], left, strength, np.zeros(len(names)))
     rates = dict(model.rates)
     for name, factor in zip(names, solved, strict=True):
         before = rates[name].speedup
@@ -119,11 +115,12 @@ def fit_speedup(samples: Sequence[Sample], model: CostModel, dtype: Dtype, *, st
     return model.model_copy(update={"rates": rates})
 
 
-def _pulled(matrix: Floats, wanted: Floats, strength: Floats, towards: Floats, least: Floats) -> Floats:
-    """Least squares pulled to a point, no coefficient below its `least`."""
+def _pulled(matrix: Floats, wanted: Floats, strength: float, least: Floats) -> Floats:
+    """Least squares pulled to 1, as strongly as `strength`; no coefficient below its `least`."""
     from scipy.optimize import nnls  # here, because it takes most of a second to load
 
-    rows, goal = np.vstack([matrix, np.diag(strength)]), np.concatenate([wanted, strength * towards])
+    pull = np.full(len(least), strength)
+    rows, goal = np.vstack([matrix, np.diag(pull)]), np.concatenate([wanted, pull])
     above: Floats = nnls(rows, goal - rows @ least, maxiter=10_000)[0]
     return least + above
 

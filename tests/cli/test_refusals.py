@@ -187,7 +187,7 @@ def test_import_with_foreign_options(budgetc: Command, model: Path) -> None:
     """`import` refuses options that do not belong to the detector."""
     ended = budgetc("import", model, "--detector", "vae", "--backbone", "resnet18")
     assert ended.code == 2
-    assert "these options are for stfpm" in ended.err
+    assert "this option is for reverse_distillation and stfpm" in ended.err
 
 
 def test_import_of_a_bundle(budgetc: Command, model: Path, tmp_path: Path) -> None:
