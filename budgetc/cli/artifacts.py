@@ -47,9 +47,10 @@ def install(out: Out, cache: Cache = None, json: Json = False) -> None:
 def run(
     out: Out,
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    *,
     cache: Cache = None,
     monitor: Annotated[
-        bool, typer.Option("--monitor", help="The images are successive frames: p-value, martingale and alarm, too.")
+        bool, typer.Option("--monitor", help="Images are successive frames: p-value, martingale, alarm, too.")
     ] = False,
     json: Json = False,
 ) -> None:
