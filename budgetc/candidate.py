@@ -7,7 +7,6 @@ budget, target or output directory finds it there again.
 import copy
 import hashlib
 import io
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -36,8 +35,9 @@ from budgetc.measurement.size import deployed_bytes
 from budgetc.passes.apply import apply_step
 from budgetc.passes.refit import has_fitted_head
 from budgetc.passes.work import Work
-from budgetc.report.schema import ArtifactSpec, Preprocessing, StepRecord, plain_spec
+from budgetc.report.schema import ArtifactSpec, MonitorBlock, Preprocessing, StepRecord, spec_text
 from budgetc.runtime.artifact import load_artifact
+from budgetc.runtime.monitor import MonitorTable
 from budgetc.runtime.spec import read_spec
 from budgetc.store.shared import Store
 from budgetc.workshop import Workshop as Workshop
@@ -224,7 +224,7 @@ def write_untrained(plan: Plan, shop: Workshop, directory: Path) -> Written:
     exported = export_detector(detector, shop.target, network.traced)
     return write(
         exported, detector, directory,
-        threshold=0.0, threads=shop.target.threads, session=shop.session(detector),
+        threshold=0.0, threads=shop.target.threads, session=shop.session(detector), monitor=shop.monitor(),
     )  # fmt: skip
 
 
@@ -284,7 +284,7 @@ def _finish_anew(key: str, detector: Detector, shop: Workshop, directory: Path) 
     golden = evenly(len(images), _GOLDEN)
     reference = score_images(detector.deployed(), images[golden])
     check_agreement(scores[golden], reference, integer=integer)
-    written = save(threshold=fit_threshold(scores))
+    written = save(threshold=fit_threshold(scores), monitor=shop.monitor(scores))
     shop.store.put_blob(key, exported.model)
     shop.store.put_json(key, _finished(written).model_dump())
     return written
@@ -317,7 +317,7 @@ def _put(directory: Path, model: bytes, found: _Finished) -> Written:
 
 def write(
     exported: Exported, detector: Detector, directory: Path,
-    *, threshold: float, threads: int, session: SessionOptions | None = None,
+    *, threshold: float, threads: int, session: SessionOptions | None = None, monitor: MonitorTable | None = None,
 ) -> Written:  # fmt: skip
     """`model.onnx` and `artifact.json` in a directory."""
     height, width = detector.config.input_size
@@ -329,13 +329,11 @@ def write(
         threshold=threshold,
         threads=threads,
         session=session,
+        monitor=MonitorBlock(**asdict(monitor)) if monitor is not None else None,
     )
-    text = json.dumps(plain_spec(spec), separators=(",", ":"))
-    # Padded to the longest way to write a float, so that the size does not depend on the threshold.
-    text += " " * (25 - len(repr(threshold))) + "\n"
     directory.mkdir(parents=True, exist_ok=True)
     (directory / MODEL).write_bytes(exported.model)
-    (directory / ARTIFACT).write_text(text, encoding="utf-8")
+    (directory / ARTIFACT).write_text(spec_text(spec), encoding="utf-8")
     size = sum(deployed_bytes(directory).values())
     return Written(directory, size, exported.structure, exported.parameters, threshold)
 

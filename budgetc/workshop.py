@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from budgetc.core.dataset import SPLITS, Dataset
 from budgetc.core.plan import Plan, Quantize, Step, fingerprint
@@ -21,7 +23,9 @@ from budgetc.detectors.detector import Detector, weights_digest
 from budgetc.detectors.families import bundle
 from budgetc.detectors.layers import conform
 from budgetc.measurement.host import cpu_features, device
+from budgetc.measurement.monitoring import empty_table, fit_monitor, table_size
 from budgetc.passes.work import OutputCache, Work
+from budgetc.runtime.monitor import MonitorTable
 from budgetc.store.run_directory import RunDirectory
 from budgetc.store.shared import Store
 from budgetc.training.loop import Progress, silent
@@ -82,6 +86,18 @@ class Workshop:
         """How the runtime loads and runs the file of a detector."""
         integer = any(known.compute == "int8" for known in detector.formats.values())
         return self.sessions.int8 if integer else self.sessions.fp32
+
+    def monitor(self, scores: NDArray[np.floating] | None = None) -> MonitorTable | None:
+        """The table of the sequential monitor, from the calibration's scores; without them one as large, for a price.
+
+        None where pictures are no frames, or calibration has too few.
+        """
+        samples = self.dataset.samples["calibration"]
+        if not (self.dataset.upright and table_size(len(samples))):
+            return None
+        if scores is None:
+            return empty_table(len(samples))
+        return fit_monitor(scores, [sample.group for sample in samples])
 
     @property
     def weight_levels(self) -> int:
@@ -206,11 +222,13 @@ def tensor_bytes(data: Mapping[str, Any]) -> bytes:
 
 def _export_facts(shop: Workshop) -> list[object]:
     """What an exported file depends on beside the network."""
+    watched = ["monitor", [sample.group for sample in shop.dataset.samples["calibration"]]]
     return [
         shop.target.model_dump(mode="json", exclude=_NO_MATTER),
         shop.sessions.model_dump(),
         {name: version(name) for name in _EXPORTERS},
         RESULTS,
+        *(watched if shop.dataset.upright else ()),
     ]
 
 

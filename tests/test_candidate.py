@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kstest
 
 from budgetc.candidate import Workshop, applicable, build, finish, price, recall, score_split
 from budgetc.core.dataset import SplitName
@@ -15,9 +16,12 @@ from budgetc.core.plan import Distill, Fp16, Plan, Prune, Qat, Quantize, Step, T
 from budgetc.detectors.detector import Detector, score_images, weights_digest
 from budgetc.errors import BudgetcError
 from budgetc.export.onnx_file import export_detector
+from budgetc.measurement.quality import score_pixels
 from budgetc.runtime.artifact import load_artifact
+from budgetc.runtime.monitor import Monitor
+from budgetc.runtime.spec import read_spec
 from budgetc.store.run_directory import RunDirectory
-from tests.small import dataset, small, small_stfpm, small_vae, target
+from tests.small import dataset, small, small_stfpm, small_vae, target, textures
 
 STEPS: dict[str, tuple[Step, ...]] = {
     "unchanged": (),
@@ -72,6 +76,44 @@ def test_an_untrained_structure_has_the_price_of_the_trained_one(
     assert (priced.size, priced.structure, priced.parameters) == (trained.size, trained.structure, trained.parameters)
     for name in ("model.onnx", "artifact.json"):
         assert (tmp_path / "priced" / name).stat().st_size == (tmp_path / "trained" / name).stat().st_size
+
+
+def _frames(detector: Detector, run: RunDirectory, **counts: int) -> Workshop:
+    return Workshop(detector, replace(dataset(**counts), upright=True), target(), run, seed=0, key="k")
+
+
+@pytest.mark.parametrize("calibration", [9, 10, 300])
+def test_a_monitor_is_priced(calibration: int, run: RunDirectory, tmp_path: Path) -> None:
+    """Detectors of frames carry its table, of at most 255 scores, whose bytes are known before a gradient step."""
+    shop = _frames(small_vae(), run, calibration=calibration)
+    priced = price(_plan(Quantize()), shop, tmp_path / "priced")
+    trained = finish(build(_plan(Quantize()), shop, 1.0), shop, tmp_path / "trained")
+    table = read_spec(trained.directory / "artifact.json").monitor
+    assert priced.size == trained.size
+    assert (0 if table is None else len(table.codes())) == {9: 0, 10: 10, 300: 255}[calibration]
+
+
+def test_pictures_have_no_monitor(run: RunDirectory, tmp_path: Path) -> None:
+    """Their order means nothing."""
+    shop = _shop(small_vae(), run)
+    assert load_artifact(finish(build(_plan(), shop, 1.0), shop, tmp_path / "out").directory).spec.monitor is None
+
+
+def test_the_monitor_is_fitted_to_the_compressed_file(run: RunDirectory, tmp_path: Path) -> None:
+    """p-values of 300 held-out normals are uniform (KS at 5 %, for a table of 200) by its own table; by the baseline's,
+    which knows other scores, they are not.
+    """
+    shop, tables, artifacts = _frames(small_vae(), run, calibration=200), [], []
+    for name, steps in (("baseline", ()), ("compressed", (Distill(student=0.5, epochs=1), Quantize()))):
+        written = finish(build(_plan(*steps), shop, 1.0), shop, tmp_path / name)
+        artifacts.append(load_artifact(written.directory, cache=False))
+        tables.append(artifacts[-1].monitor().table)
+    scores = score_pixels(artifacts[1], textures(300, seed=99))
+    critical = 1.36 * np.sqrt(1 / 300 + 1 / 200)
+    for table, uniform in zip(tables, (False, True), strict=True):
+        monitor = Monitor(table, smoothing=0)
+        found = kstest([monitor.update(score).p_value for score in scores.tolist()], "uniform").statistic
+        assert (found < critical) == uniform
 
 
 @pytest.mark.parametrize("steps", [(), (Quantize(),), (Distill(student=0.5, epochs=2),)])

@@ -1,6 +1,7 @@
 """`budgetc run` and `budgetc install`: score pictures with an artifact, and make it load faster on this machine."""
 
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from budgetc.errors import InputRejected
 
 if TYPE_CHECKING:
     from budgetc.runtime.artifact import Artifact, ScoredImage
+    from budgetc.runtime.monitor import MonitorState
 
 
 def register(app: typer.Typer) -> None:
@@ -45,12 +47,17 @@ def install(out: Out, cache: Cache = None, json: Json = False) -> None:
 def run(
     out: Out,
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    *,
     cache: Cache = None,
+    monitor: Annotated[
+        bool, typer.Option("--monitor", help="Images are successive frames: p-value, martingale, alarm, too.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Score pictures: a line each with its score and whether it is anomalous."""
     artifact = _loaded(out, cache)
-    scored: list[tuple[Path, ScoredImage]] = []
+    watch = artifact.monitor() if monitor else None
+    scored: list[tuple[Path, ScoredImage, MonitorState | None]] = []
     unreadable: list[tuple[Path, str]] = []
     for image in images:
         try:
@@ -58,18 +65,31 @@ def run(
         except InputRejected as error:
             unreadable.append((image, str(error)))
             continue
-        scored.append((image, found))
+        state = watch.update(found.score) if watch is not None else None
+        scored.append((image, found, state))
         if not json:
-            show(f"{found.score:.6g}\t{'anomalous' if found.anomalous else 'normal'}\t{printable(str(image), keep='')}")
+            judged = "\t".join([f"{found.score:.6g}", "anomalous" if found.anomalous else "normal", *_watched(state)])
+            show(f"{judged}\t{printable(str(image), keep='')}")
     if json:
         show_json({
             "threshold": artifact.spec.threshold,
-            "images": [{"file": str(path), "score": one.score, "anomalous": one.anomalous} for path, one in scored],
+            "images": [
+                {"file": str(path), "score": one.score, "anomalous": one.anomalous, **(asdict(state) if state else {})}
+                for path, one, state in scored
+            ],
             "unreadable": [{"file": str(path), "reason": reason} for path, reason in unreadable],
         })  # fmt: skip
     if unreadable:
         named = "\n".join(f"  {reason}" for _, reason in unreadable)
         raise InputRejected(f"{len(unreadable)} of {len(images)} images could not be scored:\n{named}")
+
+
+def _watched(state: "MonitorState | None") -> list[str]:
+    """Columns of a line of `run --monitor`."""
+    if state is None:
+        return []
+    numbers = f"p={state.p_value:.4g}", f"log_martingale={state.log_martingale:.4g}", f"cusum={state.cusum:.4g}"
+    return [*numbers, "alarm" if state.alarm else "-"]
 
 
 def _loaded(out: Path, cache: Path | None) -> "Artifact":

@@ -1,5 +1,6 @@
 """`report.json` and `artifact.json` as types: these models are the file formats."""
 
+import json
 from collections import Counter
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from budgetc.core.quality import Quality as Quality
 from budgetc.core.session import Compute, SessionOptions
 from budgetc.core.target import Target
 from budgetc.core.verdict import Verdict
+from budgetc.errors import InputRejected
 
 SCHEMA_VERSION = 1
 Fate = Literal["chosen", "finalist", "trained", "discarded", "not needed", "failed"]
@@ -293,6 +295,33 @@ class Preprocessing(Frozen):
     scale: Literal["0..1"] = "0..1"
 
 
+class MonitorBlock(Frozen):
+    """The table of the sequential monitor, of artifacts that score frames; `budgetc.runtime.monitor` reads it."""
+
+    scores: str
+    """Ascending scores of calibration normals: base64 of little-endian uint16, in steps above `lowest`."""
+    lowest: float
+    step: float
+    drift: float
+    """What the log of the martingale must exceed for CUSUM to grow."""
+    threshold: float
+    """Alarm when CUSUM > threshold."""
+    run_length: int
+    """Frames in which four of five streams of normals raise no alarm."""
+    window: int
+    """Frames that the martingale looks back on."""
+
+    @model_validator(mode="after")
+    def _decodes(self) -> "MonitorBlock":
+        from budgetc.runtime.monitor import MonitorTable  # the package of the runtime loads onnxruntime
+
+        try:
+            MonitorTable(**self.model_dump()).codes()
+        except InputRejected as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
 class ArtifactSpec(Frozen):
     """`artifact.json`: what a runtime needs beside the graph."""
 
@@ -310,9 +339,22 @@ class ArtifactSpec(Frozen):
     threads: int
     session: SessionOptions | None = None
     """None, or not written: onnxruntime's defaults."""
+    monitor: MonitorBlock | None = None
+    """None, or not written: the data are no frames."""
 
 
 def plain_spec(spec: ArtifactSpec) -> dict[str, object]:
-    """As it is written: session options that are onnxruntime's defaults cost no byte."""
+    """As it is written: session options that are onnxruntime's defaults, and no monitor, cost no byte."""
     session = spec.session.model_dump(exclude_defaults=True) if spec.session is not None else {}
-    return {**spec.model_dump(exclude={"session"}), **({"session": session} if session else {})}
+    watch = spec.monitor.model_dump() if spec.monitor is not None else {}
+    kept = {name: part for name, part in (("session", session), ("monitor", watch)) if part}
+    return {**spec.model_dump(exclude={"session", "monitor"}), **kept}
+
+
+def spec_text(spec: ArtifactSpec) -> str:
+    """`artifact.json`, padded to the longest way to write its fitted numbers: its size does not depend on them."""
+    room = 25 - len(repr(spec.threshold))
+    if spec.monitor is not None:
+        block = spec.monitor
+        room += sum(18 - len(repr(one)) for one in (block.lowest, block.step, block.drift, block.threshold))
+    return json.dumps(plain_spec(spec), separators=(",", ":")) + " " * room + "\n"

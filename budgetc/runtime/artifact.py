@@ -13,6 +13,7 @@ from PIL import Image
 
 from budgetc import errors
 from budgetc.runtime.cache import cache_graph, cached_graph, file_sha256, warn_unused
+from budgetc.runtime.monitor import Monitor
 from budgetc.runtime.preprocess import decode, resize_rgb, to_input, to_rgb
 from budgetc.runtime.session import open_session, session_options
 from budgetc.runtime.spec import Spec, parse_spec, read_spec
@@ -85,6 +86,25 @@ class Artifact:
             raise errors.InputRejected(f"{self.spec.model} returned the score {score}; compile the detector again")
         anomaly_map = outputs[1][0, 0] if len(outputs) > 1 else None
         return ScoredImage(score, score > self.spec.threshold, anomaly_map)
+
+    def monitor(self, state: str | None = None, *, smoothing: int | None = None) -> Monitor:
+        """A monitor of one stream of frames: give it the score of each, in order.
+
+        Args:
+            state: what `Monitor.to_json` returned, to continue where that monitor stood; it has its own smoothing.
+            smoothing: as of `Monitor`.
+
+        Raises:
+            InputRejected: the artifact has no monitor, because its data were no frames, or the state is of another.
+        """
+        if self.spec.monitor is None:
+            raise errors.InputRejected(
+                f"{ARTIFACT_FILE} has no monitor: compile with frames of a video (a folder a scene), at least 10 of "
+                "them for calibration"
+            )
+        if state is not None:
+            return Monitor.from_json(state, self.spec.monitor)
+        return Monitor(self.spec.monitor, smoothing=smoothing)
 
 
 def load_artifact(path: str | os.PathLike[str], *, cache: Cache = None) -> Artifact:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from budgetc import errors
+from budgetc.runtime.monitor import MonitorTable
 
 SCHEMA_VERSION = 1
 MAX_SIDE = 16_384
@@ -50,6 +51,8 @@ class Spec:
     """Anomalous when score > threshold."""
     threads: int
     session: Session = Session()
+    monitor: MonitorTable | None = None
+    """Of artifacts that score frames."""
 
 
 def read_spec(path: Path) -> Spec:
@@ -96,6 +99,7 @@ def parse_spec(raw: object, where: str = "artifact.json") -> Spec:
         threshold=float(fields.take("threshold", (int, float))),
         threads=fields.within("threads", 256),
         session=_session(_Fields(fields.take("session", (dict,), {}), f"{where}: session")),
+        monitor=_monitor(fields.take("monitor", (dict, type(None)), None), f"{where}: monitor"),
     )
     picture.refuse_rest()
     fields.refuse_rest()
@@ -116,6 +120,27 @@ def _session(fields: _Fields) -> Session:
     )
     fields.refuse_rest()
     return session
+
+
+def _monitor(raw: object, where: str) -> MonitorTable | None:
+    if raw is None:
+        return None
+    fields = _Fields(raw, where)
+    table = MonitorTable(
+        scores=fields.take("scores", (str,)),
+        lowest=float(fields.take("lowest", (int, float))),
+        step=float(fields.take("step", (int, float))),
+        drift=float(fields.take("drift", (int, float))),
+        threshold=float(fields.take("threshold", (int, float))),
+        run_length=fields.take("run_length", (int,)),
+        window=fields.take("window", (int,)),
+    )
+    fields.refuse_rest()
+    try:
+        table.codes()
+    except errors.InputRejected as error:
+        raise errors.InputRejected(f"{where}: {error}") from error
+    return table
 
 
 class _Fields:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from budgetc.runtime import load_artifact
 from tests.cli.command import Command, run_without
 from tests.report.example import described, make_report, write_out
 from tests.runtime.pictures import color, encoded
-from tests.runtime.tiny import write_artifact
+from tests.runtime.tiny import MONITOR, write_artifact
 
 COMPILERS = ("torch", "torch_pruning", "onnx", "onnxsim", "scipy", "safetensors")
 
@@ -74,6 +75,33 @@ def test_run_as_json(budgetc: Command, artifact: Path, picture: Path) -> None:
     assert found["schema_version"] == 1
     assert found["images"][0]["score"] == load_artifact(artifact).score(picture).score
     assert [one["file"] for one in found["unreadable"]] == ["absent.png"]
+
+
+def test_run_monitors_frames(budgetc: Command, tmp_path: Path, picture: Path) -> None:
+    """`run --monitor` adds p-value, martingale, CUSUM and alarm to each line; unreadable frames are left out."""
+    out = write_artifact(tmp_path / "frames", monitor={**MONITOR, "lowest": -9.0})
+    score = load_artifact(out).score(picture).score
+    monitor = load_artifact(out).monitor()
+    states = [monitor.update(score) for _ in range(24)]
+    frames = [*[picture] * 12, "absent.png", *[picture] * 12]
+    ended = budgetc("run", out, *frames, "--monitor", "--json")
+    assert ended.code == 4
+    assert json.loads(ended.out)["images"] == [
+        {"file": str(picture), "score": score, "anomalous": score > 0.5, **asdict(state)} for state in states
+    ]
+    lines = budgetc("run", out, *frames, "--monitor").out.splitlines()
+    assert [line.split("\t")[2:6] for line in lines] == [
+        [f"p={one.p_value:.4g}", f"log_martingale={one.log_martingale:.4g}", f"cusum={one.cusum:.4g}",
+         "alarm" if one.alarm else "-"] for one in states
+    ]  # fmt: skip
+    assert (states[0].alarm, states[-1].alarm) == (False, True)
+
+
+def test_run_monitors_no_pictures(budgetc: Command, artifact: Path, picture: Path) -> None:
+    """An artifact whose data were no frames has no monitor: exit 4."""
+    ended = budgetc("run", artifact, picture, "--monitor")
+    assert (ended.code, ended.out) == (4, "")
+    assert "has no monitor: compile with frames" in ended.err
 
 
 def test_run_without_the_compilers_libraries(artifact: Path, picture: Path) -> None:

@@ -282,3 +282,15 @@ print(verify_artifact(out).holds, check_artifact(out, read_report(out).budget).o
 """
     done = subprocess.run([sys.executable, "-c", script, str(out)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "True compliant\n"), done.stderr
+
+
+def test_a_damaged_monitor_is_found(out: Path) -> None:
+    """Its table is decoded, even where digest and size in the report follow the change."""
+    block = {"scores": "AgABAA==", "lowest": 0.0, "step": 0.1, "drift": 0.0, "threshold": 1.0, "run_length": 1000}
+
+    def add(spec: dict[str, Any]) -> None:
+        spec["monitor"] = {**block, "window": 20}
+
+    edit_artifact(out, add)
+    problems = verify_artifact(out).problems
+    assert "artifact.json: monitor: Value error, monitor: scores are not in ascending order" in problems[0]

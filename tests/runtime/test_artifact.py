@@ -12,7 +12,7 @@ from budgetc.runtime import load_artifact, load_model
 from budgetc.runtime.artifact import Picture
 from budgetc.runtime.preprocess import resize_rgb
 from tests.runtime.pictures import color, encoded
-from tests.runtime.tiny import SIDE, tiny_model, write_artifact
+from tests.runtime.tiny import MONITOR, SIDE, tiny_model, write_artifact
 
 
 def test_score_is_the_graphs_own(tmp_path: Path) -> None:
@@ -150,3 +150,18 @@ def test_gray_image_object_is_converted(tmp_path: Path) -> None:
     artifact = load_artifact(write_artifact(tmp_path))
     gray: Image.Image = color().convert("L")
     assert artifact.score(gray).score == artifact.score(gray.convert("RGB")).score
+
+
+def test_an_artifact_of_frames_has_a_monitor(tmp_path: Path) -> None:
+    """It goes on where another process stopped."""
+    artifact = load_artifact(write_artifact(tmp_path, monitor=MONITOR))
+    monitor = artifact.monitor(smoothing=3)
+    assert [monitor.update(score).frame for score in (0.25, 0.35)] == [1, 2]
+    restored = load_artifact(tmp_path).monitor(monitor.to_json())
+    assert restored.update(0.45) == monitor.update(0.45)
+
+
+def test_an_artifact_of_pictures_has_no_monitor(tmp_path: Path) -> None:
+    """The error says what to compile with."""
+    with pytest.raises(InputRejected, match=r"artifact.json has no monitor: compile with frames of a video"):
+        load_artifact(write_artifact(tmp_path)).monitor()

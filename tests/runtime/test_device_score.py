@@ -14,7 +14,7 @@ import pytest
 from budgetc.runtime import device_score, load_artifact, spec
 from budgetc.runtime.preprocess import FORMATS, MAX_PIXELS
 from tests.runtime.pictures import color, encoded, every_kind
-from tests.runtime.tiny import write_artifact
+from tests.runtime.tiny import MONITOR, write_artifact
 
 
 def run_script(directory: Path, *files: Path) -> "subprocess.CompletedProcess[str]":
@@ -70,6 +70,15 @@ def test_config_beside_the_script_wins(tmp_path: Path) -> None:
     assert json.loads(run_script(directory, picture).stdout)["anomalous"] is False
     (directory / "device" / "config.json").unlink()
     assert json.loads(run_script(directory, picture).stdout)["anomalous"] is True
+
+
+def test_a_monitor_is_left_to_others(tmp_path: Path) -> None:
+    """An artifact that has one is scored as without."""
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(encoded(color()))
+    watched, plain = write_artifact(tmp_path / "watched", monitor=MONITOR), write_artifact(tmp_path / "plain")
+    lines = [run_script(directory, picture).stdout for directory in (watched, plain)]
+    assert lines[0] == lines[1] != ""
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from budgetc.core.session import SessionOptions
 from budgetc.errors import InputRejected
-from budgetc.report.schema import ArtifactSpec, Preprocessing, plain_spec
+from budgetc.report.schema import ArtifactSpec, MonitorBlock, Preprocessing, plain_spec
+from budgetc.runtime.monitor import MonitorTable
 from budgetc.runtime.spec import Session, parse_spec, read_spec
 
+TABLE = MonitorTable("AAABAAIA", lowest=1.5, step=0.25, drift=0.5, threshold=3.0, run_length=1000)
 SESSION = SessionOptions(arena="as-requested", memory_pattern=False, blocked=False, trim=True, preoptimized=True)
 
 
@@ -21,6 +25,7 @@ def fields(**changed: Any) -> dict[str, Any]:
         threshold=1.25,
         threads=2,
         session=SESSION,
+        monitor=MonitorBlock(**asdict(TABLE)),
     )
     return {**plain_spec(spec), **changed}
 
@@ -28,7 +33,7 @@ def fields(**changed: Any) -> dict[str, Any]:
 def test_reads_what_the_compiler_writes() -> None:
     """Every field of ArtifactSpec arrives under the same name with the same value."""
     spec = parse_spec(fields())
-    flat = {**fields(), **fields()["preprocessing"], "session": Session(**SESSION.model_dump())}
+    flat = {**fields(), **fields()["preprocessing"], "session": Session(**SESSION.model_dump()), "monitor": TABLE}
     assert {name: getattr(spec, name) for name in vars(spec)} == {name: flat[name] for name in vars(spec)}
 
 
@@ -39,6 +44,47 @@ def test_session_options_have_the_defaults_of_onnxruntime() -> None:
     assert parse_spec(raw).session == Session() == Session(**SessionOptions().model_dump())
     assert parse_spec({**raw, "session": {"trim": True}}).session == Session(trim=True)
     assert "session" not in plain_spec(ArtifactSpec.model_validate({**raw, "session": SessionOptions()}))
+
+
+def test_an_artifact_without_a_monitor_is_read() -> None:
+    """Older artifacts, and those of pictures, have none."""
+    raw = fields()
+    del raw["monitor"]
+    assert parse_spec(raw).monitor is None
+    assert "monitor" not in plain_spec(ArtifactSpec.model_validate(raw))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"scores": ""}, "monitor: the table has no scores, at least one is needed"),
+        ({"scores": "AgABAA=="}, "monitor: scores are not in ascending order"),
+        ({"scores": "not base64!"}, "monitor: scores cannot be decoded"),
+        ({"scores": "AAAB"}, "monitor: scores cannot be decoded"),
+        ({"lowest": float("nan")}, "monitor: lowest is nan, expected a finite number"),
+        ({"step": -1.0}, "monitor: step is -1.0, expected a finite number, not negative"),
+        ({"threshold": float("inf")}, "monitor: threshold is inf, expected a finite number"),
+        ({"window": 0}, "monitor: window is 0, expected 1 to 1000"),
+        ({"run_length": 0}, "monitor: run_length is 0, expected 1 to"),
+    ],
+)
+def test_a_wrong_table_is_refused(changed: dict[str, object], message: str) -> None:
+    """By the runtime, and by `verify`, which reads the same file with the compiler's types."""
+    raw = fields(monitor={**asdict(TABLE), **changed})
+    with pytest.raises(InputRejected, match=message):
+        parse_spec(raw)
+    with pytest.raises(ValidationError, match=f"{message}|Input should be a finite number"):
+        ArtifactSpec.model_validate(raw)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [({"drift": "high"}, "drift is 'high', expected int or float"), ({"width": 3}, "unknown field width")],
+)
+def test_a_foreign_table_is_refused(changed: dict[str, object], message: str) -> None:
+    """Fields of another type or name."""
+    with pytest.raises(InputRejected, match=f"artifact.json: monitor: {message}"):
+        parse_spec(fields(monitor={**asdict(TABLE), **changed}))
 
 
 def test_an_integer_threshold_is_a_number() -> None:

@@ -11,6 +11,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 SIDE = 32
+MONITOR = {
+    "scores": "AAAKABQAHgAoADIAPABGAFAA", "lowest": 0.0, "step": 0.01, "drift": 0.0, "threshold": 0.5,
+    "run_length": 1000, "window": 20,
+}  # fmt: skip
+"""A monitor of the scores 0, 0.1 ... 0.8."""
 
 
 def write_artifact(
