@@ -1,5 +1,6 @@
 """One fused operator as a runtime executes it: what a cost model prices."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -71,6 +72,14 @@ class Operator:
     def bytes(self) -> int:
         """Moved at least: what it reads, its weights and what it writes."""
         return (self.in_elements + self.weights + self.out_elements) * ELEMENT_BYTES[self.compute]
+
+    def wide(self) -> "Operator":
+        """A stem with as many input channels as take it to the class of other convolutions of its kernel."""
+        factor = _WIDE_ENOUGH / self.cin
+        return replace(
+            self, cin=_WIDE_ENOUGH, in_elements=math.ceil(self.in_elements * factor),
+            macs=math.ceil(self.macs * factor), weights=math.ceil(self.weights * factor),
+        )  # fmt: skip
 
     def at(self, compute: Dtype) -> "Operator":
         """The same shapes computed in another number format."""

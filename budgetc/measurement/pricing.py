@@ -94,7 +94,12 @@ def price(op: Operator, cost: CostModel) -> Price:
 
 
 def _parts(op: Operator, cost: CostModel) -> tuple[float, float]:
-    """Milliseconds of arithmetic and of memory traffic."""
+    """Milliseconds of arithmetic and of memory traffic; fewer input channels never cost more than 16."""
+    found = _by_class(op, cost)
+    return min(found, _by_class(op.wide(), cost), key=sum) if op.op_class == "stem" else found
+
+
+def _by_class(op: Operator, cost: CostModel) -> tuple[float, float]:
     rates = cost.rates[op.op_class]
     compute = traffic = 0.0
     for term, demand in terms(op, cost.tile).items():

@@ -141,3 +141,14 @@ def test_more_of_anything_is_never_cheaper(name: str, channels: int, size: int) 
     before = price_graph([conv(64, channels, size)], known).ms
     assert price_graph([conv(64, channels + 1, size)], known).ms >= before * (1 - 1e-9)
     assert price_graph([conv(64, channels, size + 1)], known).ms >= before * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("target", NOT_HERE)
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5])
+def test_fewer_input_channels_never_cost_more(target: str, kernel: int) -> None:
+    """Below 16 another class prices a convolution; where its rates are slower, they are not what pruning pays."""
+    known = load_target(target).target.cost
+    assert known is not None
+    for size in (8, 32, 64):
+        times = [price(conv(cin, 32, size, kernel=kernel), known.in_artifact()).ms for cin in (12, 15, 16, 24)]
+        assert times == sorted(times)
