@@ -35,7 +35,7 @@ def test_a_bundle_gives_the_detector_back(family: str) -> None:
 
 @pytest.mark.parametrize("family", ["reverse_distillation", "stfpm", "vae"])
 def test_formats_and_pruned_shapes_survive(family: str) -> None:
-    """A pruned, quantized detector scores the same after the round trip, up to float sums in another order."""
+    """A pruned, quantized detector scores as before: bit by bit, but for the order of a decoder's sums."""
     detector = small(family)
     work = work_for(detector, effort=0.5)
     for step in (Prune(keep=0.5, epochs=2), Quantize(), Fp16()):
@@ -44,7 +44,9 @@ def test_formats_and_pruned_shapes_survive(family: str) -> None:
     images = textures(3, seed=9)
     assert (found.formats, found.quantization) == (detector.formats, detector.quantization)
     expected = score_images(detector.deployed(), images)
-    np.testing.assert_allclose(score_images(found.deployed(), images), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        score_images(found.deployed(), images), expected, rtol=1e-6 if family == "reverse_distillation" else 0
+    )
 
 
 def test_an_unknown_family_is_named() -> None:

@@ -70,6 +70,7 @@ def test_biases_are_whole_steps_of_the_integer_sums(family: str) -> None:
     detector = small(family)
     rounded = quantize(detector, Quantize(), work_for(detector))
     sources, seen = sources_of(detector.module, textures(1)), 0
+    most = 0.02 if family == "reverse_distillation" else 0.01  # its 2e5 steps are at the end of what float32 holds
     for name, _ in units(rounded.module):
         known = rounded.formats.get(name)
         if known is None or not known.weight_scale:
@@ -79,7 +80,7 @@ def test_biases_are_whole_steps_of_the_integer_sums(family: str) -> None:
         assert output is not None
         step = torch.tensor(known.weight_scale) * output.scale
         now, before = (_bias(module.get_submodule(name)) for module in (rounded.module, detector.module))
-        assert ((now / step) - (now / step).round()).abs().max() < 0.02  # of float32 at 2e5 steps
+        assert ((now / step) - (now / step).round()).abs().max() < most
         assert ((now - before) / step).abs().max() < 0.51
         seen += 1
     assert seen >= 3
