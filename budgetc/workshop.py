@@ -102,7 +102,7 @@ class Workshop:
     @property
     def weight_levels(self) -> int:
         """INT8 weights span +-this many steps on the target."""
-        return 127 if self.target.weight_levels == "detect" else self.target.weight_levels
+        return settled_levels(self.target)
 
     @property
     def store(self) -> Store:
@@ -136,6 +136,11 @@ class Workshop:
             damage = _UPRIGHT_DAMAGE if upright else _DAMAGE.get(self.baseline.family, 1)
             known[size] = make_pictures(images, groups, seed=self.seed, damage=damage, upright=upright)
         return known[size]
+
+
+def settled_levels(target: Target) -> int:
+    """Steps that INT8 weights span on each side of zero; what a target leaves to detection is as wide as can be."""
+    return 127 if target.weight_levels == "detect" else target.weight_levels
 
 
 class _SharedNetworks(MutableMapping[str, torch.nn.Module]):

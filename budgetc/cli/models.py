@@ -1,13 +1,16 @@
 """`budgetc import` and `budgetc inspect`: a user's weights in, what a file holds out."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from budgetc.cli.output import Json, show, show_json
 from budgetc.cli.progress import Display
 from budgetc.cli.values import input_size_of
+
+if TYPE_CHECKING:
+    from budgetc.compiler.inspecting import Inspection, Layer
 
 
 def register(app: typer.Typer) -> None:
@@ -60,37 +63,61 @@ def import_(
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="A bundle (model.pt) or the directory of an artifact.")],
+    *,
+    target: Annotated[str, typer.Option(help="Of a bundle: name in targets/devices/, or a path.")] = "host-cpu",
     json: Json = False,
 ) -> None:
-    """Say what a bundle or an artifact holds."""
-    found = _artifact(file) if file.is_dir() else _bundle(file)
-    if json:
-        show_json(found)
+    """Say what a detector is made of and what can be done to it on a target, or what an artifact holds."""
+    if file.is_dir():
+        found = _artifact(file)
+        if json:
+            show_json(found)
+        else:
+            show("\n".join(_lines(found)))
         return
-    layers = found.pop("layers", None)
-    if layers is not None:
-        found["tensors"] = f"{len(layers)} (--json lists their shapes)"
-    show("\n".join(_lines(found)))
+    from budgetc.compiler.inspecting import inspect_detector
+
+    detector = inspect_detector(file, target=target)
+    if json:
+        show_json(detector)
+    else:
+        show(_detector(detector))
 
 
-def _bundle(file: Path) -> dict[str, Any]:
-    from budgetc.load.model import load_model
+def _detector(found: "Inspection") -> str:
+    from budgetc.report.words import aligned, clean, quantity
 
-    loaded = load_model(file)
-    detector = loaded.detector
-    weights = {name: list(value.shape) for name, value in detector.module.state_dict().items() if value.dim() > 0}
-    return {
-        "kind": "bundle",
-        "file": str(file),
-        "sha256": loaded.sha256,
-        "size_bytes": loaded.size_bytes,
-        "detector": detector.family,
-        "config": detector.config.model_dump(mode="json"),
-        "threshold": detector.threshold,
-        "deployed_parameters": detector.parameters(),
-        "quantized_layers": sum(known.compute == "int8" for known in detector.formats.values()),
-        "layers": weights,
-    }
+    facts = [
+        ("detector", f"{found.detector}, {found.deployed_parameters:,} deployed parameters"),
+        ("input", f"{found.input_size[0]}x{found.input_size[1]}"),
+        ("file", f"{quantity(found.size_bytes, 'B')}, sha256 {found.sha256}"),
+        ("threshold", "-" if found.threshold is None else f"{found.threshold:g}"),
+    ]
+    parts = [("part", "layers", "weights in FP32", "MACs", "")]
+    parts += [
+        (clean(part.name), str(part.layers), quantity(part.bytes, "B"), f"{part.macs / 1e6:.1f} M",
+         "" if part.deployed else "never ships: nothing that is deployed reads it")
+        for part in found.parts
+    ]  # fmt: skip
+    layers = [("layer", "kind", "weights", "MACs", "prune", f"INT8 on {found.target}")]
+    layers += [
+        (clean(one.name), one.kind, f"{one.parameters:,}", f"{one.macs / 1e6:.2f} M",
+         _channels(one),
+         "yes" if one.float_because is None else f"no: {clean(one.float_because)}")
+        for one in found.layers
+    ]  # fmt: skip
+    steps = [("step", f"for this detector on {found.target}")]
+    steps += [(one.step, "yes" if one.reason is None else f"no: {clean(one.reason)}") for one in found.steps]
+    kernels = "" if found.integer_kernels is None else f"\n{found.integer_kernels} integer kernels when quantized here"
+    return "\n\n".join([
+        f"{clean(found.file)}\n{aligned(facts)}", aligned(parts), aligned(layers) + kernels, aligned(steps),
+    ])  # fmt: skip
+
+
+def _channels(layer: "Layer") -> str:
+    if layer.group is None:
+        return f"no: {layer.stays}"
+    return "yes" if layer.group == layer.name else f"with {layer.group}"
 
 
 def _artifact(directory: Path) -> dict[str, Any]:

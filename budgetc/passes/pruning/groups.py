@@ -30,8 +30,23 @@ class Group:
     """Unit that reads them -> (width, b) which of its inputs each channel is: several after flattening."""
 
 
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What structured pruning can narrow in a network, and what not."""
+
+    groups: tuple[Group, ...]
+    """In the order of their first units."""
+    left: Mapping[str, str]
+    """Weighted unit whose channels all stay -> why."""
+
+
 def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[Group, ...]:
-    """Every group that no output of the network is made of, in the order of their first units.
+    """The groups of `coverage`."""
+    return coverage(network, example, forward).groups
+
+
+def coverage(network: nn.Module, example: Tensor, forward: Forward) -> Coverage:
+    """Every group that no output of the network is made of.
 
     Channels that a sub-pixel convolution moves to places stay, and so do those that are added to them, that stand
     beside others in one depthwise filter, or beside an input of the network in one concatenation with others.
@@ -43,14 +58,19 @@ def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[
     """
     graph = _Graph(network, example, forward)
     names = {layer_of(unit): name for name, unit in weighted(network)}
-    found, seen = list[Group](), set[str]()
+    found, seen, left = list[Group](), set[str](), dict[str, str]()
     for name, unit in weighted(network):
         depthwise = isinstance(unit, ConvUnit) and unit.conv.groups > 1
-        if unit.head or depthwise or name in seen or isinstance(unit, SubpixelUnit):
+        if depthwise or name in seen or name in left:
+            continue
+        reason = _fixed(unit)
+        if reason is not None:
+            left[name] = reason
             continue
         width, members, consumers = outputs_of(unit), list[str](), dict[str, Tensor]()
         items = graph.group(name, range(width))
         if any(_unmapped(item.dep.target) for item in items):
+            left[name] = "its channels are concatenated with what no layer made"
             continue
         for item in items:
             layer, handler = names.get(item.dep.target.module), item.dep.handler
@@ -60,12 +80,32 @@ def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[
                 by_channel = torch.tensor(item.root_idxs).argsort(stable=True)
                 consumers[layer] = torch.tensor(item.idxs)[by_channel].reshape(width, -1)
         seen.update(members)
-        if any(outputs_of(network.get_submodule(member)) != width for member in members):
-            continue
+        reason = _whole(network, members, width)
         # A single channel cannot go, and a network without it could not be asked whether an output needs it.
-        if width > 1 and not _feeds_output(network, name, example, forward):
+        if reason is None and _feeds_output(network, name, example, forward):
+            reason = "an output of the network is made of its channels"
+        if reason is None:
             found.append(Group(name, width, tuple(dict.fromkeys(members)), consumers))
-    return tuple(found)
+        else:
+            left |= dict.fromkeys(members, reason)
+    alone = {name for name, _ in weighted(network)} - seen - set(left)
+    return Coverage(tuple(found), left | dict.fromkeys(alone, "it filters channels one by one that no layer made"))
+
+
+def _fixed(unit: Unit) -> str | None:
+    if unit.head:
+        return "it is part of the score"
+    if isinstance(unit, SubpixelUnit):
+        return "it moves channels to places (sub-pixel convolution)"
+    return None
+
+
+def _whole(network: nn.Module, members: Sequence[str], width: int) -> str | None:
+    if width == 1:
+        return "it has one channel"
+    if any(outputs_of(network.get_submodule(member)) != width for member in members):
+        return "its channels are coupled with a part of another layer's"
+    return None
 
 
 def narrow(network: nn.Module, removed: Mapping[str, Sequence[int]], example: Tensor, forward: Forward) -> None:

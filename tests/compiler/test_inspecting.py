@@ -1,0 +1,56 @@
+"""`inspect_detector`: parts, layers and possible steps, found without data or training."""
+
+from pathlib import Path
+
+import torch
+
+from budgetc.compiler.inspecting import inspect_detector
+from budgetc.compiler.training import save_bundle
+from budgetc.detectors.backbones import BackboneConfig
+from budgetc.detectors.families import build
+from budgetc.detectors.stfpm import StfpmConfig
+from budgetc.detectors.vae import VaeConfig
+
+TAPPED = BackboneConfig(arch="plain", widths=(8, 16), taps=(0, 1))
+
+
+def stfpm(folder: Path) -> Path:
+    torch.manual_seed(0)
+    save_bundle(build("stfpm", StfpmConfig(input_size=(32, 32), teacher=TAPPED, student=TAPPED)), folder / "model.pt")
+    return folder / "model.pt"
+
+
+def test_parts_and_layers(tmp_path: Path) -> None:
+    """Multiplications are those of the shapes, and every weighted layer says what pruning and INT8 do with it."""
+    found = inspect_detector(stfpm(tmp_path))
+    teacher, student = found.parts
+    assert (teacher.name, student.name, teacher.deployed, student.deployed) == ("teacher", "student", True, True)
+    first = found.layers[0]
+    assert (first.kind, first.shape, first.macs) == ("conv 3x3 / 2", (8, 3, 3, 3), 8 * 27 * 16 * 16)
+    assert teacher.macs == sum(one.macs for one in found.layers if one.name.startswith("teacher"))
+    assert found.deployed_parameters == teacher.parameters + student.parameters
+    tapped = [one for one in found.layers if one.stays is not None]
+    assert {one.stays for one in tapped} == {"an output of the network is made of its channels"}
+    assert {one.shape[0] for one in tapped} == {8, 16}
+    assert all((one.group is None) != (one.stays is None) for one in found.layers)
+    assert found.integer_kernels == sum(one.float_because is None for one in found.layers) > 0
+
+
+def test_what_never_ships(tmp_path: Path) -> None:
+    """The decoder of a VAE is named as dead, its heads as parts of the score."""
+    config = VaeConfig(input_size=(32, 32), widths=(8, 8), hidden=(16,), latents=3)
+    save_bundle(build("vae", config), tmp_path / "vae.pt")
+    found = inspect_detector(tmp_path / "vae.pt")
+    assert [(part.name, part.deployed) for part in found.parts] == [("encoder", True), ("decoder", False)]
+    assert found.parts[1].macs == 0
+    assert {one.float_because for one in found.layers if one.name == "encoder.mu"} == {"it is part of the score"}
+    assert not any(one.name.startswith("decoder") for one in found.layers)
+
+
+def test_a_target_without_int8(tmp_path: Path) -> None:
+    """The step says why, once; the layers only that it is so."""
+    found = inspect_detector(stfpm(tmp_path), target="jetson-nano-gpu")
+    steps = {one.step: one.reason for one in found.steps}
+    assert "no INT8" in (steps["quantize"] or "") and steps["fp16"] is None
+    assert found.integer_kernels is None
+    assert all(one.float_because is not None for one in found.layers)
