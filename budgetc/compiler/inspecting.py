@@ -111,7 +111,8 @@ def inspect_detector(file: str | Path, *, target: str | Path = "host-cpu") -> In
     in_float, kernels = _rounded(detector, known)
     return Inspection(
         file=str(file), sha256=loaded.sha256, size_bytes=loaded.size_bytes, detector=detector.family,
-        config=detector.config.model_dump(mode="json"), input_size=detector.config.input_size, threshold=detector.threshold, target=known.name,
+        config=detector.config.model_dump(mode="json"),
+        input_size=detector.config.input_size, threshold=detector.threshold, target=known.name,
         deployed_parameters=detector.parameters(), parts=_parts(detector, macs),
         layers=tuple(
             _layer(name, unit, macs=macs[name], channels=channels, in_float=in_float)

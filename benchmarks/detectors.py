@@ -1,0 +1,176 @@
+"""Every detector family on real data, from training to verdict: the table of the README.
+
+    BUDGETC_TEST_DATA=DIR python benchmarks/detectors.py -o DIR [--only NAME ...] [--quick]
+    python benchmarks/detectors.py --table benchmarks/results/DATE-detectors.jsonl
+
+Trains each baseline once (`budgetc train` with the options below; DIR/NAME/model.pt), compiles it to an eighth of its
+bytes and a third of its median latency here at no more than .02 AUROC lost, and prints a line a figure. `--table` makes
+Markdown of such lines. `--quick` trains an epoch and searches a minute: its figures mean nothing.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import driving_case  # beside this script, as the next ones
+from line import Line
+from real import interval
+from ruamel.yaml import YAML
+
+import budgetc
+from budgetc.compiler.measuring import measure_file
+from budgetc.core.measurement import Measurement
+from budgetc.core.quantities import format_bytes
+from budgetc.report.schema import Quality, Report
+
+SIZE, LATENCY, LOSS = 1 / 8, 1 / 3, 0.02
+MINUTES = 8
+
+
+def tiles(source: Path, folder: Path) -> Path:
+    """Photographs of magnetic tiles, split by tile."""
+    return source / "magnetic-tile"
+
+
+def traffic(source: Path, folder: Path) -> Path:
+    """Frames of traffic under eight factors."""
+    return driving_case.make_data(source / "driving", folder)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A detector, how its baseline is trained, and what compiles it."""
+
+    data: Callable[[Path, Path], Path]
+    train: tuple[str, ...]
+    recipes: tuple[str, ...]
+
+
+ROWS = {
+    "vae": Row(traffic, ("--input-size", "96", "--prototypes", "16", "--variants", "1", "--batch", "8",
+                         "--epochs", "24"), ("quantize", "vae-direct-quantize")),
+    "stfpm": Row(tiles, ("--input-size", "128"), ("stfpm-truncate-quantize", "distill-quantize")),
+    "reverse_distillation": Row(tiles, ("--input-size", "64"), ("rd-distill-quantize",)),
+}  # fmt: skip
+
+
+def main() -> None:
+    """The rows that were asked for, or the table of lines that are there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", type=Path, metavar="DIR", help="everything is written here")
+    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--table", type=Path, metavar="FILE", help="lines of an earlier run; prints Markdown")
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    if options.table is not None:
+        print(table([json.loads(line) for line in options.table.read_text().splitlines()]))
+        return
+    root = os.environ.get("BUDGETC_TEST_DATA")
+    if root is None or options.o is None:
+        parser.error("set BUDGETC_TEST_DATA to the folder that holds magnetic-tile/ and driving/, and give -o")
+    for name in options.only:
+        for line in row(name, Path(root), options.o.resolve() / name, quick=options.quick):
+            line.show()
+
+
+def row(name: str, source: Path, folder: Path, *, quick: bool) -> Iterator[Line]:
+    """Train where there is no model yet, compile, and what came of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = ROWS[name]
+    data, model = known.data(source, folder), folder / "model.pt"
+    if not model.exists():
+        epochs = ("--epochs", "1") if quick else ()
+        subprocess.run(
+            [sys.executable, "-m", "budgetc", "train", name, "--data", data, *known.train, *epochs, "-o", model],
+            check=True, stdout=sys.stderr,
+        )  # fmt: skip
+    report = budgetc.compile(
+        model, budget=write_budget(known, model, data=data, quick=quick), data=data, out=folder / "out",
+        store=folder / "store", say=lambda sentence: print(sentence, file=sys.stderr, flush=True),
+    )  # fmt: skip
+    yield from lines(name, report)
+
+
+def write_budget(known: Row, model: Path, *, data: Path, quick: bool) -> Path:
+    """Shares of what the baseline costs here."""
+    cost = {one.metric: one.value for one in measure_file(model, calls=300, data=data).measurements}
+    limits = {
+        "artifact_size": f"{int(cost['artifact_size'] * SIZE)} B",
+        "latency_p50": f"{cost['latency_p50'] * LATENCY:.4f} ms",
+        "auroc": {"max_drop": LOSS},
+    }
+    search = {"recipes": list(known.recipes), "trainings": 2 if quick else 24, "time": f"{1 if quick else MINUTES} min"}
+    path = model.with_name("budget.yaml")
+    YAML().dump({"target": "host-cpu", "limits": limits, "search": search}, path)
+    return path
+
+
+def lines(name: str, report: Report) -> Iterator[Line]:
+    """Baseline, artifact and what lies between them."""
+    verdict = "nothing built" if report.verdict is None else report.verdict.overall
+    yield Line(f"{name}: verdict", float(verdict == "compliant"), "= 1", verdict == "compliant", "1", 1,
+               f"{verdict}; {report.why}")  # fmt: skip
+    for who, subject in (("baseline", report.baseline), ("artifact", report.artifact)):
+        if subject is None:
+            continue
+        yield Line(f"{name}: {who} bytes", sum(subject.files.values()), "reported", True, "B", 1, "")
+        yield from _quality(f"{name}: {who}", subject.quality)
+    if report.comparison is None:
+        return
+    share = report.comparison
+    yield _line(
+        f"{name}: bytes over the baseline's", share.size_ratio, f"<= {SIZE:.4g}", share.size_ratio.value <= SIZE
+    )
+    ratio = share.latency_p50_ratio
+    yield _line(f"{name}: p50 over the baseline's", ratio, f"<= {LATENCY:.4g}", ratio.value <= LATENCY)
+    yield _line(f"{name}: AUROC loss", share.auroc_loss, f"<= {LOSS}", share.auroc_loss.value <= LOSS)
+
+
+def _quality(head: str, quality: Quality) -> Iterator[Line]:
+    yield _line(f"{head} AUROC on {quality.split}", quality.auroc_mean, "reported", True)
+    if quality.aupro is not None:
+        yield _line(f"{head} AUPRO on {quality.split}", quality.aupro, "reported", True)
+
+
+def _line(name: str, found: Measurement, goal: str, ok: bool) -> Line:
+    assert found.kind != "declared", "nothing here is taken from a data sheet"
+    return Line(name, round(found.value, 4), goal, ok, found.unit, found.n, interval(found), found.kind)
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    """Markdown: a row a detector, from the lines of a run."""
+    found: dict[str, dict[str, dict[str, object]]] = {}
+    for one in rows:
+        name, _, bar = str(one["bar"]).partition(": ")
+        found.setdefault(name, {})[bar] = one
+    head = "| detector | baseline | artifact | p50 | AUROC before, after (lost) | AUPRO |\n|---|---|---|---|---|---|"
+    return "\n".join([head, *(_row(name, known) for name, known in found.items())])
+
+
+def _row(name: str, known: dict[str, dict[str, object]]) -> str:
+    def value(bar: str) -> float | None:
+        one = next((known[key] for key in known if key.startswith(bar)), None)
+        return None if one is None else float(str(one["value"]))
+
+    def text(bar: str, form: str = ".3f") -> str:
+        number = value(bar)
+        return "-" if number is None else format(number, form)
+
+    before, after = value("baseline bytes"), value("artifact bytes")
+    if before is None or after is None:
+        return f"| `{name}` | - | nothing built | - | - | - |"
+    aupro = f"{text('baseline AUPRO')}, {text('artifact AUPRO')}" if value("baseline AUPRO") is not None else "-"
+    return (
+        f"| `{name}` | {format_bytes(before)} | {format_bytes(after)} (1/{before / after:.0f}) "
+        f"| {text('p50 over', '.2f')} x | {text('baseline AUROC')}, {text('artifact AUROC')} ({text('AUROC loss')}) "
+        f"| {aupro} |"
+    )
+
+
+if __name__ == "__main__":
+    main()
