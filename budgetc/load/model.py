@@ -1,7 +1,6 @@
 """`model.pt`: a bundle of plain data that becomes a detector, or a refusal that says what to do."""
 
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from budgetc.errors import InputRejected
 from budgetc.load.container import read_model_file
 from budgetc.load.fit import check_fit, check_formats, parse_config
 from budgetc.load.layouts import find_state_dict, guess_layout
-from budgetc.load.tensors import check_tensors, load_plain
+from budgetc.load.tensors import check_tensors, load_plain, quoted
 
 MAX_CONFIG_BYTES = 64 * 2**10
 
@@ -101,6 +100,5 @@ def _import_hint(path: Path, data: object) -> str:
             f"expected a file of budgetc train or budgetc import"
         )
     guess = guess_layout(weights)
-    name = str(path) if not str(path).startswith("-") else f"./{path}"
-    line = f"budgetc import {shlex.quote(name)} {guess.options} -o model.pt"
+    line = f"budgetc import {quoted(path)} {guess.options} -o model.pt"
     return f"{path}: is a plain state_dict, not a bundle{guess.remark}. Make one with:\n  {line}"

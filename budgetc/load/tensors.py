@@ -2,8 +2,10 @@
 
 import io
 import re
+import shlex
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -14,12 +16,14 @@ from budgetc.errors import InputRejected
 from budgetc.load.container import FileContent
 
 _SAVE_AGAIN = (
-    "budgetc never runs code from a model file. Where you trust the file, save the weights alone "
+    "budgetc never runs code from a model file unasked. Save the weights alone where the model was made "
     "(torch.save(model.state_dict(), 'weights.pt') or safetensors) and use budgetc import"
 )
+_CODE: Mapping[str, str] = {
+    "torchscript": "is a TorchScript archive, which contains code",
+    "pt2": "is a torch.export archive (.pt2), whose loader can run code",
+}
 _REFUSALS: Mapping[str, str] = {
-    "torchscript": f"is a TorchScript archive, which contains code; {_SAVE_AGAIN}",
-    "pt2": f"is a torch.export archive (.pt2), whose loader can run code; {_SAVE_AGAIN}",
     "onnx": "looks like an ONNX model; those cannot be imported yet. Supported: a model.pt bundle of budgetc, "
     "and by budgetc import a state_dict (.pt, .pth, .ckpt) or .safetensors",
     "git-lfs": "is a git-lfs pointer, not the model itself; run git lfs pull",
@@ -30,12 +34,19 @@ _REFUSALS: Mapping[str, str] = {
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 
 
+class NeedsCode(InputRejected):
+    """A file that cannot be read without running what is in it."""
+
+
 def load_plain(file: FileContent) -> Any:
     """The plain data and tensors of a file of torch.save (weights only) or of safetensors.
 
     Raises:
-        InputRejected: another kind of file, one that needs full unpickling, or a damaged one.
+        NeedsCode: a file that is code, or needs full unpickling.
+        InputRejected: another kind of file, or a damaged one.
     """
+    if file.kind in _CODE:
+        raise NeedsCode(_refused(file, _CODE[file.kind]))
     if file.kind in _REFUSALS:
         raise InputRejected(f"{file.path}: {_REFUSALS[file.kind]}")
     try:
@@ -46,7 +57,20 @@ def load_plain(file: FileContent) -> Any:
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(io.BytesIO(file.data), map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile or damaged file can raise anything; all of it means "rejected"
+        needed = _code_in(error)
+        if needed is not None:
+            raise NeedsCode(_refused(file, needed)) from error
         raise InputRejected(f"{file.path}: {_reason(error)}") from error
+
+
+def _refused(file: FileContent, reason: str) -> str:
+    line = f"budgetc import {quoted(file.path)} --trust-model sha256:{file.sha256} -o model.pt"
+    return f"{file.path}: {reason}; {_SAVE_AGAIN}. Where you trust this very file, its code runs in a child process:\n  {line}"
+
+
+def quoted(path: Path) -> str:
+    """As a shell takes it for the name of a file."""
+    return shlex.quote(str(path) if not str(path).startswith("-") else f"./{path}")
 
 
 def check_tensors(where: str, tensors: Mapping[Any, Any]) -> dict[str, Tensor]:
@@ -84,16 +108,21 @@ def _checked(where: str, value: Tensor) -> Tensor:
     return value
 
 
+def _code_in(error: Exception) -> str | None:
+    """What torch refused to run, in words; None where it is not that."""
+    text = str(error)
+    if "Weights only load failed" not in text and "weights_only" not in text.lower():
+        return None
+    code = re.search(r"GLOBAL ([\w.]+)|(?:class|function|global)[ :]+([\w.]+\.[\w.]+)", text)
+    if code is not None:
+        return f"contains Python objects or code ({code.group(1) or code.group(2)}), not only tensors"
+    if "legacy .tar" in text:
+        return "is in the tar format of torch before 0.4"
+    # Never torch's own words: they advise to load with weights_only=False, which runs what is in the file.
+    return "is a pickle that does not hold tensors alone, or is truncated"
+
+
 def _reason(error: Exception) -> str:
     text = str(error)
-    code = re.search(r"GLOBAL ([\w.]+)|(?:class|function|global)[ :]+([\w.]+\.[\w.]+)", text)
-    if "Weights only load failed" in text or "weights_only" in text.lower():
-        if code is not None:
-            found = code.group(1) or code.group(2)
-            return f"contains Python objects or code ({found}), not only tensors; {_SAVE_AGAIN}"
-        if "legacy .tar" in text:
-            return f"is in the tar format of torch before 0.4; {_SAVE_AGAIN}"
-        # Never torch's own words: they advise to load with weights_only=False, which runs what is in the file.
-        return f"is a pickle that does not hold tensors alone, or is truncated; {_SAVE_AGAIN}"
     first = text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
     return f"truncated or damaged, or not saved by torch.save ({first})"
