@@ -6,20 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from budgetc.candidate import applicable
 from budgetc.core.budget import Budget, Evidence
-from budgetc.core.dataset import Dataset
+from budgetc.core.dataset import Dataset, evenly
 from budgetc.core.plan import Plan, Step, Truncate, fingerprint
 from budgetc.core.recipe import Recipe
 from budgetc.core.target import Target
-from budgetc.detectors.detector import Detector
+from budgetc.detectors.detector import Detector, score_images
 from budgetc.detectors.gaussian import GaussianConfig
 from budgetc.detectors.reverse_distillation import subpixel_form
 from budgetc.detectors.stfpm import StfpmConfig
-from budgetc.errors import UsageError
+from budgetc.errors import InputRejected, UsageError
 from budgetc.load.config import load_budget, load_recipe, load_target
 from budgetc.load.datasets import load_dataset
 from budgetc.load.model import load_model
+
+_TRIED = 8
+"""Pictures of calibration, and as many of selection, that tell whether a detector works at all."""
 
 
 class ReadData(Protocol):
@@ -91,7 +96,7 @@ def load_inputs(
     Raises:
         UsageError: no data was named.
         ConfigError: budget, target or a recipe is unknown or invalid.
-        InputRejected: model or data is unsafe or invalid.
+        InputRejected: model or data is unsafe or invalid, or the model does not score this data.
     """
     loaded = load_budget(budget)
     settled = loaded.budget if evidence is None else loaded.budget.model_copy(update={"evidence": evidence})
@@ -107,6 +112,7 @@ def load_inputs(
     if device is not None:
         digests["device"] = device.digest
     digests |= {f"recipe {one.recipe.name}": one.sha256 for one in recipes}
+    check_scores(model, bundle.detector, dataset)
     # The baseline takes the form that has integer kernels, too: it is no gain of a candidate.
     return Inputs(
         Path(model), subpixel_form(bundle.detector), settled, loaded.path, target.target,
@@ -123,6 +129,29 @@ def _data_path(budget: Budget, budget_path: Path, data: str | Path | None) -> Pa
             "pass --data DIR with the images the detector is for"
         )
     return budget_path.parent / budget.data
+
+
+def check_scores(model: str | Path, detector: Detector, dataset: Dataset) -> None:
+    """A few normals and anomalies get scores that are numbers, and not all the same.
+
+    Raises:
+        InputRejected: they do not: what is broken in the model must not become the measure of all candidates.
+    """
+    chosen = [dataset.samples[split][number] for split in ("calibration", "selection")
+              for number in evenly(len(dataset.samples[split]), _TRIED)]  # fmt: skip
+    size = detector.config.input_size
+    scores = score_images(detector.deployed(), np.stack([dataset.read(sample, size) for sample in chosen]))
+    broken = [sample.file for sample, score in zip(chosen, scores, strict=True) if not np.isfinite(score)]
+    if broken:
+        raise InputRejected(
+            f"{model}: the score of {broken[0]} is {scores[~np.isfinite(scores)][0]}; its training went wrong, "
+            "or its weights do not belong together"
+        )
+    if len(chosen) > 1 and np.ptp(scores) == 0:
+        raise InputRejected(
+            f"{model}: gives the score {scores[0]:g} to each of {len(chosen)} pictures that it was tried on, normals "
+            "and anomalies alike; it was not trained, or its weights were lost when it was saved"
+        )
 
 
 def default_out(model: Path, budget_path: Path) -> Path:

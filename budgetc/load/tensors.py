@@ -65,7 +65,10 @@ def load_plain(file: FileContent) -> Any:
 
 def _refused(file: FileContent, reason: str) -> str:
     line = f"budgetc import {quoted(file.path)} --trust-model sha256:{file.sha256} -o model.pt"
-    return f"{file.path}: {reason}; {_SAVE_AGAIN}. Where you trust this very file, its code runs in a child process:\n  {line}"
+    return (
+        f"{file.path}: {reason}; {_SAVE_AGAIN}. Where you trust this very file, its code runs in a child process:\n"
+        f"  {line}"
+    )
 
 
 def quoted(path: Path) -> str:

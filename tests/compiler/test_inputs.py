@@ -10,7 +10,8 @@ from budgetc.core.plan import Fp16, Plan, Truncate
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.families import build
 from budgetc.detectors.gaussian import GaussianConfig
-from budgetc.errors import UsageError
+from budgetc.detectors.stfpm import Stfpm
+from budgetc.errors import InputRejected, UsageError
 from tests.load.drawing import draw_category
 from tests.small import plain, small_stfpm
 
@@ -98,3 +99,18 @@ def test_orders_without_sense_are_dropped_with_the_reason(folder: Path) -> None:
     plans, dropped = all_plans(load_inputs(folder / "model.pt", budget(folder, "{recipes: [orders.yaml]}")))
     assert [plan.title() for plan in plans] == ["unchanged", "truncate(from stage 1) > distill(student 0.5)"]
     assert ["put it before what trains" in reason for _, reason in dropped] == [True]
+
+
+@pytest.mark.parametrize(("factor", "message"), [(0.0, "gives the score 0 to each of"), (1e30, "is nan|is inf")])
+def test_a_detector_that_tells_nothing(folder: Path, factor: float, message: str) -> None:
+    """Constant scores, or none, are found before anything is compared with them."""
+    detector = small_stfpm()
+    module = detector.module
+    assert isinstance(module, Stfpm)
+    module.student.load_state_dict(module.teacher.state_dict())
+    if factor:
+        for weight in module.student.parameters():
+            weight.data.mul_(factor)
+    save_bundle(detector, folder / "model.pt")
+    with pytest.raises(InputRejected, match=message):
+        load_inputs(folder / "model.pt", budget(folder, "{recipes: [fp16]}"))
