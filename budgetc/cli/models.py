@@ -1,13 +1,16 @@
 """`budgetc import` and `budgetc inspect`: a user's weights in, what a file holds out."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from budgetc.cli.output import Json, show, show_json
 from budgetc.cli.progress import Display
-from budgetc.cli.values import input_size_of
+from budgetc.cli.values import input_size_of, none_of, numbers_of
+
+if TYPE_CHECKING:
+    from budgetc.load.importing import Imported
 
 
 def register(app: typer.Typer) -> None:
@@ -17,9 +20,11 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="state_dict (.pt, .pth, .ckpt) or .safetensors.")],
+    file: Annotated[Path, typer.Argument(help="state_dict (.pt, .pth, .ckpt), .safetensors, or a whole .onnx.")],
     *,
-    detector: Annotated[str, typer.Option(help="reverse_distillation, stfpm or vae.")],
+    detector: Annotated[
+        str | None, typer.Option(help="reverse_distillation, stfpm or vae; not for ONNX, which says what it is.")
+    ] = None,
     output: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write.")] = Path("model.pt"),
     backbone: Annotated[
         str | None, typer.Option(help="All but vae: resnet18 or wide_resnet50_2; else by its keys.")
@@ -35,27 +40,67 @@ def import_(
     teacher_weights: Annotated[
         Path | None, typer.Option(help="reverse_distillation: the encoder, where FILE holds bottleneck and decoder.")
     ] = None,
+    score: Annotated[str | None, typer.Option(help="ONNX: the output that is the score.")] = None,
+    map_: Annotated[str | None, typer.Option("--map", help="ONNX: the output that is the map.")] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="ONNX: largest value of a pixel that it expects, such as 255 [1].")
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="ONNX: what to take from pixels, such as .485,.456,.406 [0].")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="ONNX: what to divide them by afterwards [1].")] = None,
+    lower_is_anomalous: Annotated[
+        bool, typer.Option("--lower-is-anomalous", help="ONNX: turn scores and maps around.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Make a bundle of weights that were trained elsewhere."""
-    from budgetc.compiler.training import save_bundle
+    """Make a bundle of weights that were trained elsewhere, or of a whole ONNX file."""
     from budgetc.load.importing import import_weights
-    from budgetc.report.words import quantity
 
     size = None if input_size is None else input_size_of(input_size)
-    imported = import_weights(
-        file, detector=detector, backbone=backbone, input_size=size, student=student,
-        teacher_prefix=teacher_prefix, student_prefix=student_prefix, teacher_weights=teacher_weights,
+    for_onnx = {"--score": score, "--map": map_, "--scale": scale, "--mean": mean, "--std": std,
+                "--lower-is-anomalous": lower_is_anomalous or None}  # fmt: skip
+    for_weights = {"--backbone": backbone, "--student": student, "--teacher-prefix": teacher_prefix,
+                   "--student-prefix": student_prefix, "--teacher-weights": teacher_weights}  # fmt: skip
+    if detector is None:
+        none_of(for_weights, "with --detector")
+        imported = _of_onnx(file, size, for_onnx)
+    else:
+        none_of(for_onnx, "for ONNX files, which are read without --detector")
+        imported = import_weights(
+            file, detector=detector, backbone=backbone, input_size=size, student=student,
+            teacher_prefix=teacher_prefix, student_prefix=student_prefix, teacher_weights=teacher_weights,
+        )  # fmt: skip
+    _save(imported, output, json=json)
+
+
+def _of_onnx(file: Path, size: tuple[int, int] | None, given: dict[str, Any]) -> "Imported":
+    from budgetc.load.graph.building import Preparation
+    from budgetc.load.importing import import_onnx
+    from budgetc.load.onnx_graph import OnnxOptions
+
+    preparation = Preparation(
+        1.0 if given["--scale"] is None else given["--scale"], numbers_of("--mean", given["--mean"], (0.0,)),
+        numbers_of("--std", given["--std"], (1.0,)), bool(given["--lower-is-anomalous"]),
     )  # fmt: skip
-    written = save_bundle(imported.detector, output)
+    return import_onnx(file, OnnxOptions(size, given["--score"], given["--map"], preparation))
+
+
+def _save(imported: "Imported", output: Path, *, json: bool) -> None:
+    from budgetc.compiler.training import save_bundle
+    from budgetc.report.words import quantity
+
+    detector = imported.detector
+    written = save_bundle(detector, output)
     if json:
-        show_json({"bundle": str(output), "size_bytes": written, "detector": detector, "notes": list(imported.notes),
-                   "source_sha256": imported.sha256, "parameters": imported.detector.parameters()})  # fmt: skip
+        show_json({"bundle": str(output), "size_bytes": written, "detector": detector.family,
+                   "notes": list(imported.notes), "source_sha256": imported.sha256,
+                   "parameters": detector.parameters()})  # fmt: skip
         return
     display = Display()
     for note in imported.notes:
         display.say(f"note: {note}")
-    show(f"{output}  ({quantity(written, 'B')}, {imported.detector.parameters():,} deployed parameters)")
+    show(f"{output}  ({quantity(written, 'B')}, {detector.parameters():,} deployed parameters)")
 
 
 def inspect(

@@ -13,6 +13,7 @@ from budgetc.load.import_reverse import ReverseSource, reverse_from
 from budgetc.load.import_stfpm import StfpmSource, stfpm_from
 from budgetc.load.import_vae import vae_from
 from budgetc.load.layouts import find_state_dict
+from budgetc.load.onnx_graph import OnnxOptions, detector_of_onnx
 from budgetc.load.tensors import check_tensors, load_plain
 
 PUBLISHED_SIZE = (256, 256)
@@ -79,6 +80,21 @@ def import_weights(
     )
     result, notes = stfpm_from(source, backbone, input_size or PUBLISHED_SIZE)
     return Imported(result, notes, digest)
+
+
+def import_onnx(path: Path, options: OnnxOptions) -> Imported:
+    """Read an ONNX file of a detector of any architecture.
+
+    Raises:
+        UsageError: it is no ONNX file.
+        InputRejected: it cannot be rebuilt from budgetc's layers.
+    """
+    file = read_model_file(path)
+    if file.kind != "onnx":
+        raise UsageError(f"{path}: is no ONNX file (found {file.kind}); say whose weights it holds with "
+                         f"--detector {'|'.join(_IMPORTED)}")  # fmt: skip
+    found = detector_of_onnx(file, options)
+    return Imported(found.detector, found.notes, file.sha256)
 
 
 def read_state_dict(path: Path) -> tuple[dict[str, Tensor], str]:
