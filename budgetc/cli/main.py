@@ -19,6 +19,7 @@ from budgetc.cli import (
     doctor,
     evidence,
     explaining,
+    importing,
     listing,
     measuring,
     models,
@@ -53,6 +54,7 @@ def new_app() -> typer.Typer:
     for group in (
         data,
         training,
+        importing,
         models,
         compiling,
         sweeping,

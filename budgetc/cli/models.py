@@ -1,4 +1,4 @@
-"""`budgetc import` and `budgetc inspect`: a user's weights in, what a file holds out."""
+"""`budgetc inspect`: what a file holds."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,59 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from budgetc.cli.output import Json, show, show_json
-from budgetc.cli.progress import Display
-from budgetc.cli.values import input_size_of
 
 if TYPE_CHECKING:
     from budgetc.compiler.inspecting import Inspection, Layer
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command("import")(import_)
+    """Add the command of this file."""
     app.command("inspect")(inspect)
-
-
-def import_(
-    file: Annotated[Path, typer.Argument(help="state_dict (.pt, .pth, .ckpt) or .safetensors.")],
-    *,
-    detector: Annotated[str, typer.Option(help="reverse_distillation, stfpm or vae.")],
-    output: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write.")] = Path("model.pt"),
-    backbone: Annotated[
-        str | None, typer.Option(help="All but vae: resnet18 or wide_resnet50_2; else by its keys.")
-    ] = None,
-    input_size: Annotated[
-        str | None, typer.Option(help="SIDE or HEIGHTxWIDTH it was trained at [256; vae by its layers].")
-    ] = None,
-    student: Annotated[
-        Path | None, typer.Option(help="stfpm: the student, where FILE holds the teacher alone.")
-    ] = None,
-    teacher_prefix: Annotated[str | None, typer.Option(help="stfpm: what the teacher's keys start with.")] = None,
-    student_prefix: Annotated[str | None, typer.Option(help="stfpm: what the student's keys start with.")] = None,
-    teacher_weights: Annotated[
-        Path | None, typer.Option(help="reverse_distillation: the encoder, where FILE holds bottleneck and decoder.")
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Make a bundle of weights that were trained elsewhere."""
-    from budgetc.compiler.training import save_bundle
-    from budgetc.load.importing import import_weights
-    from budgetc.report.words import quantity
-
-    size = None if input_size is None else input_size_of(input_size)
-    imported = import_weights(
-        file, detector=detector, backbone=backbone, input_size=size, student=student,
-        teacher_prefix=teacher_prefix, student_prefix=student_prefix, teacher_weights=teacher_weights,
-    )  # fmt: skip
-    written = save_bundle(imported.detector, output)
-    if json:
-        show_json({"bundle": str(output), "size_bytes": written, "detector": detector, "notes": list(imported.notes),
-                   "source_sha256": imported.sha256, "parameters": imported.detector.parameters()})  # fmt: skip
-        return
-    display = Display()
-    for note in imported.notes:
-        display.say(f"note: {note}")
-    show(f"{output}  ({quantity(written, 'B')}, {imported.detector.parameters():,} deployed parameters)")
 
 
 def inspect(

@@ -1,5 +1,6 @@
 """Values that the command line writes as text."""
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -31,6 +32,34 @@ def widths_of(option: str, text: "str | int | float | None", default: tuple[int,
     if re.fullmatch(r"[1-9][0-9]{0,5}(,[1-9][0-9]{0,5})*", str(text)) is None:
         raise UsageError(f"{option} {text}: expected numbers with commas, such as 16,32,48,64")
     return tuple(int(part) for part in str(text).split(","))
+
+
+def numbers_of(option: str, text: "str | None", default: tuple[float, ...]) -> tuple[float, ...]:
+    """`.485,.456,.406` -> one number a channel, or one for all.
+
+    Raises:
+        UsageError: neither one finite number nor three.
+    """
+    if text is None:
+        return default
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if len(found) not in (1, 3) or not all(map(math.isfinite, found)):
+        raise UsageError(f"{option} {text}: expected one number or three with commas, such as .485,.456,.406")
+    return found
+
+
+def none_of(options: Mapping[str, object], whose: str) -> None:
+    """Refuse options that belong elsewhere.
+
+    Raises:
+        UsageError: one was given.
+    """
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UsageError(f"{', '.join(given)}: only {whose}")
 
 
 def only_one(options: Mapping[str, object]) -> None:

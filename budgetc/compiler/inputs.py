@@ -107,6 +107,8 @@ def load_inputs(
     # Always the same split: with another one, what a baseline was trained on could be what it is judged by.
     dataset = read(_data_path(loaded.budget, loaded.path, data), group=loaded.budget.group)
     digests = {"model": bundle.sha256, "budget": loaded.sha256, "target": target.sha256, "data": dataset.digest}
+    if bundle.source is not None and bundle.source.sha256 is not None:
+        digests[bundle.source.title] = bundle.source.sha256
     if settled != loaded.budget:
         digests["evidence"] = fingerprint(evidence)
     if device is not None:

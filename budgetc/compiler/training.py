@@ -14,6 +14,7 @@ from budgetc.detectors.families import bundle
 from budgetc.errors import UsageError
 from budgetc.load.config import load_target
 from budgetc.load.datasets import load_dataset
+from budgetc.load.source import Source
 from budgetc.store.durable import write_durably
 from budgetc.store.run_directory import RunDirectory
 from budgetc.training.baseline import train_detector
@@ -81,15 +82,15 @@ def train_bundle(
     return Trained(calibrated, path, size, curve, len(groups), len(dataset.samples["calibration"]))
 
 
-def save_bundle(detector: Detector, out: str | Path) -> int:
-    """Write a detector as `model.pt`, whole or not at all; returns its bytes.
+def save_bundle(detector: Detector, out: str | Path, source: Source | None = None) -> int:
+    """Write a detector, and what it was imported from, as `model.pt`, whole or not at all; returns its bytes.
 
     Raises:
         UsageError: `out` cannot be a file.
     """
     path = _checked_out(Path(out))
     buffer = io.BytesIO()
-    torch.save(bundle(detector), buffer)
+    torch.save(bundle(detector) | ({} if source is None else {"source": source.model_dump()}), buffer)
     write_durably(path, buffer.getvalue())
     return len(buffer.getvalue())
 

@@ -17,6 +17,8 @@ def foreign_setting(step: Step, family: str) -> str | None:
         step: of a plan.
         family: as `FAMILIES` calls it; an unknown one takes everything here, and is refused by the pass.
     """
+    if family == "graph":
+        return _foreign_to_graph(step)
     if family not in _TAUGHT["feature"]:
         return None
     name = step.step
@@ -37,6 +39,18 @@ def foreign_setting(step: Step, family: str) -> str | None:
             return f"{name}.loss: a {family} has no {step.loss} to imitate; it knows {_known(family)}"
         case Smaller():
             return _foreign_shape(step, name, family)
+        case _:
+            return None
+
+
+def _foreign_to_graph(step: Step) -> str | None:
+    match step:
+        case Truncate() | Smaller():
+            return f"{step.step}: a graph is read from a file as it is, and no smaller network of its kind is known"
+        case Prune():
+            return "prune: channels of a graph are not removed yet; quantize it and store its weights in fewer bits"
+        case Quantize() if step.scope == "student":
+            return "quantize.scope: a graph has one network, so that it makes no difference"
         case _:
             return None
 

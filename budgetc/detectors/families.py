@@ -11,6 +11,7 @@ from torch import nn
 from budgetc.core.plan import Quantize
 from budgetc.detectors.detector import Detector, DetectorConfig
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
+from budgetc.detectors.graph import Graph, GraphConfig
 from budgetc.detectors.layers import conform
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation
 from budgetc.detectors.rounding import ActivationFormat, NumberFormat
@@ -32,6 +33,7 @@ class Family:
 
 FAMILIES: Mapping[str, Family] = {
     "gaussian": Family(GaussianConfig, Gaussian),
+    "graph": Family(GraphConfig, Graph),
     "reverse_distillation": Family(ReverseConfig, ReverseDistillation),
     "stfpm": Family(StfpmConfig, Stfpm),
     "vae": Family(VaeConfig, Vae),

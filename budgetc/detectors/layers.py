@@ -172,6 +172,16 @@ class InputUnit(Unit):
         return self.finish(x)
 
 
+class RoundUnit(Unit):
+    """Where a layer reads what no unit wrote; only there to be rounded when that layer runs in INT8."""
+
+    def __init__(self) -> None:
+        super().__init__("none")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.finish(x)
+
+
 def units(module: nn.Module) -> Iterator[tuple[str, Unit]]:
     """All units with their dotted names, in definition order."""
     for name, child in module.named_modules():

@@ -8,7 +8,7 @@ from onnx import helper, numpy_helper
 
 from budgetc.export.weights import constants
 
-_LAYERS, _ACTIVATIONS = ("Conv", "Gemm"), ("Relu", "Clip")
+_LAYERS, _ACTIVATIONS = ("Conv", "ConvTranspose", "Gemm"), ("Relu", "Clip")
 
 
 def keep_in_float(model: onnx.ModelProto) -> int:

@@ -17,7 +17,7 @@ from budgetc.detectors.rounding import NumberFormat
 from budgetc.export.weights import constants
 
 ONLY_UNPACKING = ("BitShift", "Mod", "Split", "Gather")
-"""Operators that unpack, of those that no detector has for another reason."""
+"""Operators that unpack, of those that no own detector has for another reason."""
 _PLANES = {2: (2,), 3: (2, 1), 4: (4,), 5: (4, 1), 6: (4, 2)}
 """A code as parts that divide a byte, the most significant first."""
 

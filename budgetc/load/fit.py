@@ -45,7 +45,7 @@ def check_fit(where: str, family: str, config: DetectorConfig, weights: Mapping[
     try:
         with torch.device("meta"):
             module = build(family, config).module
-    except (RuntimeError, OverflowError, ValueError) as error:
+    except (RuntimeError, OverflowError, ValueError, TypeError) as error:
         raise InputRejected(f"{where}: its config describes an impossible network ({error})") from error
     declared = sum(weight.numel() for weight in module.parameters())
     if declared > MAX_PARAMETERS:
@@ -122,6 +122,6 @@ def _check_forward(where: str, module: nn.Module, config: DetectorConfig, weight
             raise InputRejected(f"{where}: layers whose tensors disagree in channels: {named(uneven)}")
         try:
             module.eval().deployed()(torch.zeros(1, 3, *config.input_size))  # type: ignore[operator]
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
+        except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise InputRejected(f"{where}: its layers do not fit together ({reason})") from error

@@ -1,19 +1,25 @@
 """A user's plain weights become a detector; every key is accounted for."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import safetensors.torch
 from torch import Tensor
 
 from budgetc.detectors.detector import Detector
 from budgetc.errors import InputRejected, UsageError
-from budgetc.load.container import read_model_file
+from budgetc.load.container import FileContent, read_model_file
 from budgetc.load.import_reverse import ReverseSource, reverse_from
 from budgetc.load.import_stfpm import StfpmSource, stfpm_from
 from budgetc.load.import_vae import vae_from
 from budgetc.load.layouts import find_state_dict
-from budgetc.load.tensors import check_tensors, load_plain
+from budgetc.load.onnx_graph import OnnxOptions, detector_of_onnx
+from budgetc.load.outside.sandbox import Answer, Request, run_outside
+from budgetc.load.outside.trust import run_trusted
+from budgetc.load.source import Source
+from budgetc.load.tensors import NeedsCode, check_tensors, load_plain
 
 PUBLISHED_SIZE = (256, 256)
 _IMPORTED = ("reverse_distillation", "stfpm", "vae")
@@ -25,8 +31,7 @@ class Imported:
 
     detector: Detector
     notes: tuple[str, ...]
-    sha256: str
-    """Of the (first) file."""
+    source: Source
 
 
 def import_weights(
@@ -39,6 +44,7 @@ def import_weights(
     teacher_prefix: str | None = None,
     student_prefix: str | None = None,
     teacher_weights: Path | None = None,
+    trust: str | None = None,
 ) -> Imported:
     """Read a state_dict (.pt, .pth, .ckpt) or .safetensors of somebody else's training.
 
@@ -53,21 +59,22 @@ def import_weights(
         teacher_prefix: what the teacher's keys start with; None finds it by its name.
         student_prefix: same for the student.
         teacher_weights: `reverse_distillation`: the encoder's file in torchvision's names, where `path` has none.
+        trust: `sha256:` and the digest of `path`, where it needs full unpickling and is trusted.
 
     Raises:
         UsageError: options that do not belong to the detector, or an unknown detector or backbone.
         InputRejected: an unsafe or damaged file, or keys and shapes that do not fit, every one named.
     """
     _check_options(detector, backbone, (student, teacher_prefix, student_prefix), teacher_weights)
-    weights, digest = read_state_dict(path)
+    weights, origin = _weights(path, trust)
     if detector == "vae":
         result, notes = vae_from(str(path), weights, input_size)
-        return Imported(result, notes, digest)
+        return Imported(result, notes, origin)
     if detector == "reverse_distillation":
         encoder = None if teacher_weights is None else read_state_dict(teacher_weights)[0]
         networks = ReverseSource(str(path), weights, str(teacher_weights or path), encoder)
         result, notes = reverse_from(networks, backbone, input_size or PUBLISHED_SIZE)
-        return Imported(result, notes, digest)
+        return Imported(result, notes, origin)
     source = StfpmSource(
         where=str(path),
         weights=weights,
@@ -78,19 +85,99 @@ def import_weights(
         separate=student is not None,
     )
     result, notes = stfpm_from(source, backbone, input_size or PUBLISHED_SIZE)
-    return Imported(result, notes, digest)
+    return Imported(result, notes, origin)
+
+
+def import_network(path: Path, options: OnnxOptions, *, trust: str | None = None) -> Imported:
+    """Read a whole network of any architecture: an ONNX file, or, where it is trusted, one that is code.
+
+    Args:
+        path: `.onnx`; or TorchScript, `.pt2`, or a pickled `nn.Module`, which are run in a child process.
+        options: what the file does not say of itself.
+        trust: `sha256:` and the digest of a file that is code.
+
+    Raises:
+        UsageError: it holds weights alone.
+        InputRejected: not trusted, or it cannot be rebuilt from budgetc's layers.
+    """
+    file = read_model_file(path)
+    if file.kind == "onnx":
+        if trust is not None:
+            raise UsageError(f"--trust-model: {path} is an ONNX file, which holds no code; leave the option out")
+        return _network(file, options, Source(how="onnx", sha256=file.sha256))
+    try:
+        load_plain(file)
+    except NeedsCode as refusal:
+        answer = run_trusted(file, trust, refusal, options.input_size)
+        if answer.graph is not None:
+            return _graph(path, answer, options, Source(how="trusted code", sha256=file.sha256))
+    raise UsageError(f"{path}: holds weights, not a whole network; say whose they are with "
+                     f"--detector {'|'.join(_IMPORTED)} or --detector package.module:factory")  # fmt: skip
+
+
+def import_factory(factory: str, path: Path | None, options: OnnxOptions, *, trust: str | None = None) -> Imported:
+    """The network that a function of the user's returns, as a graph: `OutsideDetector` says what it must be.
+
+    Args:
+        factory: `package.module:name`, imported in a child process that starts in the present directory.
+        path: state_dict for it; None: the factory loads its own.
+        options: what the module does not say of itself.
+        trust: `sha256:` and the digest of `path`, where that needs full unpickling.
+
+    Raises:
+        UsageError: the factory cannot be imported.
+        InputRejected: weights that do not fit, or a network that cannot be rebuilt from budgetc's layers.
+    """
+    weights, digest = None, None
+    if path is not None:
+        tensors, origin = _weights(path, trust)
+        weights, digest = safetensors.torch.save(_separate(tensors)), origin.sha256
+    answer = run_outside(Request("factory", factory, weights, factory=factory, size=options.input_size))
+    return _graph(Path(factory), answer, options, Source(how="factory", sha256=digest, factory=factory))
+
+
+def _graph(path: Path, answer: Answer, options: OnnxOptions, source: Source) -> Imported:
+    assert answer.graph is not None, "a factory's answer is a network"
+    data = answer.graph
+    return _network(FileContent(path, data, hashlib.sha256(data).hexdigest(), "onnx"), options, source)
+
+
+def _network(file: FileContent, options: OnnxOptions, source: Source) -> Imported:
+    found = detector_of_onnx(file, options)
+    return Imported(found.detector, found.notes, source)
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each with memory of its own: safetensors takes no others."""
+    return {name: value.clone().contiguous() for name, value in tensors.items()}
+
+
+def _weights(path: Path, trust: str | None) -> tuple[dict[str, Tensor], Source]:
+    file = read_model_file(path)
+    try:
+        return _state_dict(file, load_plain(file)), Source(how="weights", sha256=file.sha256)
+    except NeedsCode as refusal:
+        answer = run_trusted(file, trust, refusal, None)
+    if answer.weights is None:
+        raise UsageError(f"{path}: is a whole network; leave --detector out")
+    return check_tensors(str(path), answer.weights), Source(how="trusted code", sha256=file.sha256)
 
 
 def read_state_dict(path: Path) -> tuple[dict[str, Tensor], str]:
     """The checked tensors of a file, unwrapped from a Lightning checkpoint, and the file's sha256."""
     file = read_model_file(path)
-    data = load_plain(file)
+    return _state_dict(file, load_plain(file)), file.sha256
+
+
+def _state_dict(file: FileContent, data: object) -> dict[str, Tensor]:
     if isinstance(data, Mapping) and "format" in data:
-        raise InputRejected(f"{path}: is a budgetc bundle already; compile takes it as it is")
+        raise InputRejected(f"{file.path}: is a budgetc bundle already; compile takes it as it is")
     found = find_state_dict(data)
     if found is None:
-        raise InputRejected(f"{path}: holds no state_dict (found {type(data).__name__}), expected names with tensors")
-    return check_tensors(str(path), found), file.sha256
+        raise InputRejected(
+            f"{file.path}: holds no state_dict (found {type(data).__name__}), expected names with tensors"
+        )
+    return check_tensors(str(file.path), found)
 
 
 def _check_options(

@@ -1,4 +1,4 @@
-"""`model.pt`: a bundle of plain data that becomes a detector, or a refusal that says what to do."""
+"""`model.pt`, a bundle of plain data, or `model.onnx`: becomes a detector, or a refusal that says what to do."""
 
 import json
 from collections.abc import Mapping
@@ -17,9 +17,12 @@ from budgetc.errors import InputRejected
 from budgetc.load.container import read_model_file
 from budgetc.load.fit import check_fit, check_formats, parse_config
 from budgetc.load.layouts import find_state_dict, guess_layout
+from budgetc.load.onnx_graph import detector_of_onnx
+from budgetc.load.source import Source
 from budgetc.load.tensors import check_tensors, load_plain, quoted
 
-MAX_CONFIG_BYTES = 64 * 2**10
+MAX_CONFIG_BYTES = 4 * 2**20
+"""A graph of 4096 nodes fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,10 @@ class LoadedModel:
     detector: Detector
     sha256: str
     size_bytes: int
+    notes: tuple[str, ...] = ()
+    """How it was read, where that says something of the detector."""
+    source: Source | None = None
+    """What a bundle was imported from."""
 
 
 class _Envelope(Frozen):
@@ -43,16 +50,20 @@ class _Envelope(Frozen):
     formats: dict[str, NumberFormat] = {}
     quantization: Quantize | None = None
     threshold: FiniteFloat | None = None
+    source: Source | None = None
 
 
 def load_model(path: Path) -> LoadedModel:
-    """Read a bundle without running anything in it.
+    """Read a bundle or an ONNX file without running code of theirs.
 
     Raises:
         InputRejected: anything but a whole, finite bundle whose weights fit its configuration; for a plain
             state_dict the message holds the `budgetc import` line that makes a bundle of it.
     """
     file = read_model_file(path)
+    if file.kind == "onnx":
+        found = detector_of_onnx(file)
+        return LoadedModel(found.detector, file.sha256, len(file.data), found.notes)
     data = load_plain(file)
     if not isinstance(data, Mapping) or "format" not in data:
         raise InputRejected(_import_hint(path, data))
@@ -71,7 +82,7 @@ def load_model(path: Path) -> LoadedModel:
     except InputRejected as error:
         raise InputRejected(f"{path}: {error}") from error
     check_formats(str(path), detector)
-    return LoadedModel(detector, file.sha256, len(file.data))
+    return LoadedModel(detector, file.sha256, len(file.data), source=envelope.source)
 
 
 def _parse(path: Path, data: Mapping[Any, Any]) -> _Envelope:

@@ -24,8 +24,8 @@ _CODE: Mapping[str, str] = {
     "pt2": "is a torch.export archive (.pt2), whose loader can run code",
 }
 _REFUSALS: Mapping[str, str] = {
-    "onnx": "looks like an ONNX model; those cannot be imported yet. Supported: a model.pt bundle of budgetc, "
-    "and by budgetc import a state_dict (.pt, .pth, .ckpt) or .safetensors",
+    "onnx": "is an ONNX model, which is read whole: budgetc compile takes it as it is, and budgetc import without "
+    "--detector",
     "git-lfs": "is a git-lfs pointer, not the model itself; run git lfs pull",
     "zip": "is a zip file, but not one that torch.save wrote (no data.pkl)",
     "unknown": "is not a model file that budgetc knows: expected a model.pt bundle, or for budgetc import "

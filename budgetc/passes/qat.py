@@ -13,6 +13,7 @@ from budgetc.core.dataset import evenly
 from budgetc.core.plan import Qat
 from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.gaussian import Gaussian
+from budgetc.detectors.graph import Graph
 from budgetc.detectors.layers import units
 from budgetc.detectors.learned_rounding import LearnedRounding, learning_copy, settle
 from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent
@@ -27,6 +28,7 @@ from budgetc.training.losses import latent_divergence
 
 _SMALLEST_MAP = 1e-3
 """Maps reach from 0 to 2; normals lie near this."""
+_NO_VARIANCE = 1e-12
 _NEAR = 0.01
 """Distance of latents below which normals need not be told apart."""
 
@@ -87,6 +89,8 @@ def _learner(module: nn.Module) -> nn.Module:
             networks = {"backbone": module.backbone}
         case Vae():
             networks = {"encoder": module.encoder}
+        case Graph():
+            networks = {"layers": module.layers}
         case _:
             raise UsageError(f"qat does not know detectors of type {type(module).__name__}")
     rounds = {
@@ -108,6 +112,8 @@ def _compare(plain: nn.Module, rounded: nn.Module) -> Compare:
             return lambda x: _taps_loss(rounded.taps(x), plain.taps(x))
         case Vae(), Vae():
             return lambda x: _latent_loss(plain, rounded.encoder.encode(x), plain.encoder.encode(x))
+        case Graph(), Graph():
+            return lambda x: _features_loss(rounded.features(x), plain.features(x))
         case _:
             raise UsageError(f"qat does not know detectors of type {type(plain).__name__}")
 
@@ -120,6 +126,12 @@ def _taps_loss(own: tuple[list[Tensor], list[Tensor]], wanted: tuple[list[Tensor
         for a, b in zip(scale_maps(*own), scale_maps(*wanted), strict=True)
     ]
     return features + torch.stack(maps).mean()
+
+
+def _features_loss(own: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    """Squared differences over the variance of what the score is computed of."""
+    losses = [F.mse_loss(a, b) / b.var().clamp(min=_NO_VARIANCE) for a, b in zip(own, wanted, strict=True)]
+    return torch.stack(losses).mean()
 
 
 def _latent_loss(plain: Vae, own: Latent, wanted: Latent) -> Tensor:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from budgetc.detectors.detector import Detector, score_images
 from budgetc.detectors.rounding import NumberFormat
 
+_TINY = float(np.finfo(np.float32).tiny)
 _SMALL = 1e-3
 """Share of the median score that is added to all: what is far below it need not be told apart."""
 
@@ -18,7 +19,8 @@ def score_perturbation(
 ) -> dict[str, float]:
     """Unit -> root mean square of the change of log scores where its format alone is applied.
 
-    Scores are distances, so what counts is by which factor they change. Images that look damaged should be among them:
+    Scores are distances, so what counts is by which factor they change; of signed ones, by how much of their spread.
+    Images that look damaged should be among them:
     a range that normals fill may cut off what an anomaly would add.
 
     Args:
@@ -27,9 +29,19 @@ def score_perturbation(
         images: (n, 3, height, width).
     """
     wanted = score_images(replace(detector, formats={}).deployed(), images)
-    floor = _SMALL * float(np.median(wanted)) + np.finfo(np.float32).tiny
+    spread = spread_of_signed(wanted)
+    floor = _SMALL * float(np.median(wanted)) + _TINY
     found = {}
     for name, known in formats.items():
         scores = score_images(replace(detector, formats={name: known}).deployed(), images)
-        found[name] = float(np.sqrt(np.square(np.log((scores + floor) / (wanted + floor))).mean()))
+        moved = np.log((scores + floor) / (wanted + floor)) if spread is None else (scores - wanted) / spread
+        found[name] = float(np.sqrt(np.square(moved).mean()))
     return found
+
+
+def spread_of_signed(scores: NDArray[np.floating]) -> float | None:
+    """Standard deviation of scores that are no distances, since some are negative; None where ratios count.
+
+    A detector from outside may give logits, or likelihoods with their sign changed.
+    """
+    return max(float(scores.std()), _TINY) if (scores < 0).any() else None

@@ -21,6 +21,7 @@ from budgetc.detectors.rounding import FakeQuantize, NumberFormat, StoredBits, l
 from budgetc.passes.knapsack import choose
 from budgetc.passes.refit import refit
 from budgetc.passes.round_weights import best_scales, round_weights
+from budgetc.passes.sensitivity import spread_of_signed
 from budgetc.passes.work import Work
 
 Layer = ConvUnit | LinearUnit
@@ -163,22 +164,29 @@ def _perturbations(detector: Detector, layers: Sequence[tuple[str, Layer]], work
 @torch.no_grad()
 def _measured(detector: Detector, layers: Sequence[tuple[str, Layer]], work: Work) -> list[list[float]]:
     images = _pictures(detector, work, _IMAGES)
-    before = _logs(detector.deployed()(images)[0])
+    plain = detector.deployed()(images)[0]
+    spread = spread_of_signed(plain.numpy())
+    compared, scale = (_logs, 1.0) if spread is None else (_as_they_are, spread)
+    before = compared(plain)
     found = []
     for name, unit in layers:
         known = detector.formats.get(name, NumberFormat("fp32"))
         candidates = {bits: _format(unit, known, bits, work) for bits in _WIDTHS}
         errors = {bits: _error(unit.folded()[0], known) for bits, known in candidates.items()}
         module, new = copy.deepcopy(detector.module).eval(), _tables({name: candidates[_PROBED]}, work)
-        after = _logs(_round_in_passing(module, detector.formats, new, images))
-        perturbation = float((after - before).square().mean())
+        after = compared(_round_in_passing(module, detector.formats, new, images))
+        perturbation = float((after - before).square().mean()) / scale**2
         found.append([perturbation * errors[bits] / max(errors[_PROBED], 1e-30) for bits in _WIDTHS])
     return found
 
 
 def _logs(scores: Tensor) -> Tensor:
-    """(b,): of any family, scores are positive and their ratios count."""
+    """(b,): of all own families, scores are positive and their ratios count."""
     return scores.clamp(min=1e-12).log()
+
+
+def _as_they_are(scores: Tensor) -> Tensor:
+    return scores
 
 
 def _error(weight: Tensor, known: NumberFormat) -> float:

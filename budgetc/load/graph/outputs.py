@@ -1,0 +1,83 @@
+"""Which outputs of a model are its score and its map."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budgetc.errors import InputRejected
+
+Results = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Names of outputs; without a score it is the largest value of the map."""
+
+    score: str | None
+    map: str | None
+    notes: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Both, where they are."""
+        return tuple(name for name in (self.score, self.map) if name is not None)
+
+
+def choose_outputs(where: str, found: Results, score: str | None, map_: str | None) -> Outputs:
+    """The one number a picture and the one map, by their shapes where no name says which.
+
+    Args:
+        where: the file.
+        found: outputs for one picture.
+        score: the output to take, or None.
+        map_: the same.
+
+    Raises:
+        InputRejected: a name that is no output or has another shape, several candidates, or none.
+    """
+    for option, name, fits in (("--score", score, _is_score), ("--map", map_, _is_map)):
+        if name is not None and (name not in found or not fits(found[name])):
+            shape = f"has the shape {found[name].shape}" if name in found else "is no output"
+            raise InputRejected(f"{where}: {option} {name!r} {shape}; outputs are {_listed(found)}")
+    # A name for one of them says that the other is meant to be found, or is not there.
+    chosen = (
+        score or _only(where, "--score", {name: x for name, x in found.items() if _is_score(x)}),
+        map_ or _only(where, "--map", {name: x for name, x in found.items() if _is_map(x)}),
+    )
+    if chosen == (None, None):
+        raise InputRejected(
+            f"{where}: no output is an anomaly score (one float) or a map (1, 1, H, W); outputs are {_listed(found)}. "
+            "Export the model with the score as an output"
+        )
+    notes = []
+    dropped = {name: x for name, x in found.items() if name not in chosen}
+    if dropped:
+        notes.append(f"outputs that are not shipped: {_listed(dropped)}")
+    if chosen[0] is None:
+        notes.append(f"there is no score among the outputs: it is the largest value of {chosen[1]!r}")
+    return Outputs(*chosen, tuple(notes))
+
+
+def _is_score(x: NDArray[np.generic]) -> bool:
+    return x.dtype.kind == "f" and x.size == 1
+
+
+def _is_map(x: NDArray[np.generic]) -> bool:
+    return x.dtype.kind == "f" and x.ndim >= 2 and x.size > 1 and x.size == x.shape[-1] * x.shape[-2] and 1 not in (
+        x.shape[-1], x.shape[-2]
+    )  # fmt: skip
+
+
+def _only(where: str, option: str, candidates: Results) -> str | None:
+    if len(candidates) > 1:
+        raise InputRejected(
+            f"{where}: {len(candidates)} outputs could be meant: {_listed(candidates)}; say which with "
+            f"budgetc import {where} {option} {next(iter(candidates))} -o model.pt"
+        )
+    return next(iter(candidates), None)
+
+
+def _listed(found: Results) -> str:
+    return ", ".join(f"{name} {x.dtype} {x.shape}" for name, x in found.items()) or "none"

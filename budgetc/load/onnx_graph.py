@@ -1,0 +1,86 @@
+"""`model.onnx`: a detector of any architecture as a `graph`, or a refusal that says what to do."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import onnx
+from pydantic import ValidationError
+
+from budgetc.detectors.detector import Detector
+from budgetc.detectors.graph import Graph
+from budgetc.errors import InputRejected
+from budgetc.load.container import FileContent
+from budgetc.load.graph.building import Model, Parts, Preparation, build_parts
+from budgetc.load.graph.outputs import choose_outputs
+from budgetc.load.graph.parity import differs, first_difference, refuse
+from budgetc.load.graph.reading import read_onnx
+from budgetc.load.graph.settling import check_sizes, halves_to_floats, keep_outputs, run, settle_input, simplified
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxOptions:
+    """What a file does not say of itself."""
+
+    input_size: tuple[int, int] | None = None
+    """(height, width) where the file leaves it open."""
+    score: str | None = None
+    """Name of the output that is the score."""
+    map: str | None = None
+    """Name of the output that is the map."""
+    preparation: Preparation = field(default_factory=Preparation)
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxDetector:
+    """A detector, and what a user should know about how it was read."""
+
+    detector: Detector
+    notes: tuple[str, ...]
+
+
+def detector_of_onnx(file: FileContent, options: OnnxOptions = OnnxOptions()) -> OnnxDetector:  # frozen
+    """Rebuild an ONNX model from budgetc's own layers, and compare both.
+
+    Raises:
+        InputRejected: unsafe, invalid, unknown operators, no score, or the rebuilt network computes something else.
+    """
+    where, model = str(file.path), read_onnx(file)
+    notes = ["FP16 weights were read as FP32"] if halves_to_floats(model) else []
+    settled = settle_input(where, model, options.input_size)
+    check_sizes(where, model)
+    shape = (1, *settled.size, settled.channels) if settled.last else (1, settled.channels, *settled.size)
+    zeros = np.zeros(shape, np.float32)
+    outputs = choose_outputs(
+        where, run(where, model, zeros, [value.name for value in model.graph.output]), options.score, options.map
+    )
+    keep_outputs(model, outputs.names)
+    if settled.channels == 1:
+        notes.append("it reads gray pictures: color is turned to gray before it")
+    simple = simplified(where, model)
+    results = [name for node in simple.graph.node for name in node.output if name]
+    shapes = {name: x.shape for name, x in run(where, simple, zeros, results).items()}
+    shapes[settled.name] = shape
+    known = Model(where, simple, settled, outputs, shapes)
+    detector = _same_as(model, known, options.preparation)
+    return OnnxDetector(detector, (*notes, *outputs.notes))
+
+
+def _same_as(original: onnx.ModelProto, model: Model, preparation: Preparation) -> Detector:
+    """The rebuilt detector; it takes several pictures at once where that gives the same."""
+    for batched in (True, False):
+        parts, module = _rebuilt(model, preparation, batched=batched)
+        reason = differs(replace(model, onnx=original), module, preparation)
+        if reason is None:
+            return Detector("graph", parts.config, module)
+    refuse(model, reason, first_difference(model, module, parts.sources, preparation))
+
+
+def _rebuilt(model: Model, preparation: Preparation, *, batched: bool) -> tuple[Parts, Graph]:
+    try:
+        parts = build_parts(model, preparation, batched=batched)
+        module = Graph(parts.config)
+        module.load_state_dict(dict(parts.weights))
+    except (ValidationError, ValueError, RuntimeError, TypeError, KeyError, IndexError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputRejected(f"{model.where}: a node has settings that budgetc does not know ({reason})") from error
+    return parts, module.eval()

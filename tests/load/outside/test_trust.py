@@ -1,0 +1,92 @@
+"""Networks that are code, and factories: imported where they are trusted, as graphs that score alike."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from budgetc.compiler.training import save_bundle
+from budgetc.detectors.vae import Vae, VaeConfig
+from budgetc.errors import InputRejected, UsageError
+from budgetc.load.importing import Imported, import_factory, import_network, import_weights
+from budgetc.load.model import load_model
+from budgetc.load.onnx_graph import OnnxOptions
+from tests.load.outside import foreign
+
+HERE = "tests.load.outside.foreign"
+
+
+def trusted(path: Path) -> str:
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def check_scores(found: Imported, module: foreign.Scores) -> None:
+    """Two pictures at once score as the module scores them."""
+    pictures = torch.rand(2, 3, 24, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(found.detector.deployed()(pictures), module.eval()(pictures), rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """A pickled module."""
+    torch.save(foreign.Scores().eval(), tmp_path / "whole.pt")
+    return tmp_path / "whole.pt"
+
+
+def test_a_trusted_file(whole: Path, tmp_path: Path) -> None:
+    """Its digest goes into the bundle, for the report."""
+    found = import_network(whole, OnnxOptions((24, 32)), trust=trusted(whole))
+    check_scores(found, foreign.Scores())
+    save_bundle(found.detector, tmp_path / "model.pt", found.source)
+    loaded = load_model(tmp_path / "model.pt")
+    assert loaded.source is not None
+    assert (loaded.source.how, loaded.source.sha256) == ("trusted code", trusted(whole).removeprefix("sha256:"))
+
+
+def test_a_file_that_is_not_trusted(whole: Path) -> None:
+    """The refusal holds the line that trusts it; another digest is another file; other words are no digest."""
+    with pytest.raises(InputRejected, match=f"budgetc import .*whole.pt --trust-model {trusted(whole)}"):
+        import_network(whole, OnnxOptions())
+    with pytest.raises(InputRejected, match="another file than the one that was trusted"):
+        import_network(whole, OnnxOptions(), trust="sha256:" + "0" * 64)
+    with pytest.raises(UsageError, match="expected sha256: and 64"):
+        import_network(whole, OnnxOptions(), trust="yes")
+
+
+def test_a_checkpoint_that_needs_unpickling(tmp_path: Path) -> None:
+    """Its tensors go the way of any weights."""
+    config = VaeConfig(input_size=(32, 32), widths=(4, 4), hidden=(8,), latents=3, decoder=False)
+    weights = {f"encoder.{name}": value for name, value in Vae(config).encoder.state_dict().items()}
+    torch.save({"state_dict": weights, "callback": foreign.Scores()}, tmp_path / "v.ckpt")
+    with pytest.raises(InputRejected, match="--trust-model"):
+        import_weights(tmp_path / "v.ckpt", detector="vae")
+    with pytest.raises(UsageError, match="holds weights, not a whole network"):
+        import_network(tmp_path / "v.ckpt", OnnxOptions(), trust=trusted(tmp_path / "v.ckpt"))
+
+
+def test_trust_that_nothing_needs(tmp_path: Path) -> None:
+    """What holds no code is told apart, not read as if the option meant something."""
+    safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors")
+    with pytest.raises(UsageError, match="holds weights"):
+        import_network(tmp_path / "w.safetensors", OnnxOptions(), trust=trusted(tmp_path / "w.safetensors"))
+
+
+def test_a_factory_with_weights(tmp_path: Path) -> None:
+    """The module of the user's package, with weights from a file, scores as it did there."""
+    module = foreign.Scores()
+    with torch.no_grad():
+        module.head.weight.mul_(3)
+    torch.save(module.state_dict(), tmp_path / "w.pt")
+    found = import_factory(f"{HERE}:Scores", tmp_path / "w.pt", OnnxOptions())
+    check_scores(found, module)
+    assert found.source.title == f"model source ({HERE}:Scores)"
+
+
+def test_a_factory_whose_outputs_have_names() -> None:
+    """Which is the score is said by name; what is left is named in a note."""
+    found = import_factory(f"{HERE}:Named", None, OnnxOptions(score="anomaly", map="heat"))
+    check_scores(found, foreign.Scores())
+    assert any("label" in note for note in found.notes)
