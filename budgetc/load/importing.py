@@ -94,7 +94,7 @@ def import_onnx(path: Path, options: OnnxOptions) -> Imported:
         raise UsageError(f"{path}: is no ONNX file (found {file.kind}); say whose weights it holds with "
                          f"--detector {'|'.join(_IMPORTED)}")  # fmt: skip
     found = detector_of_onnx(file, options)
-    return Imported(found.detector, found.notes, file.sha256)
+    return Imported(found.detector, found.notes, found.sha256)
 
 
 def read_state_dict(path: Path) -> tuple[dict[str, Tensor], str]:
