@@ -20,7 +20,7 @@ from budgetc.export.gate import INTEGER_KERNELS, fused_kernels
 from budgetc.export.onnx_file import export_detector
 from budgetc.load.config import load_target
 from budgetc.load.model import load_model
-from budgetc.passes.pruning.groups import coverage, layer_of, outputs_of, weighted
+from budgetc.passes.pruning.groups import layer_of, outputs_of, weighted
 from budgetc.passes.pruning.subject import subject_of
 from budgetc.passes.quantize import quantize
 from budgetc.passes.work import OutputCache, Work
@@ -176,7 +176,7 @@ def _channels(detector: Detector) -> _Channels:
             return _Channels({}, {name: str(error) for name, _ in weighted(detector.module)})
         names = {unit: name for name, unit in weighted(subject.whole)}
         inside = {name: names[unit] for name, unit in weighted(subject.network)}
-        known = coverage(subject.network, subject.example, subject.forward)
+        known = subject.coverage()
         group |= {inside[member]: inside[one.root] for one in known.groups for member in one.members}
         stays |= {inside[name]: reason for name, reason in known.left.items()}
     return _Channels(group, stays)

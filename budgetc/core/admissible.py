@@ -44,11 +44,20 @@ def foreign_setting(step: Step, family: str) -> str | None:
 
 
 def _foreign_to_graph(step: Step) -> str | None:
+    name = step.step
     match step:
-        case Truncate() | Smaller():
-            return f"{step.step}: a graph is read from a file as it is, and no smaller network of its kind is known"
-        case Prune():
-            return "prune: channels of a graph are not removed yet; quantize it and store its weights in fewer bits"
+        case Truncate() | Direct():
+            return f"{name}: a graph is read from a file, and how its kind is built or trained is not known; distill it"
+        case Prune() | Smaller() if step.teacher is not None:
+            return f"{name}.teacher: a graph has one network; leave the setting out"
+        case Prune() if step.latents is not None:
+            return "prune.latents: a graph has none that are known; leave the setting out"
+        case Distill() if step.loss != "feature":
+            return f"distill.loss: a graph has no {step.loss} to imitate; it knows feature"
+        case Distill() if step != Distill(
+            student=step.student, epochs=step.epochs, learning_rate=step.learning_rate, loss_weight=step.loss_weight
+        ):
+            return "distill: of a graph, a student has the same nodes with a share of their channels; set student alone"
         case Quantize() if step.scope == "student":
             return "quantize.scope: a graph has one network, so that it makes no difference"
         case _:

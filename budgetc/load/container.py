@@ -40,15 +40,21 @@ def read_model_file(path: Path) -> FileContent:
     Raises:
         InputRejected: absent, not a regular file, empty, too large, unreadable, or a suspicious zip.
     """
-    data = _read_regular(path)
+    data = read_regular(path)
     kind = _kind(path, data)
     return FileContent(path, data, hashlib.sha256(data).hexdigest(), kind)
 
 
-def _read_regular(path: Path) -> bytes:
+def read_regular(path: Path, *, follow: bool = True) -> bytes:
+    """The bytes of a regular file; unless `follow`, of none that is a link.
+
+    Raises:
+        InputRejected: absent, not a regular file, empty, too large or unreadable.
+    """
     try:
         # Not blocking: opening a FIFO without a writer would wait for ever.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
+        descriptor = os.open(path, flags)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputRejected(f"{path}: cannot be opened as a model ({reason})") from error

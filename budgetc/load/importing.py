@@ -104,7 +104,8 @@ def import_network(path: Path, options: OnnxOptions, *, trust: str | None = None
     if file.kind == "onnx":
         if trust is not None:
             raise UsageError(f"--trust-model: {path} is an ONNX file, which holds no code; leave the option out")
-        return _network(file, options, Source(how="onnx", sha256=file.sha256))
+        found = detector_of_onnx(file, options)
+        return Imported(found.detector, found.notes, Source(how="onnx", sha256=found.sha256))
     try:
         load_plain(file)
     except NeedsCode as refusal:
@@ -138,12 +139,8 @@ def import_factory(factory: str, path: Path | None, options: OnnxOptions, *, tru
 
 def _graph(path: Path, answer: Answer, options: OnnxOptions, source: Source) -> Imported:
     assert answer.graph is not None, "a factory's answer is a network"
-    data = answer.graph
-    return _network(FileContent(path, data, hashlib.sha256(data).hexdigest(), "onnx"), options, source)
-
-
-def _network(file: FileContent, options: OnnxOptions, source: Source) -> Imported:
-    found = detector_of_onnx(file, options)
+    digest = hashlib.sha256(answer.graph).hexdigest()
+    found = detector_of_onnx(FileContent(path, answer.graph, digest, "onnx"), options)
     return Imported(found.detector, found.notes, source)
 
 

@@ -21,8 +21,8 @@ from budgetc.load.onnx_graph import detector_of_onnx
 from budgetc.load.source import Source
 from budgetc.load.tensors import check_tensors, load_plain, quoted
 
-MAX_CONFIG_BYTES = 4 * 2**20
-"""A graph of 4096 nodes fits."""
+MAX_CONFIG_BYTES, MAX_GRAPH_BYTES = 64 * 2**10, 4 * 2**20
+"""A graph of 4096 nodes fits into the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def load_model(path: Path) -> LoadedModel:
     file = read_model_file(path)
     if file.kind == "onnx":
         found = detector_of_onnx(file)
-        return LoadedModel(found.detector, file.sha256, len(file.data), found.notes)
+        return LoadedModel(found.detector, found.sha256, len(file.data), found.notes)
     data = load_plain(file)
     if not isinstance(data, Mapping) or "format" not in data:
         raise InputRejected(_import_hint(path, data))
@@ -98,8 +98,9 @@ def _parse(path: Path, data: Mapping[Any, Any]) -> _Envelope:
         length = len(json.dumps(envelope.config))
     except (TypeError, ValueError) as error:
         raise InputRejected(f"{path}: config is not plain data ({error})") from error
-    if length > MAX_CONFIG_BYTES:
-        raise InputRejected(f"{path}: config has {length} characters, at most {MAX_CONFIG_BYTES}")
+    most = MAX_GRAPH_BYTES if envelope.detector == "graph" else MAX_CONFIG_BYTES
+    if length > most:
+        raise InputRejected(f"{path}: config has {length} characters, at most {most}")
     return envelope
 
 

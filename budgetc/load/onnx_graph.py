@@ -36,6 +36,8 @@ class OnnxDetector:
 
     detector: Detector
     notes: tuple[str, ...]
+    sha256: str
+    """Of all files that it was read from."""
 
 
 def detector_of_onnx(file: FileContent, options: OnnxOptions = OnnxOptions()) -> OnnxDetector:  # frozen
@@ -44,7 +46,7 @@ def detector_of_onnx(file: FileContent, options: OnnxOptions = OnnxOptions()) ->
     Raises:
         InputRejected: unsafe, invalid, unknown operators, no score, or the rebuilt network computes something else.
     """
-    where, model = str(file.path), read_onnx(file)
+    where, (model, digest) = str(file.path), read_onnx(file)
     notes = ["FP16 weights were read as FP32"] if halves_to_floats(model) else []
     settled = settle_input(where, model, options.input_size)
     check_sizes(where, model)
@@ -62,7 +64,7 @@ def detector_of_onnx(file: FileContent, options: OnnxOptions = OnnxOptions()) ->
     shapes[settled.name] = shape
     known = Model(where, simple, settled, outputs, shapes)
     detector = _same_as(model, known, options.preparation)
-    return OnnxDetector(detector, (*notes, *outputs.notes))
+    return OnnxDetector(detector, (*notes, *outputs.notes), digest)
 
 
 def _same_as(original: onnx.ModelProto, model: Model, preparation: Preparation) -> Detector:

@@ -4,16 +4,20 @@ from dataclasses import replace
 
 import torch
 
-from budgetc.core.plan import Distill, fingerprint
+from budgetc.core.plan import Distill, Prune, fingerprint
 from budgetc.detectors.backbones import Backbone, build_backbone
 from budgetc.detectors.detector import Detector, weights_digest
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
+from budgetc.detectors.graph import Graph
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
 from budgetc.detectors.vae import Vae, VaeConfig, VaeEncoder
 from budgetc.errors import UsageError
 from budgetc.passes.features import imitate_features
+from budgetc.passes.graphs import imitate_graph
 from budgetc.passes.imitate import imitate_encoder, imitate_taps, learn_student
+from budgetc.passes.pruning.narrowing import goal_of, narrowed
+from budgetc.passes.pruning.subject import subject_of
 from budgetc.passes.restore import restore_formats
 from budgetc.passes.shrink import (
     narrow_vae,
@@ -46,6 +50,8 @@ def distill(detector: Detector, step: Distill, work: Work) -> Detector:
             result = _distill_vae(detector, module, config, step=step, work=work)
         case Gaussian() as module, GaussianConfig() as config:
             result = _distill_gaussian(detector, module, config, step=step, work=work)
+        case Graph(), _:
+            result = _distill_graph(detector, step, work)
         case _:
             raise UsageError(f"distill does not know detectors of family {detector.family}")
     restored = restore_formats(result, detector, work)
@@ -82,6 +88,20 @@ def _distill_gaussian(
     new = Gaussian(config)
     imitate_features(new, detector, work.effort_of(step.epochs, step.learning_rate, "distilling the features"), work)
     return detector.with_module(new, config)
+
+
+def _distill_graph(detector: Detector, step: Distill, work: Work) -> Detector:
+    """The same nodes with a share of the channels: of an architecture that nobody knows there is no other student.
+
+    It starts from the channels that explain most of what is read of them.
+    """
+    subject = subject_of(detector, "student")
+    narrow = Prune(keep=step.student, importance="reconstruction")
+    new = narrowed(subject, goal_of(subject, step.student), 1.0, step=narrow, work=work)
+    assert isinstance(new, Graph)
+    result = detector.with_module(new, new.present())
+    imitate_graph(result, work.effort_of(step.epochs, step.learning_rate, "distilling the graph"), work)
+    return result
 
 
 def _distill_stfpm(detector: Detector, old: Stfpm, old_config: StfpmConfig, *, step: Distill, work: Work) -> Detector:

@@ -30,6 +30,9 @@ from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Step, Trun
         (Distill(loss="ranking"), "reverse_distillation", "distill.loss: .* it knows feature$"),
         (Direct(shared=1), "reverse_distillation", "direct.shared: the decoder .* reads all"),
         (Quantize(scope="student"), "vae", "quantize.scope: a vae has one network"),
+        (Quantize(scope="student"), "graph", "quantize.scope: a graph has one network"),
+        (Distill(), "graph", "distill: a graph is read from a file"),
+        (Truncate(stages=1), "graph", "truncate: a graph is read from a file"),
     ],
 )
 def test_settings_of_other_families_have_a_reason(step: Step, family: str, reason: str) -> None:

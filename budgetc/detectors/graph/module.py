@@ -15,6 +15,7 @@ from budgetc.detectors.graph.config import (
     ConvNode,
     GraphConfig,
     LinearNode,
+    Node,
     RoundNode,
     UnitNode,
     UpNode,
@@ -44,6 +45,12 @@ class Graph(nn.Module):
     def deployed(self) -> nn.Module:
         """All of it."""
         return self
+
+    def present(self) -> GraphConfig:
+        """The configuration with the channels that pruning left."""
+        return self.config.model_copy(
+            update={"nodes": tuple(_present(node, self.layers) for node in self.config.nodes)}
+        )
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         if self.config.batched or len(image) == 1:
@@ -100,6 +107,24 @@ class Constants(nn.Module):
         super().__init__()
         for one in shapes:
             self.register_buffer(one.name, torch.zeros(one.shape, dtype=_DTYPES[one.dtype]))
+
+
+def _present(node: Node, layers: nn.ModuleDict) -> Node:
+    match node:
+        case ConvNode():
+            conv = layers[node.name].get_submodule("conv")
+            assert isinstance(conv, nn.Conv2d)
+            return node.model_copy(update={"channels": (conv.in_channels, conv.out_channels), "groups": conv.groups})
+        case UpNode() if node.subpixel:
+            conv = layers[node.name].get_submodule("conv")
+            assert isinstance(conv, nn.Conv2d)
+            return node.model_copy(update={"channels": (conv.in_channels, node.channels[1])})
+        case LinearNode():
+            linear = layers[node.name].get_submodule("linear")
+            assert isinstance(linear, nn.Linear)
+            return node.model_copy(update={"features": (linear.in_features, linear.out_features)})
+        case _:
+            return node
 
 
 def _last_reads(config: GraphConfig) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ from onnx import TensorProto
 
 from budgetc.detectors.graph.operators import Attribute
 from budgetc.load.graph.pooling import POOLING
+from budgetc.load.graph.resizing import resize
 from budgetc.load.graph.translator import Translation
 
 Handler = Callable[[Translation, onnx.NodeProto], None]
@@ -186,32 +187,6 @@ def _pad(state: Translation, node: onnx.NodeProto) -> None:
     _call(state, node, pads=tuple(pads), mode=modes[mode], value=float(np.ravel(value)[0]))
 
 
-def _resize(state: Translation, node: onnx.NodeProto) -> None:
-    before, after = state.shape(node.input[0]), state.shape(node.output[0])
-    if len(before) != 4 or before[:2] != after[:2]:
-        state.refuse(node, f"from {before} to {after}; only height and width can be resized")
-    mode = state.attribute(node, "mode", "nearest")
-    # What Upsample and the first Resize did is called asymmetric since opset 11.
-    old = node.op_type == "Upsample" or len(node.input) == 2
-    where = state.attribute(node, "coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
-    rounding = state.attribute(node, "nearest_mode", "floor" if old else "round_prefer_floor")
-    whole = all(b % a == 0 for a, b in zip(before, after, strict=True))
-    match mode, where:
-        case "nearest", "asymmetric" if rounding == "floor" or whole:
-            kind, corners = "nearest", 0
-        case "nearest", "half_pixel" | "pytorch_half_pixel":
-            kind, corners = "exact", 0
-        case "linear" | "cubic", "half_pixel" | "pytorch_half_pixel":
-            kind, corners = mode, 0
-        case "linear" | "cubic", "align_corners":
-            kind, corners = mode, 1
-        case _:
-            state.refuse(node, f"mode {mode} with coordinates {where} and rounding {rounding}; torch has no such one")
-    if state.attribute(node, "antialias", 0):
-        state.refuse(node, "antialias = 1; resize without it")
-    _call(state, node, "Resize", size=after[2:], mode=kind, corners=corners)
-
-
 def _depth_to_space(state: Translation, node: onnx.NodeProto) -> None:
     _call(state, node, block=int(state.attribute(node, "blocksize")), mode=state.attribute(node, "mode", "DCR"))
 
@@ -265,7 +240,7 @@ HANDLERS: Mapping[str, Handler] = {
     "BatchNormalization": _batch_norm, "Cast": _cast, "Clip": _clip, "Constant": _constant,
     "DepthToSpace": _depth_to_space, "Dropout": _same, "Expand": _expand, "Flatten": _reshape, "Gather": _gather,
     "Gelu": _gelu, "GroupNormalization": _group_norm, "Identity": _same, "InstanceNormalization": _instance_norm,
-    "LayerNormalization": _layer_norm, "LpNormalization": _lp, "Pad": _pad, "Reshape": _reshape, "Resize": _resize,
+    "LayerNormalization": _layer_norm, "LpNormalization": _lp, "Pad": _pad, "Reshape": _reshape, "Resize": resize,
     "Selu": _selu, "Slice": _slice, "Split": _split, "Squeeze": _squeeze, "Tile": _tile, "Transpose": _transpose,
-    "Unsqueeze": _unsqueeze, "Upsample": _resize,
+    "Unsqueeze": _unsqueeze, "Upsample": resize,
 }  # fmt: skip

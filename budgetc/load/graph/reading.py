@@ -1,25 +1,26 @@
 """The bytes of an ONNX file -> a checked model that holds only what can be read safely."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from budgetc.errors import InputRejected
 from budgetc.load.container import FileContent
+from budgetc.load.graph.external import take_in
 from budgetc.load.tensors import named
 
 MAX_NODES = 50_000
-MAX_OPSET, MAX_IR_VERSION = 23, 12
-"""What the tests read; the newest of them may change what an operator means."""
+MAX_OPSET = min(23, onnx.defs.onnx_opset_version())
+"""A newer one may change what an operator means."""
+_RUN_IR_VERSION = 10
+"""What onnxruntime is shown: types that came later are in no model that gets so far."""
 _CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
 _STANDARD = ("", "ai.onnx")
 
 
-def read_onnx(file: FileContent) -> onnx.ModelProto:
-    """The model of a file: valid, of known operators, all in one file.
+def read_onnx(file: FileContent) -> tuple[onnx.ModelProto, str]:
+    """The model of a file, valid and whole, and the sha256 of all that was read.
 
     Raises:
         InputRejected: anything else, with the nodes or tensors that it is about and what to do.
@@ -30,15 +31,16 @@ def read_onnx(file: FileContent) -> onnx.ModelProto:
     except Exception as error:  # protobuf has several implementations, each with its own exceptions
         raise InputRejected(f"{where}: truncated or damaged ONNX ({error}); copy or download it again") from error
     _check_versions(where, model)
-    _check_external(where, model)
-    _check_nodes(where, list(model.graph.node))
+    _check_nodes(where, model)
+    digest = take_in(file, model)
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # a hostile file can raise anything; all of it means "rejected"
         reason = " ".join(str(error).split())[:300]
         raise InputRejected(f"{where}: not valid ONNX ({reason}); export it again") from error
     _check_finite(where, model)
-    return model
+    model.ir_version = min(model.ir_version, _RUN_IR_VERSION)
+    return model, digest
 
 
 def describe(node: onnx.NodeProto) -> str:
@@ -47,10 +49,10 @@ def describe(node: onnx.NodeProto) -> str:
 
 
 def _check_versions(where: str, model: onnx.ModelProto) -> None:
-    if model.ir_version > MAX_IR_VERSION:
+    if model.ir_version > onnx.IR_VERSION:
         raise InputRejected(
-            f"{where}: IR version {model.ir_version}, this budgetc reads up to {MAX_IR_VERSION}; "
-            "export it with an older version of onnx"
+            f"{where}: IR version {model.ir_version}, the installed onnx {onnx.__version__} reads up to "
+            f"{onnx.IR_VERSION}; export it with an older version of onnx"
         )
     custom = sorted({item.domain for item in model.opset_import} - set(_STANDARD))
     used = [describe(node) for node in model.graph.node if node.domain not in _STANDARD]
@@ -71,32 +73,11 @@ def _check_versions(where: str, model: onnx.ModelProto) -> None:
         )
 
 
-def _check_external(where: str, model: onnx.ModelProto) -> None:
-    for tensor in _tensors(model):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.external_data):
-            location = next((item.value for item in tensor.external_data if item.key == "location"), "?")
-            raise InputRejected(
-                f"{where}: the values of {tensor.name[:200]!r} lie in another file ({location[:200]!r}), which is "
-                "never opened; save it as one file: torch.onnx.export(..., external_data=False), or "
-                "onnx.save_model(onnx.load(FILE), NEW, save_as_external_data=False)"
-            )
-
-
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """All tensors of a model, those in attributes too."""
-    yield from model.graph.initializer
-    for sparse in model.graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            yield from attribute.tensors
-            if attribute.HasField("t"):
-                yield attribute.t
-            if attribute.HasField("sparse_tensor"):
-                yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
-
-
-def _check_nodes(where: str, nodes: list[onnx.NodeProto]) -> None:
+def _check_nodes(where: str, model: onnx.ModelProto) -> None:
+    nodes = list(model.graph.node)
+    sparse = [n for n in nodes if any(a.HasField("sparse_tensor") for a in n.attribute)]
+    if sparse or len(model.graph.sparse_initializer):
+        raise InputRejected(f"{where}: holds sparse tensors; export it with dense weights")
     if not 0 < len(nodes) <= MAX_NODES:
         raise InputRejected(f"{where}: {len(nodes)} nodes, expected 1 to {MAX_NODES}")
     flow = [

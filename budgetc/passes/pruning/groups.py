@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,8 @@ Forward = Callable[[nn.Module, Tensor], list[Tensor]]
 """A network and its input -> its outputs, traced through autograd."""
 _PRODUCERS = (tp.prune_conv_out_channels, tp.prune_depthwise_conv_out_channels, tp.prune_linear_out_channels)
 _CONSUMERS = (tp.prune_conv_in_channels, tp.prune_linear_in_channels)
+_SAME = 1e-4
+"""Largest difference over the largest number of an output: sums in another order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,12 @@ class Coverage:
     """Weighted unit whose channels all stay -> why."""
 
 
-def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[Group, ...]:
+def find_groups(network: nn.Module, example: Tensor, forward: Forward, *, foreign: bool = False) -> tuple[Group, ...]:
     """The groups of `coverage`."""
-    return coverage(network, example, forward).groups
+    return coverage(network, example, forward, foreign=foreign).groups
 
 
-def coverage(network: nn.Module, example: Tensor, forward: Forward) -> Coverage:
+def coverage(network: nn.Module, example: Tensor, forward: Forward, *, foreign: bool = False) -> Coverage:
     """Every group that no output of the network is made of.
 
     Channels that a sub-pixel convolution moves to places stay, and so do those that are added to them, that stand
@@ -55,6 +58,8 @@ def coverage(network: nn.Module, example: Tensor, forward: Forward) -> Coverage:
         network: in evaluation mode.
         example: a batch of inputs; one is enough.
         forward: what is traced; must be differentiable.
+        foreign: whether operators between layers may do anything with channels, so that each group has to prove that
+            the network without a channel computes what it computes where that channel is 0.
     """
     graph = _Graph(network, example, forward)
     names = {layer_of(unit): name for name, unit in weighted(network)}
@@ -69,8 +74,9 @@ def coverage(network: nn.Module, example: Tensor, forward: Forward) -> Coverage:
             continue
         width, members, consumers = outputs_of(unit), list[str](), dict[str, Tensor]()
         items = graph.group(name, range(width))
-        if any(_unmapped(item.dep.target) for item in items):
-            left[name] = "its channels are concatenated with what no layer made"
+        reason = _unmapped(items)
+        if reason is not None:
+            left[name] = reason
             continue
         for item in items:
             layer, handler = names.get(item.dep.target.module), item.dep.handler
@@ -82,10 +88,12 @@ def coverage(network: nn.Module, example: Tensor, forward: Forward) -> Coverage:
         seen.update(members)
         reason = _whole(network, members, width)
         # A single channel cannot go, and a network without it could not be asked whether an output needs it.
-        if reason is None and _feeds_output(network, name, example, forward):
-            reason = "an output of the network is made of its channels"
+        members = list(dict.fromkeys(members))
         if reason is None:
-            found.append(Group(name, width, tuple(dict.fromkeys(members)), consumers))
+            trial = _Trial(network, name, members, example, forward)
+            reason = trial.whole_reason() if foreign else trial.shape_reason()
+        if reason is None:
+            found.append(Group(name, width, tuple(members), consumers))
         else:
             left |= dict.fromkeys(members, reason)
     alone = {name for name, _ in weighted(network)} - seen - set(left)
@@ -133,19 +141,74 @@ def outputs_of(unit: nn.Module) -> int:
     return layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features
 
 
-def _unmapped(node: "tp.dependency.Node") -> bool:
-    """Whether torch-pruning (1.6) cannot tell whose channels are where: it knows no width of what no layer made."""
-    return node.type == tp.ops.OPTYPE.CONCAT and len(node.inputs) > 1 and node.module.offsets is None
+def _unmapped(items: "tp.Group") -> str | None:
+    """Why it is not known whose channels are where; None where it is."""
+    targets = [item.dep.target for item in items]
+    # Of what no layer made, torch-pruning (1.6) knows no width.
+    if any(node.type == tp.ops.OPTYPE.CONCAT and len(node.inputs) > 1 and node.module.offsets is None
+           for node in targets):  # fmt: skip
+        return "its channels are concatenated with what no layer made"
+    if any(isinstance(node.module, nn.ConvTranspose2d) for node in targets):
+        return "a transposed convolution reads its channels"
+    return None
 
 
-def _feeds_output(network: nn.Module, root: str, example: Tensor, forward: Forward) -> bool:
-    """Whether removing a channel of this unit would change the shape of an output."""
-    with torch.no_grad():
-        before = [output.shape for output in forward(network, example)]
-    trial = copy.deepcopy(network)
-    narrow(trial, {root: [0]}, example, forward)
-    with torch.no_grad():
-        return [output.shape for output in forward(trial, example)] != before
+class _Trial:
+    """The network without the first channel of a group."""
+
+    def __init__(
+        self, network: nn.Module, root: str, members: Sequence[str], example: Tensor, forward: Forward
+    ) -> None:
+        self._network, self._root, self._members = network, root, members
+        self._example, self._forward = example, forward
+
+    def shape_reason(self) -> str | None:
+        """Why the channel has to stay, by the shapes of the outputs."""
+        shapes = [output.shape for output in self._outputs(self._network, self._example)]
+        if [output.shape for output in self._outputs(self._narrowed(), self._example)] != shapes:
+            return "an output of the network is made of its channels"
+        return None
+
+    def whole_reason(self) -> str | None:
+        """The same, by shapes and values."""
+        try:
+            reason = self.shape_reason()
+            if reason is not None:
+                return reason
+            picture = torch.rand(self._example.shape, generator=torch.Generator().manual_seed(0))
+            narrow_outputs = self._outputs(self._narrowed(), picture)
+        except Exception:  # of torch or torch-pruning, whichever operator it is that cannot
+            return "an operator or a constant behind it is made for its number of channels"
+        with self._without():
+            wanted = self._outputs(self._network, picture)
+        for one, other in zip(narrow_outputs, wanted, strict=True):
+            spread = float(other.abs().amax()) if other.numel() else 0.0
+            if not torch.allclose(one, other, rtol=0, atol=_SAME * spread + 1e-7):
+                return "an operator behind it, such as a mean over channels, depends on how many there are"
+        return None
+
+    @torch.no_grad()
+    def _outputs(self, network: nn.Module, picture: Tensor) -> list[Tensor]:
+        return self._forward(network, picture)
+
+    def _narrowed(self) -> nn.Module:
+        trial = copy.deepcopy(self._network)
+        narrow(trial, {self._root: [0]}, self._example, self._forward)
+        return trial
+
+    @contextmanager
+    def _without(self) -> Iterator[None]:
+        """The network with the channel at 0 wherever a member returns it."""
+
+        def hook(_unit: nn.Module, _inputs: tuple[Tensor], output: Tensor) -> Tensor:
+            return torch.cat([torch.zeros_like(output[:, :1]), output[:, 1:]], 1)
+
+        handles = [self._network.get_submodule(member).register_forward_hook(hook) for member in self._members]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
 
 class _Graph:

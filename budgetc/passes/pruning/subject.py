@@ -15,11 +15,12 @@ from budgetc.core.plan import fingerprint
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, as_input, deployed_part
 from budgetc.detectors.gaussian import Gaussian, fit_normals
+from budgetc.detectors.graph import Graph
 from budgetc.detectors.reverse_distillation import Restorer, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm
 from budgetc.detectors.vae import VaeEncoder
 from budgetc.errors import UsageError
-from budgetc.passes.pruning.groups import Forward, Group
+from budgetc.passes.pruning.groups import Coverage, Forward, Group, coverage
 from budgetc.passes.work import Size, Work
 from budgetc.training.features import outputs_of
 
@@ -40,6 +41,16 @@ class Subject:
     judge: Judge
     about: str
     """Digest of the detector's configuration and of the part: weights alone do not tell taps or input sizes apart."""
+    foreign: bool = False
+    """Whether somebody else chose the operators between its layers."""
+
+    def coverage(self) -> Coverage:
+        """What of the network can be narrowed, and what not."""
+        return coverage(self.network, self.example, self.forward, foreign=self.foreign)
+
+    def groups(self) -> tuple[Group, ...]:
+        """What of the network can be narrowed."""
+        return self.coverage().groups
 
 
 def subject_of(detector: Detector, part: str) -> Subject:
@@ -64,6 +75,8 @@ def subject_of(detector: Detector, part: str) -> Subject:
             return Subject(whole, whole.student, _restored(whole), example, _log_score(whole), about)
         case Gaussian():
             return Subject(whole, whole, _whitened, example, _log_score(whole), about)
+        case Graph():
+            return Subject(whole, whole, _features, example, _graph_score(whole), about, foreign=True)
         case _:
             encoder = getattr(whole, "encoder", None)
             if not isinstance(encoder, VaeEncoder):
@@ -129,6 +142,20 @@ def _log_score(whole: nn.Module) -> Judge:
         return [part(image)[0].clamp(min=1e-12).log()]
 
     return judge
+
+
+def _graph_score(whole: Graph) -> Judge:
+    """Ratios of scores count where they are distances; differences, where a picture of noise has a negative one."""
+    with torch.no_grad():
+        height, width = whole.config.input_size
+        noise = torch.rand(4, 3, height, width, generator=torch.Generator().manual_seed(0))
+        signed = bool((whole(noise)[0] < 0).any())
+    return (lambda image: [whole(image)[0]]) if signed else _log_score(whole)
+
+
+def _features(network: nn.Module, image: Tensor) -> list[Tensor]:
+    assert isinstance(network, Graph)
+    return network.features(image)
 
 
 def _taps(network: nn.Module, image: Tensor) -> list[Tensor]:

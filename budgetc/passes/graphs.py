@@ -1,0 +1,43 @@
+"""Training a narrower or a rounded graph: it reproduces what the score of the unchanged one is computed of."""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from budgetc.detectors.detector import Detector, as_input
+from budgetc.detectors.graph import Graph
+from budgetc.passes.imitate import on_all
+from budgetc.passes.work import Work
+from budgetc.training.loop import Effort, Examples, fit
+
+_NO_VARIANCE = 1e-12
+
+
+def imitate_graph(detector: Detector, effort: Effort, work: Work) -> None:
+    """Train a graph in place on normals and damaged normals, with the unchanged graph of the compilation as teacher.
+
+    The teacher computes along: what its score reads may be large maps, too many to keep for thousands of pictures.
+    """
+    new, known = detector.module, work.baseline.module
+    assert isinstance(new, Graph) and isinstance(known, Graph)
+    if effort.epochs == 0:
+        new.eval()
+        return
+    teacher = copy.deepcopy(known).eval().requires_grad_(False)
+    train, watch, images = on_all(work, detector.config.input_size)
+
+    def loss(indices: Tensor) -> Tensor:
+        pictures = as_input(images[indices.numpy()])
+        with torch.no_grad():
+            wanted = teacher.features(pictures)
+        return features_loss(new.features(pictures), wanted)
+
+    work.curves.append(fit(new, Examples(train, watch, loss), effort, work.progress))
+
+
+def features_loss(own: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    """Squared differences over the variance of what a score is computed of."""
+    losses = [F.mse_loss(a, b) / b.var().clamp(min=_NO_VARIANCE) for a, b in zip(own, wanted, strict=True)]
+    return torch.stack(losses).mean()

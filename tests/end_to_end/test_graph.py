@@ -1,0 +1,48 @@
+"""Somebody else's ONNX file through the whole compiler."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from budgetc.compiler import compile_detector
+from budgetc.core.layout import MODEL
+from tests.graphs import exported, made
+
+RECIPE = """
+name: few
+description: INT8 or not, weights in few bits
+steps:
+  - step: quantize
+    optional: true
+  - step: store-bits
+    settings: {bits: 4}
+"""
+PRUNING = """
+name: pruned
+description: what a graph has no use for yet
+steps:
+  - step: distill
+"""
+
+
+def test_a_file_is_compiled(case: Path, tmp_path: Path) -> None:
+    """The artifact is the file stored in four bits, with its two outputs; what a graph cannot do is dropped with the
+    reason, and the baseline has no dead branch.
+    """
+    for name, text in (("few", RECIPE), ("pruned", PRUNING)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    budget = (case / "budget.yaml").read_text().replace("[tiny.yaml]", "[few.yaml, pruned.yaml]")
+    (tmp_path / "budget.yaml").write_text(budget.replace("min: 0.6", "min: 0.01"))
+    model = tmp_path / "theirs.onnx"
+    model.write_bytes(exported(made("student-teacher")))
+    report = compile_detector(model, budget=tmp_path / "budget.yaml", data=case / "data.npz", out=tmp_path / "out")
+    rows = {row.id: row for row in report.candidates}
+    assert report.detector == "graph" and report.chosen is not None
+    assert "store-bits(4)" in rows[report.chosen].plan.title()
+    assert not [row for row in rows.values() if row.fate == "failed"]
+    assert any("no smaller network of its kind" in str(row.reason) for row in rows.values())
+    session = ort.InferenceSession(tmp_path / "out" / MODEL, providers=["CPUExecutionProvider"])
+    assert [(one.name, one.shape) for one in session.get_outputs()] == [("score", [1]), ("map", [1, 1, 32, 32])]
+    found = session.run(None, {"image": np.full((1, 3, 32, 32), 0.5, np.float32)})
+    assert all(np.isfinite(one).all() for one in found)
