@@ -10,7 +10,7 @@ from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.graph import Graph
 from budgetc.passes.imitate import on_all
 from budgetc.passes.work import Work
-from budgetc.training.loop import Effort, Examples, fit
+from budgetc.training.loop import Effort, Examples, evaluate_loss, fit
 
 _NO_VARIANCE = 1e-12
 
@@ -18,7 +18,8 @@ _NO_VARIANCE = 1e-12
 def imitate_graph(detector: Detector, effort: Effort, work: Work) -> None:
     """Train a graph in place on normals and damaged normals, with the unchanged graph of the compilation as teacher.
 
-    The teacher computes along: what its score reads may be large maps, too many to keep for thousands of pictures.
+    It stays as it was where no epoch brings it nearer. The teacher computes along: what its score reads may be large
+    maps, too many to keep for thousands of pictures.
     """
     new, known = detector.module, work.baseline.module
     assert isinstance(new, Graph) and isinstance(known, Graph)
@@ -34,7 +35,12 @@ def imitate_graph(detector: Detector, effort: Effort, work: Work) -> None:
             wanted = teacher.features(pictures)
         return features_loss(new.features(pictures), wanted)
 
-    work.curves.append(fit(new, Examples(train, watch, loss), effort, work.progress))
+    examples = Examples(train, watch, loss)
+    before, start = evaluate_loss(new, examples, effort.batch), copy.deepcopy(new.state_dict())
+    curve = fit(new, examples, effort, work.progress)
+    if curve.held_out_loss is None or curve.held_out_loss > before:  # least squares had come nearer
+        new.load_state_dict(start)
+    work.curves.append(curve)
 
 
 def features_loss(own: list[Tensor], wanted: list[Tensor]) -> Tensor:

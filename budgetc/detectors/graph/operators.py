@@ -45,7 +45,8 @@ def _unsqueeze(x: Tensor, *, axes: Sequence[int]) -> Tensor:
 
 
 def _reshape(x: Tensor, *, shape: Sequence[int]) -> Tensor:
-    return x.reshape(*shape)
+    """As ONNX: 0 is the side that was there."""
+    return x.reshape([side or int(x.shape[axis]) for axis, side in enumerate(shape)])
 
 
 def _resize(x: Tensor, *, size: Sequence[int], mode: str, corners: int = 0) -> Tensor:

@@ -93,8 +93,20 @@ def _reduce(state: Translation, node: onnx.NodeProto) -> None:
 
 
 def _reshape(state: Translation, node: onnx.NodeProto) -> None:
-    shape = state.shape(node.output[0])
-    _call(state, node, "Reshape", shape=(-1, *shape[1:]) if state.batched else shape)
+    before, shape = state.shape(node.input[0]), state.shape(node.output[0])
+    _call(state, node, "Reshape", shape=_relative(before, shape) if state.batched and shape else shape)
+
+
+def _relative(before: tuple[int, ...], after: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape that fits other batches and fewer channels, too: 0 for a side that stays, -1 for the last of the others.
+
+    The first side is the batch.
+    """
+    kept = 1
+    while kept < min(len(before), len(after)) and before[kept] == after[kept]:
+        kept += 1
+    others = after[kept:]
+    return (*([0] * kept), *others[:-1], *([-1] if others and others[-1] else others[-1:]))
 
 
 def _squeeze(state: Translation, node: onnx.NodeProto) -> None:
