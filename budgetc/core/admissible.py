@@ -47,8 +47,10 @@ def _foreign_to_graph(step: Step) -> str | None:
     match step:
         case Truncate() | Smaller():
             return f"{step.step}: a graph is read from a file as it is, and no smaller network of its kind is known"
-        case Prune():
-            return "prune: channels of a graph are not removed yet; quantize it and store its weights in fewer bits"
+        case Prune() if step.teacher is not None:
+            return "prune.teacher: a graph deploys no teacher; leave the setting out"
+        case Prune() if step.latents is not None:
+            return "prune.latents: a graph has none; leave the setting out"
         case Quantize() if step.scope == "student":
             return "quantize.scope: a graph has one network, so that it makes no difference"
         case _:

@@ -8,11 +8,13 @@ from budgetc.core.plan import Distill, Prune, fingerprint
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, weights_digest
 from budgetc.detectors.gaussian import Gaussian
+from budgetc.detectors.graph import Graph
 from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm
 from budgetc.detectors.vae import Vae, VaeConfig
 from budgetc.errors import UsageError
 from budgetc.passes.features import imitate_features
+from budgetc.passes.graphs import imitate_graph
 from budgetc.passes.imitate import Imitation, imitate_latents, imitate_taps, learn_student
 from budgetc.passes.pruning.latents import keep_latents
 from budgetc.passes.pruning.narrowing import goal_of, narrowed
@@ -84,6 +86,8 @@ def _learn(detector: Detector, tuning: Distill, work: Work) -> None:
             learn_student(detector, tuning, work)
         case Gaussian() as gaussian:
             imitate_features(gaussian, detector, imitation.effort(work), work)
+        case Graph() as graph:
+            imitate_graph(graph, detector, imitation.effort(work), work)
 
 
 def _with_narrower_teacher(detector: Detector, keep: float, step: Prune, work: Work) -> Detector:

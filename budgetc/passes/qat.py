@@ -24,11 +24,10 @@ from budgetc.passes.biases import round_biases
 from budgetc.passes.features import whitened_loss
 from budgetc.passes.work import Work
 from budgetc.training.loop import Examples, evaluate_loss, fit
-from budgetc.training.losses import latent_divergence
+from budgetc.training.losses import latent_divergence, relative_errors
 
 _SMALLEST_MAP = 1e-3
 """Maps reach from 0 to 2; normals lie near this."""
-_NO_VARIANCE = 1e-12
 _NEAR = 0.01
 """Distance of latents below which normals need not be told apart."""
 
@@ -113,7 +112,7 @@ def _compare(plain: nn.Module, rounded: nn.Module) -> Compare:
         case Vae(), Vae():
             return lambda x: _latent_loss(plain, rounded.encoder.encode(x), plain.encoder.encode(x))
         case Graph(), Graph():
-            return lambda x: _features_loss(rounded.features(x), plain.features(x))
+            return lambda x: relative_errors(rounded.features(x), plain.features(x))
         case _:
             raise UsageError(f"qat does not know detectors of type {type(plain).__name__}")
 
@@ -126,12 +125,6 @@ def _taps_loss(own: tuple[list[Tensor], list[Tensor]], wanted: tuple[list[Tensor
         for a, b in zip(scale_maps(*own), scale_maps(*wanted), strict=True)
     ]
     return features + torch.stack(maps).mean()
-
-
-def _features_loss(own: list[Tensor], wanted: list[Tensor]) -> Tensor:
-    """Squared differences over the variance of what the score is computed of."""
-    losses = [F.mse_loss(a, b) / b.var().clamp(min=_NO_VARIANCE) for a, b in zip(own, wanted, strict=True)]
-    return torch.stack(losses).mean()
 
 
 def _latent_loss(plain: Vae, own: Latent, wanted: Latent) -> Tensor:

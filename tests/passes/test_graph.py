@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
+from onnx.helper import make_node as node
 
 from budgetc.core.plan import Fp16, Qat, Quantize, Step, StoreBits
 from budgetc.detectors.detector import as_input, score_images
@@ -16,7 +17,7 @@ from budgetc.export.onnx_file import export_detector
 from budgetc.passes.apply import apply_step
 from budgetc.passes.quantize import quantize
 from budgetc.passes.sensitivity import score_perturbation, spread_of_signed
-from tests.graphs import MODULES, read, small_graph
+from tests.graphs import MODULES, model_of, read, small_graph, weight
 from tests.small import target, textures, work_for
 
 IMAGES = textures(8, seed=9)
@@ -79,8 +80,6 @@ def test_what_the_score_reads() -> None:
 
 def test_scores_with_a_sign() -> None:
     """Logits have no logarithm: what counts is the change over their spread."""
-    from tests.load.test_onnx_graph import model_of, node, weight
-
     nodes = [node("Conv", ["image", "w"], ["x"], strides=[4, 4]), node("Relu", ["x"], ["r"]),
              node("Conv", ["r", "v"], ["y"]), node("ReduceMean", ["y"], ["score"], keepdims=0)]  # fmt: skip
     model = model_of(nodes, {"w": weight(8, 3, 4, 4), "v": -np.abs(weight(4, 8, 1, 1))}, shape=(1, 3, 32, 32))

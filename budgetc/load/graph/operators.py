@@ -93,7 +93,10 @@ def _reduce(state: Translation, node: onnx.NodeProto) -> None:
 
 
 def _reshape(state: Translation, node: onnx.NodeProto) -> None:
-    shape = state.shape(node.output[0])
+    before, shape = state.shape(node.input[0]), state.shape(node.output[0])
+    if state.batched and len(before) > 2 and shape == (before[0], math.prod(before[1:])):
+        _call(state, node, "Flatten")  # says no size, so that channels can go
+        return
     _call(state, node, "Reshape", shape=(-1, *shape[1:]) if state.batched else shape)
 
 

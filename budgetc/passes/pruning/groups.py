@@ -30,8 +30,23 @@ class Group:
     """Unit that reads them -> (width, b) which of its inputs each channel is: several after flattening."""
 
 
-def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[Group, ...]:
-    """Every group that no output of the network is made of, in the order of their first units.
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What of a network can lose channels, and what cannot."""
+
+    groups: tuple[Group, ...]
+    """In the order of their first units."""
+    reasons: Mapping[str, str]
+    """Unit that is in no group -> why not."""
+
+
+def find_groups(network: nn.Module, example: Tensor, forward: Forward, *, trusted: bool = True) -> tuple[Group, ...]:
+    """Every group that no output of the network is made of, as `survey` finds them."""
+    return survey(network, example, forward, trusted=trusted).groups
+
+
+def survey(network: nn.Module, example: Tensor, forward: Forward, *, trusted: bool = True) -> Survey:
+    """Every group that no output of the network is made of.
 
     Channels that a sub-pixel convolution moves to places stay, and so do those that are added to them, that stand
     beside others in one depthwise filter, or beside an input of the network in one concatenation with others.
@@ -40,17 +55,22 @@ def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[
         network: in evaluation mode.
         example: a batch of inputs; one is enough.
         forward: what is traced; must be differentiable.
+        trusted: whether the network is one of budgetc's own. Of others every group is tried: their operators may
+            hold numbers of channels that nothing here knows of.
     """
     graph = _Graph(network, example, forward)
     names = {layer_of(unit): name for name, unit in weighted(network)}
-    found, seen = list[Group](), set[str]()
+    found, seen, reasons = list[Group](), set[str](), dict[str, str]()
     for name, unit in weighted(network):
         depthwise = isinstance(unit, ConvUnit) and unit.conv.groups > 1
         if unit.head or depthwise or name in seen or isinstance(unit, SubpixelUnit):
+            if name not in seen:
+                reasons[name] = _left(unit)
             continue
         width, members, consumers = outputs_of(unit), list[str](), dict[str, Tensor]()
         items = graph.group(name, range(width))
         if any(_unmapped(item.dep.target) for item in items):
+            reasons[name] = "stands in a concatenation beside what no layer wrote"
             continue
         for item in items:
             layer, handler = names.get(item.dep.target.module), item.dep.handler
@@ -61,11 +81,71 @@ def find_groups(network: nn.Module, example: Tensor, forward: Forward) -> tuple[
                 consumers[layer] = torch.tensor(item.idxs)[by_channel].reshape(width, -1)
         seen.update(members)
         if any(outputs_of(network.get_submodule(member)) != width for member in members):
+            reasons[name] = "is coupled with layers of other widths"
             continue
+        group = Group(name, width, tuple(dict.fromkeys(members)), consumers)
         # A single channel cannot go, and a network without it could not be asked whether an output needs it.
-        if width > 1 and not _feeds_output(network, name, example, forward):
-            found.append(Group(name, width, tuple(dict.fromkeys(members)), consumers))
-    return tuple(found)
+        if width == 1:
+            reasons[name] = "has one channel"
+        elif trusted and _feeds_output(network, name, example, forward):
+            reasons[name] = "feeds an output"
+        elif not trusted and (reason := objection(network, group, example, forward)) is not None:
+            reasons[name] = reason
+        else:
+            found.append(group)
+    in_groups = {member for group in found for member in group.members}
+    return Survey(tuple(found), {name: reason for name, reason in reasons.items() if name not in in_groups})
+
+
+def _left(unit: Unit) -> str:
+    if unit.head:
+        return "is a part of the score"
+    return "moves its channels to places" if isinstance(unit, SubpixelUnit) else "has groups that no other layer widens"
+
+
+def objection(network: nn.Module, group: Group, example: Tensor, forward: Forward) -> str | None:
+    """Why channels of a group cannot go; None where the network without two of them computes what it would if nobody
+    read them.
+    """
+    removed = [0, group.width - 1][: group.width - 1]
+    if any(getattr(layer_of(network.get_submodule(name)), "groups", 1) > 1 for name in group.consumers):
+        return "is read by a convolution of several groups"
+    unread, trial = copy.deepcopy(network), copy.deepcopy(network)
+    with torch.no_grad():
+        for name, inputs in group.consumers.items():
+            layer_of(unread.get_submodule(name)).weight[:, inputs[removed].flatten()] = 0.0
+        wanted = forward(unread, example)
+    try:
+        narrow(trial, {group.root: removed}, example, forward)
+        with torch.no_grad():
+            found = forward(trial, example)
+    except (RuntimeError, ValueError, IndexError, KeyError, AttributeError) as error:
+        return f"is read by an operator of fixed size ({str(error).splitlines()[0][:200]})"
+    if any(a.shape != b.shape for a, b in zip(wanted, found, strict=True)):
+        return "feeds an output"
+    if _changed_otherwise(network, trial):
+        return "is read or joined by a transposed convolution"
+    if not all(_alike(a, b) for a, b in zip(wanted, found, strict=True)):
+        return "is read by an operator that tells channels apart"
+    return None
+
+
+def _alike(wanted: Tensor, found: Tensor) -> bool:
+    return torch.allclose(wanted, found, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
+
+
+def _changed_otherwise(before: nn.Module, after: nn.Module) -> bool:
+    """Whether anything but the layer of a unit has other shapes: a bundle would not know of it."""
+    known = {layer_of(unit) for _, unit in weighted(before)}
+    return any(
+        _shapes(module) != _shapes(after.get_submodule(name))
+        for name, module in before.named_modules()
+        if module not in known
+    )
+
+
+def _shapes(module: nn.Module) -> list[torch.Size]:
+    return [weight.shape for weight in module.parameters(recurse=False)]
 
 
 def narrow(network: nn.Module, removed: Mapping[str, Sequence[int]], example: Tensor, forward: Forward) -> None:

@@ -10,7 +10,7 @@ from budgetc.core.plan import Prune
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.layers import ConvUnit
 from budgetc.passes.pruning.allocation import Limits, cost, knapsack, rounded, uniform_within
-from budgetc.passes.pruning.groups import Group, find_groups, narrow
+from budgetc.passes.pruning.groups import Group, narrow
 from budgetc.passes.pruning.importance import magnitudes
 from budgetc.passes.pruning.probe import sensitivities, statistics, terms
 from budgetc.passes.pruning.reconstruct import reconstruct
@@ -35,7 +35,7 @@ class Goal:
 
 def goal_of(subject: Subject, keep: float) -> Goal:
     """`keep` of what a network is now."""
-    groups = find_groups(subject.network, subject.example, subject.forward)
+    groups = subject.groups()
     widths = {group.root: group.width for group in groups}
     return Goal(widths, *cost(terms(subject, groups), widths), keep)
 
@@ -62,7 +62,7 @@ def narrowed(subject: Subject, goal: Goal, done: float, *, step: Prune, work: Wo
 
 def _choosable(subject: Subject, step: Prune) -> list[Group]:
     """Groups that may shrink: of a gaussian the taps only under a knapsack, which sees what they carry."""
-    groups = find_groups(subject.network, subject.example, subject.forward)
+    groups = subject.groups()
     return [group for group in groups if step.allocation == "knapsack" or "whiten" not in group.consumers]
 
 

@@ -15,11 +15,12 @@ from budgetc.core.plan import fingerprint
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, as_input, deployed_part
 from budgetc.detectors.gaussian import Gaussian, fit_normals
+from budgetc.detectors.graph import Graph
 from budgetc.detectors.reverse_distillation import Restorer, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm
 from budgetc.detectors.vae import VaeEncoder
 from budgetc.errors import UsageError
-from budgetc.passes.pruning.groups import Forward, Group
+from budgetc.passes.pruning.groups import Forward, Group, find_groups
 from budgetc.passes.work import Size, Work
 from budgetc.training.features import outputs_of
 
@@ -40,6 +41,10 @@ class Subject:
     judge: Judge
     about: str
     """Digest of the detector's configuration and of the part: weights alone do not tell taps or input sizes apart."""
+
+    def groups(self) -> tuple[Group, ...]:
+        """Channels that can go."""
+        return find_groups(self.network, self.example, self.forward, trusted=not isinstance(self.network, Graph))
 
 
 def subject_of(detector: Detector, part: str) -> Subject:
@@ -64,6 +69,9 @@ def subject_of(detector: Detector, part: str) -> Subject:
             return Subject(whole, whole.student, _restored(whole), example, _log_score(whole), about)
         case Gaussian():
             return Subject(whole, whole, _whitened, example, _log_score(whole), about)
+        case Graph():
+            noise = torch.rand(example.shape, generator=torch.Generator().manual_seed(0))
+            return Subject(whole, whole, _score_reads, noise, _score_of_any_sign(whole, noise), about)
         case _:
             encoder = getattr(whole, "encoder", None)
             if not isinstance(encoder, VaeEncoder):
@@ -129,6 +137,22 @@ def _log_score(whole: nn.Module) -> Judge:
         return [part(image)[0].clamp(min=1e-12).log()]
 
     return judge
+
+
+def _score_of_any_sign(whole: Graph, example: Tensor) -> Judge:
+    """As a logarithm where scores are large, and finite where they are negative."""
+    with torch.no_grad():
+        usual = whole(example)[0].abs().clamp(min=1e-12)
+
+    def judge(image: Tensor) -> list[Tensor]:
+        return [torch.asinh(whole(image)[0] / usual)]
+
+    return judge
+
+
+def _score_reads(network: nn.Module, image: Tensor) -> list[Tensor]:
+    assert isinstance(network, Graph)
+    return network.features(image)
 
 
 def _taps(network: nn.Module, image: Tensor) -> list[Tensor]:
