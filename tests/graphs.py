@@ -154,6 +154,11 @@ def model_of(
     return onnx.shape_inference.infer_shapes(model)
 
 
+def weight(*shape: int) -> np.ndarray:
+    """Normal numbers that follow from the shape."""
+    return np.random.default_rng(sum(shape)).normal(0, 0.3, shape).astype(np.float32)
+
+
 def runtime(model: bytes | onnx.ModelProto, image: np.ndarray, name: str = "score") -> np.ndarray:
     """An output for one picture, by onnxruntime."""
     data = model if isinstance(model, bytes) else model.SerializeToString()

@@ -176,9 +176,9 @@ def _channels(detector: Detector) -> _Channels:
             return _Channels({}, {name: str(error) for name, _ in weighted(detector.module)})
         names = {unit: name for name, unit in weighted(subject.whole)}
         inside = {name: names[unit] for name, unit in weighted(subject.network)}
-        known = subject.coverage()
+        known = subject.survey()
         group |= {inside[member]: inside[one.root] for one in known.groups for member in one.members}
-        stays |= {inside[name]: reason for name, reason in known.left.items()}
+        stays |= {inside[name]: reason for name, reason in known.reasons.items()}
     return _Channels(group, stays)
 
 

@@ -3,7 +3,6 @@
 import copy
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from budgetc.detectors.detector import Detector, as_input
@@ -11,8 +10,7 @@ from budgetc.detectors.graph import Graph
 from budgetc.passes.imitate import on_all
 from budgetc.passes.work import Work
 from budgetc.training.loop import Effort, Examples, evaluate_loss, fit
-
-_NO_VARIANCE = 1e-12
+from budgetc.training.losses import relative_errors
 
 
 def imitate_graph(detector: Detector, effort: Effort, work: Work) -> None:
@@ -33,7 +31,7 @@ def imitate_graph(detector: Detector, effort: Effort, work: Work) -> None:
         pictures = as_input(images[indices.numpy()])
         with torch.no_grad():
             wanted = teacher.features(pictures)
-        return features_loss(new.features(pictures), wanted)
+        return relative_errors(new.features(pictures), wanted)
 
     examples = Examples(train, watch, loss)
     before, start = evaluate_loss(new, examples, effort.batch), copy.deepcopy(new.state_dict())
@@ -41,9 +39,3 @@ def imitate_graph(detector: Detector, effort: Effort, work: Work) -> None:
     if curve.held_out_loss is None or curve.held_out_loss > before:  # least squares had come nearer
         new.load_state_dict(start)
     work.curves.append(curve)
-
-
-def features_loss(own: list[Tensor], wanted: list[Tensor]) -> Tensor:
-    """Squared differences over the variance of what a score is computed of."""
-    losses = [F.mse_loss(a, b) / b.var().clamp(min=_NO_VARIANCE) for a, b in zip(own, wanted, strict=True)]
-    return torch.stack(losses).mean()

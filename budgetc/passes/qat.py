@@ -22,10 +22,9 @@ from budgetc.detectors.vae import Latent, Vae
 from budgetc.errors import UsageError
 from budgetc.passes.biases import round_biases
 from budgetc.passes.features import whitened_loss
-from budgetc.passes.graphs import features_loss
 from budgetc.passes.work import Work
 from budgetc.training.loop import Examples, evaluate_loss, fit
-from budgetc.training.losses import latent_divergence
+from budgetc.training.losses import latent_divergence, relative_errors
 
 _SMALLEST_MAP = 1e-3
 """Maps reach from 0 to 2; normals lie near this."""
@@ -113,7 +112,7 @@ def _compare(plain: nn.Module, rounded: nn.Module) -> Compare:
         case Vae(), Vae():
             return lambda x: _latent_loss(plain, rounded.encoder.encode(x), plain.encoder.encode(x))
         case Graph(), Graph():
-            return lambda x: features_loss(rounded.features(x), plain.features(x))
+            return lambda x: relative_errors(rounded.features(x), plain.features(x))
         case _:
             raise UsageError(f"qat does not know detectors of type {type(plain).__name__}")
 

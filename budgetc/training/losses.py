@@ -6,6 +6,7 @@ from torch import Tensor
 
 from budgetc.detectors.vae import Latent
 
+_NO_VARIANCE = 1e-12
 _SAME = 1e-6
 """Difference of logarithms of scores below which two pictures have no order."""
 
@@ -57,3 +58,9 @@ def latent_divergence(wanted: Latent, own: Latent) -> Tensor:
     variance = (wanted.logvar - own.logvar).exp()
     distance = (wanted.mu - own.mu).square() * (-own.logvar).exp()
     return 0.5 * (variance + distance - 1 - (wanted.logvar - own.logvar)).sum(1).mean()
+
+
+def relative_errors(own: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    """Mean over results of any shapes: squared difference over the variance of what is wanted."""
+    losses = [F.mse_loss(a, b) / b.var().clamp(min=_NO_VARIANCE) for a, b in zip(own, wanted, strict=True)]
+    return torch.stack(losses).mean()

@@ -25,7 +25,7 @@ def model(tmp_path: Path) -> Path:
 def test_inspect_as_text_and_json(budgetc: Command, model: Path) -> None:
     """A table for a person, one object for a program."""
     text = budgetc("inspect", model).out
-    assert "teacher" in text and "no: an output of the network is made of its channels" in text
+    assert "teacher" in text and "no: feeds an output" in text
     assert json.loads(budgetc("inspect", model, "--json").out)["parts"][0]["name"] == "teacher"
 
 

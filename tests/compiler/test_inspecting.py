@@ -30,7 +30,7 @@ def test_parts_and_layers(tmp_path: Path) -> None:
     assert teacher.macs == sum(one.macs for one in found.layers if one.name.startswith("teacher"))
     assert found.deployed_parameters == teacher.parameters + student.parameters
     tapped = [one for one in found.layers if one.stays is not None]
-    assert {one.stays for one in tapped} == {"an output of the network is made of its channels"}
+    assert {one.stays for one in tapped} == {"feeds an output"}
     assert {one.shape[0] for one in tapped} == {8, 16}
     assert all((one.group is None) != (one.stays is None) for one in found.layers)
     assert found.integer_kernels == sum(one.float_because is None for one in found.layers) > 0

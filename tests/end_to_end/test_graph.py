@@ -7,6 +7,7 @@ import onnxruntime as ort
 
 from budgetc.compiler import compile_detector
 from budgetc.core.layout import MODEL
+from tests.end_to_end.conftest import write_arrays
 from tests.graphs import exported, made
 
 RECIPE = """
@@ -18,6 +19,14 @@ steps:
   - step: store-bits
     settings: {bits: 4}
 """
+BUDGET = """
+target: host-cpu
+data: data.npz
+limits:
+  artifact_size: 64 KiB
+  auroc: {min: 0.01}
+search: {recipes: [few.yaml, cut.yaml], trainings: 2, time: 5 min}
+"""
 CUTTING = """
 name: cut
 description: what a graph has no use for
@@ -27,17 +36,16 @@ steps:
 """
 
 
-def test_a_file_is_compiled(case: Path, tmp_path: Path) -> None:
+def test_a_file_is_compiled(tmp_path: Path) -> None:
     """The artifact is the file stored in four bits, with its two outputs; what a graph cannot do is dropped with the
     reason, and the baseline has no dead branch.
     """
-    for name, text in (("few", RECIPE), ("cut", CUTTING)):
+    for name, text in (("few", RECIPE), ("cut", CUTTING), ("budget", BUDGET)):
         (tmp_path / f"{name}.yaml").write_text(text)
-    budget = (case / "budget.yaml").read_text().replace("[tiny.yaml]", "[few.yaml, cut.yaml]")
-    (tmp_path / "budget.yaml").write_text(budget.replace("min: 0.6", "min: 0.01"))
+    write_arrays(tmp_path / "data.npz")
     model = tmp_path / "theirs.onnx"
     model.write_bytes(exported(made("student-teacher")))
-    report = compile_detector(model, budget=tmp_path / "budget.yaml", data=case / "data.npz", out=tmp_path / "out")
+    report = compile_detector(model, budget=tmp_path / "budget.yaml", out=tmp_path / "out")
     rows = {row.id: row for row in report.candidates}
     assert report.detector == "graph" and report.chosen is not None
     assert "store-bits(4)" in rows[report.chosen].plan.title()

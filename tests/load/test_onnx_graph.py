@@ -18,16 +18,12 @@ from budgetc.detectors.layers import AddUnit, ConcatUnit, ConvUnit, LinearUnit, 
 from budgetc.errors import InputRejected, UsageError
 from budgetc.load.graph.building import Preparation
 from budgetc.load.onnx_graph import OnnxOptions
-from tests.graphs import exported, made, model_of, read, runtime, small_graph
+from tests.graphs import exported, made, model_of, read, runtime, small_graph, weight
 from tests.small import SIZE
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((3, 3, *SIZE), np.float32)
 node = helper.make_node
-
-
-def weight(*shape: int) -> np.ndarray:
-    return np.random.default_rng(sum(shape)).normal(0, 0.3, shape).astype(np.float32)
 
 
 def scored(nodes: list[onnx.NodeProto], last: str) -> list[onnx.NodeProto]:

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from torch import Tensor, nn
+from onnx.helper import make_node as node
 
 from budgetc.core.plan import Distill, Fp16, Prune, Qat, Quantize, Step, StoreBits
 from budgetc.detectors.detector import as_input, score_images
@@ -17,11 +17,11 @@ from budgetc.detectors.layers import units
 from budgetc.export.gate import fused_kernels
 from budgetc.export.onnx_file import export_detector
 from budgetc.passes.apply import apply_step
-from budgetc.passes.graphs import features_loss, imitate_graph
-from budgetc.passes.pruning.subject import subject_of
+from budgetc.passes.graphs import imitate_graph
 from budgetc.passes.quantize import quantize
 from budgetc.passes.sensitivity import score_perturbation, spread_of_signed
-from tests.graphs import MODULES, exported, model_of, read, small_graph
+from budgetc.training.losses import relative_errors
+from tests.graphs import MODULES, model_of, read, small_graph, weight
 from tests.small import target, textures, work_for
 
 IMAGES = textures(8, seed=9)
@@ -93,8 +93,6 @@ def test_what_the_score_reads() -> None:
 
 def test_scores_with_a_sign() -> None:
     """Logits have no logarithm: what counts is the change over their spread."""
-    from tests.load.test_onnx_graph import node, weight
-
     nodes = [node("Conv", ["image", "w"], ["x"], strides=[4, 4]), node("Relu", ["x"], ["r"]),
              node("Conv", ["r", "v"], ["y"]), node("ReduceMean", ["y"], ["score"], keepdims=0)]  # fmt: skip
     model = model_of(nodes, {"w": weight(8, 3, 4, 4), "v": -np.abs(weight(4, 8, 1, 1))}, shape=(1, 3, 32, 32))
@@ -133,44 +131,14 @@ def test_training_comes_near() -> None:
     work, old, picture = work_for(detector), detector.module, as_input(IMAGES)
     moved = detector.with_module(copy.deepcopy(old))
     generator = torch.Generator().manual_seed(0)
-    for weight in moved.module.parameters():
-        weight.data += 0.1 * weight.std() * torch.randn(weight.shape, generator=generator)
+    for one in moved.module.parameters():
+        one.data += 0.1 * one.std() * torch.randn(one.shape, generator=generator)
 
     def distance() -> float:
         assert isinstance(moved.module, Graph) and isinstance(old, Graph)
         with torch.no_grad():
-            return float(features_loss(moved.module.features(picture), old.features(picture)))
+            return float(relative_errors(moved.module.features(picture), old.features(picture)))
 
     before = distance()
     imitate_graph(moved, work.effort_of(30, 1e-3, "training"), work)
     assert distance() < 0.6 * before
-
-
-class Meddling(nn.Module):
-    """Operators behind convolutions that depend on how many channels there are."""
-
-    names = ("score",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.plain, self.averaged, self.scaled, self.last = (nn.Conv2d(a, 16, 3, padding=1) for a in (3, 16, 16, 16))
-        self.register_buffer("gain", torch.rand(1, 16, 1, 1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        x = self.averaged(torch.relu(self.plain(image)))
-        x = self.scaled(torch.relu(x - x.mean(1, keepdim=True)))
-        x = self.last(torch.minimum(x, self.get_buffer("gain")))
-        score: Tensor = x.square().mean((1, 2, 3))
-        return score
-
-
-def test_what_depends_on_the_number_of_channels_stays() -> None:
-    """A mean over channels, a constant of one number a channel, and what the score is made of."""
-    detector = read(exported(Meddling().eval())).detector
-    found = subject_of(detector, "student").coverage()
-    assert [group.width for group in found.groups] == [16]
-    assert sorted(reason.split(",")[0] for reason in found.left.values()) == [
-        "an operator behind it", "an operator or a constant behind it is made for its number of channels",
-        "an output of the network is made of its channels",
-    ]  # fmt: skip

@@ -1,6 +1,6 @@
 """A graph of nodes as a network."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,7 @@ class Graph(nn.Module):
         self.layers = nn.ModuleDict({node.name: _unit(node) for node in config.nodes if not isinstance(node, CallNode)})
         self.constants = Constants(config.constants)
         self._last = _last_reads(config)
+        self._body = _needed(config, config.score_reads)
 
     def deployed(self) -> nn.Module:
         """All of it."""
@@ -64,13 +65,15 @@ class Graph(nn.Module):
             each = [self.features(one) for one in image.split(1)]
             return [torch.cat(parts) for parts in zip(*each, strict=True)]
         wanted = self.config.score_reads
-        found = {name: result for name, result in self.results(image) if name in wanted}
+        found = {name: result for name, result in self.results(image, self._body) if name in wanted}
         return [found[name] for name in wanted]
 
-    def results(self, image: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """What every node returns, by its name, in order."""
+    def results(self, image: Tensor, only: Container[str] | None = None) -> Iterator[tuple[str, Tensor]]:
+        """What every node returns, by its name, in order; or what some nodes return, if they read no others."""
         values: dict[str, Tensor] = {IMAGE: image, **dict(self.constants.named_buffers())}
         for node in self.config.nodes:
+            if only is not None and node.name not in only:
+                continue
             inputs = [values[name] for name in node.inputs]
             result: Tensor
             if isinstance(node, CallNode):
@@ -82,7 +85,7 @@ class Graph(nn.Module):
             values[node.name] = result
             yield node.name, result
             for name in self._last[node.name]:
-                del values[name]
+                values.pop(name, None)
 
     def _scores(self, image: Tensor) -> tuple[Tensor, ...]:
         wanted = {self.config.score, self.config.map}
@@ -125,6 +128,15 @@ def _present(node: Node, layers: nn.ModuleDict) -> Node:
             return node.model_copy(update={"features": (linear.in_features, linear.out_features)})
         case _:
             return node
+
+
+def _needed(config: GraphConfig, names: Sequence[str]) -> frozenset[str]:
+    """Nodes, and what they are computed of."""
+    found = set(names)
+    for node in reversed(config.nodes):
+        if node.name in found:
+            found.update(node.inputs)
+    return frozenset(found)
 
 
 def _last_reads(config: GraphConfig) -> dict[str, list[str]]:

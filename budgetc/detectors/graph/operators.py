@@ -145,6 +145,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Expand": lambda x, *, shape: x.expand(*shape),
     "Gather": _gather,
     "Gelu": lambda x, *, approximate: F.gelu(x, approximate=approximate),
+    "Flatten": lambda x: x.flatten(1),
     "GlobalAveragePool": lambda x: F.adaptive_avg_pool2d(x, 1),
     "GlobalMaxPool": lambda x: x.amax((2, 3), keepdim=True),
     "Greater": torch.gt,

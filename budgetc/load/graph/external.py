@@ -60,7 +60,8 @@ def _size(tensor: onnx.TensorProto, where: str) -> int:
         raise InputRejected(f"{where}, in the unknown type {tensor.data_type}") from error
     if any(side < 0 for side in tensor.dims):
         raise InputRejected(f"{where}, with the shape {tuple(tensor.dims)}")
-    return int(prod(tensor.dims) * kind.itemsize)
+    size: int = prod(tensor.dims) * kind.itemsize
+    return size
 
 
 def _part(content: bytes, told: dict[str, str], size: int, where: str) -> bytes:

@@ -28,7 +28,7 @@ from budgetc.errors import InputRejected
 from budgetc.load.graph.reading import describe
 
 Array = NDArray[Any]
-_PASSING = ("MaxPool", "Reshape", "Transpose")
+_PASSING = ("Flatten", "MaxPool", "Reshape", "Transpose")
 """What integers pass through unchanged in every runtime."""
 _DTYPES = {"f": ("float", np.float32), "i": ("int", np.int64), "u": ("int", np.int64), "b": ("bool", np.bool_)}
 

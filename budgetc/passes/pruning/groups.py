@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +15,6 @@ Forward = Callable[[nn.Module, Tensor], list[Tensor]]
 """A network and its input -> its outputs, traced through autograd."""
 _PRODUCERS = (tp.prune_conv_out_channels, tp.prune_depthwise_conv_out_channels, tp.prune_linear_out_channels)
 _CONSUMERS = (tp.prune_conv_in_channels, tp.prune_linear_in_channels)
-_SAME = 1e-4
-"""Largest difference over the largest number of an output: sums in another order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +31,21 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
-    """What structured pruning can narrow in a network, and what not."""
+class Survey:
+    """What of a network can lose channels, and what cannot."""
 
     groups: tuple[Group, ...]
     """In the order of their first units."""
-    left: Mapping[str, str]
-    """Weighted unit whose channels all stay -> why."""
+    reasons: Mapping[str, str]
+    """Unit that is in no group -> why not."""
 
 
-def find_groups(network: nn.Module, example: Tensor, forward: Forward, *, foreign: bool = False) -> tuple[Group, ...]:
-    """The groups of `coverage`."""
-    return coverage(network, example, forward, foreign=foreign).groups
+def find_groups(network: nn.Module, example: Tensor, forward: Forward, *, trusted: bool = True) -> tuple[Group, ...]:
+    """Every group that no output of the network is made of, as `survey` finds them."""
+    return survey(network, example, forward, trusted=trusted).groups
 
 
-def coverage(network: nn.Module, example: Tensor, forward: Forward, *, foreign: bool = False) -> Coverage:
+def survey(network: nn.Module, example: Tensor, forward: Forward, *, trusted: bool = True) -> Survey:
     """Every group that no output of the network is made of.
 
     Channels that a sub-pixel convolution moves to places stay, and so do those that are added to them, that stand
@@ -58,25 +55,22 @@ def coverage(network: nn.Module, example: Tensor, forward: Forward, *, foreign: 
         network: in evaluation mode.
         example: a batch of inputs; one is enough.
         forward: what is traced; must be differentiable.
-        foreign: whether operators between layers may do anything with channels, so that each group has to prove that
-            the network without a channel computes what it computes where that channel is 0.
+        trusted: whether the network is one of budgetc's own. Of others every group is tried: their operators may
+            hold numbers of channels that nothing here knows of.
     """
     graph = _Graph(network, example, forward)
     names = {layer_of(unit): name for name, unit in weighted(network)}
-    found, seen, left = list[Group](), set[str](), dict[str, str]()
+    found, seen, reasons = list[Group](), set[str](), dict[str, str]()
     for name, unit in weighted(network):
         depthwise = isinstance(unit, ConvUnit) and unit.conv.groups > 1
-        if depthwise or name in seen or name in left:
-            continue
-        reason = _fixed(unit)
-        if reason is not None:
-            left[name] = reason
+        if unit.head or depthwise or name in seen or isinstance(unit, SubpixelUnit):
+            if name not in seen:
+                reasons[name] = _left(unit)
             continue
         width, members, consumers = outputs_of(unit), list[str](), dict[str, Tensor]()
         items = graph.group(name, range(width))
-        reason = _unmapped(items)
-        if reason is not None:
-            left[name] = reason
+        if any(_unmapped(item.dep.target) for item in items):
+            reasons[name] = "stands in a concatenation beside what no layer wrote"
             continue
         for item in items:
             layer, handler = names.get(item.dep.target.module), item.dep.handler
@@ -86,34 +80,72 @@ def coverage(network: nn.Module, example: Tensor, forward: Forward, *, foreign: 
                 by_channel = torch.tensor(item.root_idxs).argsort(stable=True)
                 consumers[layer] = torch.tensor(item.idxs)[by_channel].reshape(width, -1)
         seen.update(members)
-        reason = _whole(network, members, width)
+        if any(outputs_of(network.get_submodule(member)) != width for member in members):
+            reasons[name] = "is coupled with layers of other widths"
+            continue
+        group = Group(name, width, tuple(dict.fromkeys(members)), consumers)
         # A single channel cannot go, and a network without it could not be asked whether an output needs it.
-        members = list(dict.fromkeys(members))
-        if reason is None:
-            trial = _Trial(network, name, members, example, forward)
-            reason = trial.whole_reason() if foreign else trial.shape_reason()
-        if reason is None:
-            found.append(Group(name, width, tuple(members), consumers))
+        if width == 1:
+            reasons[name] = "has one channel"
+        elif trusted and _feeds_output(network, name, example, forward):
+            reasons[name] = "feeds an output"
+        elif not trusted and (reason := objection(network, group, example, forward)) is not None:
+            reasons[name] = reason
         else:
-            left |= dict.fromkeys(members, reason)
-    alone = {name for name, _ in weighted(network)} - seen - set(left)
-    return Coverage(tuple(found), left | dict.fromkeys(alone, "it filters channels one by one that no layer made"))
+            found.append(group)
+    in_groups = {member for group in found for member in group.members}
+    return Survey(tuple(found), {name: reason for name, reason in reasons.items() if name not in in_groups})
 
 
-def _fixed(unit: Unit) -> str | None:
+def _left(unit: Unit) -> str:
     if unit.head:
-        return "it is part of the score"
-    if isinstance(unit, SubpixelUnit):
-        return "it moves channels to places (sub-pixel convolution)"
+        return "is a part of the score"
+    return "moves its channels to places" if isinstance(unit, SubpixelUnit) else "has groups that no other layer widens"
+
+
+def objection(network: nn.Module, group: Group, example: Tensor, forward: Forward) -> str | None:
+    """Why channels of a group cannot go; None where the network without two of them computes what it would if nobody
+    read them.
+    """
+    removed = [0, group.width - 1][: group.width - 1]
+    if any(getattr(layer_of(network.get_submodule(name)), "groups", 1) > 1 for name in group.consumers):
+        return "is read by a convolution of several groups"
+    unread, trial = copy.deepcopy(network), copy.deepcopy(network)
+    with torch.no_grad():
+        for name, inputs in group.consumers.items():
+            layer_of(unread.get_submodule(name)).weight[:, inputs[removed].flatten()] = 0.0
+        wanted = forward(unread, example)
+    try:
+        narrow(trial, {group.root: removed}, example, forward)
+        with torch.no_grad():
+            found = forward(trial, example)
+    except (RuntimeError, ValueError, IndexError, KeyError, AttributeError) as error:
+        return f"is read by an operator of fixed size ({str(error).splitlines()[0][:200]})"
+    if any(a.shape != b.shape for a, b in zip(wanted, found, strict=True)):
+        return "feeds an output"
+    if _changed_otherwise(network, trial):
+        return "is read or joined by a transposed convolution"
+    if not all(_alike(a, b) for a, b in zip(wanted, found, strict=True)):
+        return "is read by an operator that tells channels apart"
     return None
 
 
-def _whole(network: nn.Module, members: Sequence[str], width: int) -> str | None:
-    if width == 1:
-        return "it has one channel"
-    if any(outputs_of(network.get_submodule(member)) != width for member in members):
-        return "its channels are coupled with a part of another layer's"
-    return None
+def _alike(wanted: Tensor, found: Tensor) -> bool:
+    return torch.allclose(wanted, found, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
+
+
+def _changed_otherwise(before: nn.Module, after: nn.Module) -> bool:
+    """Whether anything but the layer of a unit has other shapes: a bundle would not know of it."""
+    known = {layer_of(unit) for _, unit in weighted(before)}
+    return any(
+        _shapes(module) != _shapes(after.get_submodule(name))
+        for name, module in before.named_modules()
+        if module not in known
+    )
+
+
+def _shapes(module: nn.Module) -> list[torch.Size]:
+    return [weight.shape for weight in module.parameters(recurse=False)]
 
 
 def narrow(network: nn.Module, removed: Mapping[str, Sequence[int]], example: Tensor, forward: Forward) -> None:
@@ -141,74 +173,19 @@ def outputs_of(unit: nn.Module) -> int:
     return layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features
 
 
-def _unmapped(items: "tp.Group") -> str | None:
-    """Why it is not known whose channels are where; None where it is."""
-    targets = [item.dep.target for item in items]
-    # Of what no layer made, torch-pruning (1.6) knows no width.
-    if any(node.type == tp.ops.OPTYPE.CONCAT and len(node.inputs) > 1 and node.module.offsets is None
-           for node in targets):  # fmt: skip
-        return "its channels are concatenated with what no layer made"
-    if any(isinstance(node.module, nn.ConvTranspose2d) for node in targets):
-        return "a transposed convolution reads its channels"
-    return None
+def _unmapped(node: "tp.dependency.Node") -> bool:
+    """Whether torch-pruning (1.6) cannot tell whose channels are where: it knows no width of what no layer made."""
+    return node.type == tp.ops.OPTYPE.CONCAT and len(node.inputs) > 1 and node.module.offsets is None
 
 
-class _Trial:
-    """The network without the first channel of a group."""
-
-    def __init__(
-        self, network: nn.Module, root: str, members: Sequence[str], example: Tensor, forward: Forward
-    ) -> None:
-        self._network, self._root, self._members = network, root, members
-        self._example, self._forward = example, forward
-
-    def shape_reason(self) -> str | None:
-        """Why the channel has to stay, by the shapes of the outputs."""
-        shapes = [output.shape for output in self._outputs(self._network, self._example)]
-        if [output.shape for output in self._outputs(self._narrowed(), self._example)] != shapes:
-            return "an output of the network is made of its channels"
-        return None
-
-    def whole_reason(self) -> str | None:
-        """The same, by shapes and values."""
-        try:
-            reason = self.shape_reason()
-            if reason is not None:
-                return reason
-            picture = torch.rand(self._example.shape, generator=torch.Generator().manual_seed(0))
-            narrow_outputs = self._outputs(self._narrowed(), picture)
-        except Exception:  # of torch or torch-pruning, whichever operator it is that cannot
-            return "an operator or a constant behind it is made for its number of channels"
-        with self._without():
-            wanted = self._outputs(self._network, picture)
-        for one, other in zip(narrow_outputs, wanted, strict=True):
-            spread = float(other.abs().amax()) if other.numel() else 0.0
-            if not torch.allclose(one, other, rtol=0, atol=_SAME * spread + 1e-7):
-                return "an operator behind it, such as a mean over channels, depends on how many there are"
-        return None
-
-    @torch.no_grad()
-    def _outputs(self, network: nn.Module, picture: Tensor) -> list[Tensor]:
-        return self._forward(network, picture)
-
-    def _narrowed(self) -> nn.Module:
-        trial = copy.deepcopy(self._network)
-        narrow(trial, {self._root: [0]}, self._example, self._forward)
-        return trial
-
-    @contextmanager
-    def _without(self) -> Iterator[None]:
-        """The network with the channel at 0 wherever a member returns it."""
-
-        def hook(_unit: nn.Module, _inputs: tuple[Tensor], output: Tensor) -> Tensor:
-            return torch.cat([torch.zeros_like(output[:, :1]), output[:, 1:]], 1)
-
-        handles = [self._network.get_submodule(member).register_forward_hook(hook) for member in self._members]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+def _feeds_output(network: nn.Module, root: str, example: Tensor, forward: Forward) -> bool:
+    """Whether removing a channel of this unit would change the shape of an output."""
+    with torch.no_grad():
+        before = [output.shape for output in forward(network, example)]
+    trial = copy.deepcopy(network)
+    narrow(trial, {root: [0]}, example, forward)
+    with torch.no_grad():
+        return [output.shape for output in forward(trial, example)] != before
 
 
 class _Graph:

@@ -20,7 +20,7 @@ from budgetc.detectors.reverse_distillation import Restorer, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm
 from budgetc.detectors.vae import VaeEncoder
 from budgetc.errors import UsageError
-from budgetc.passes.pruning.groups import Coverage, Forward, Group, coverage
+from budgetc.passes.pruning.groups import Forward, Group, Survey, survey
 from budgetc.passes.work import Size, Work
 from budgetc.training.features import outputs_of
 
@@ -41,16 +41,14 @@ class Subject:
     judge: Judge
     about: str
     """Digest of the detector's configuration and of the part: weights alone do not tell taps or input sizes apart."""
-    foreign: bool = False
-    """Whether somebody else chose the operators between its layers."""
 
-    def coverage(self) -> Coverage:
-        """What of the network can be narrowed, and what not."""
-        return coverage(self.network, self.example, self.forward, foreign=self.foreign)
+    def survey(self) -> Survey:
+        """Channels that can go, and why others cannot."""
+        return survey(self.network, self.example, self.forward, trusted=not isinstance(self.network, Graph))
 
     def groups(self) -> tuple[Group, ...]:
-        """What of the network can be narrowed."""
-        return self.coverage().groups
+        """Channels that can go."""
+        return self.survey().groups
 
 
 def subject_of(detector: Detector, part: str) -> Subject:
@@ -76,7 +74,8 @@ def subject_of(detector: Detector, part: str) -> Subject:
         case Gaussian():
             return Subject(whole, whole, _whitened, example, _log_score(whole), about)
         case Graph():
-            return Subject(whole, whole, _features, example, _graph_score(whole), about, foreign=True)
+            noise = torch.rand(example.shape, generator=torch.Generator().manual_seed(0))
+            return Subject(whole, whole, _score_reads, noise, _score_of_any_sign(whole, noise), about)
         case _:
             encoder = getattr(whole, "encoder", None)
             if not isinstance(encoder, VaeEncoder):
@@ -144,16 +143,18 @@ def _log_score(whole: nn.Module) -> Judge:
     return judge
 
 
-def _graph_score(whole: Graph) -> Judge:
-    """Ratios of scores count where they are distances; differences, where a picture of noise has a negative one."""
+def _score_of_any_sign(whole: Graph, example: Tensor) -> Judge:
+    """As a logarithm where scores are large, and finite where they are negative."""
     with torch.no_grad():
-        height, width = whole.config.input_size
-        noise = torch.rand(4, 3, height, width, generator=torch.Generator().manual_seed(0))
-        signed = bool((whole(noise)[0] < 0).any())
-    return (lambda image: [whole(image)[0]]) if signed else _log_score(whole)
+        usual = whole(example)[0].abs().clamp(min=1e-12)
+
+    def judge(image: Tensor) -> list[Tensor]:
+        return [torch.asinh(whole(image)[0] / usual)]
+
+    return judge
 
 
-def _features(network: nn.Module, image: Tensor) -> list[Tensor]:
+def _score_reads(network: nn.Module, image: Tensor) -> list[Tensor]:
     assert isinstance(network, Graph)
     return network.features(image)
 
