@@ -30,14 +30,17 @@ from budgetc.report.sessions import sessions_table, sessions_words
 from budgetc.report.steps import feature_figures, step_figures, steps_table
 from budgetc.report.tables import (
     Table,
+    alarms_table,
     aurocs_table,
     candidates_table,
     categories_table,
     defects_table,
     digests_table,
     files_table,
+    lost_most,
     measurements_table,
     notes,
+    pixels_table,
     search_rows,
     seeds_table,
     splits_table,
@@ -154,6 +157,7 @@ def _quality(report: Report) -> Mapping[str, Any]:
     if report.artifact is None:
         return {"quality": None}
     quality, before = report.artifact.quality, report.baseline.quality if report.baseline is not None else None
+    losses = report.comparison.category_losses if report.comparison is not None else ()
     return {
         "quality": quality,
         "through": THROUGH_THE_FILE,
@@ -163,7 +167,10 @@ def _quality(report: Report) -> Mapping[str, Any]:
         "recall_figures": recall_figures(report),
         "agreements": _agreements(report),
         "aurocs": aurocs_table(quality, before),
-        "categories": categories_table(quality, before),
+        "categories": categories_table(quality, before, losses),
+        "lost_most": lost_most(losses),
+        "alarms": alarms_table(quality),
+        "pixels": pixels_table(quality, before),
         "defects": defects_table(quality, before),
         "controls": controls_table(report.controls),
         "about_controls": ABOUT_CONTROLS,

@@ -11,14 +11,17 @@ from budgetc.report.schema import Report, Subject
 from budgetc.report.sessions import sessions_markdown
 from budgetc.report.tables import (
     Table,
+    alarms_table,
     aurocs_table,
     candidates_table,
     categories_table,
     defects_table,
     digests_table,
     files_table,
+    lost_most,
     measurements_table,
     notes,
+    pixels_table,
     search_rows,
     seeds_table,
     splits_table,
@@ -91,12 +94,16 @@ def _quality(report: Report) -> str:
         return ""
     quality = report.artifact.quality
     before = report.baseline.quality if report.baseline is not None else None
+    losses = report.comparison.category_losses if report.comparison is not None else ()
     return "\n\n".join([
         f"## Quality on the {text(quality.split)} split",
         THROUGH_THE_FILE,
         _written(aurocs_table(quality, before)),
         *controls_markdown(report.controls),
-        *_if_any(categories_table(quality, before)),
+        *_if_any(categories_table(quality, before, losses)),
+        *filter(None, [text(lost_most(losses))]),
+        *_if_any(alarms_table(quality)),
+        *_if_any(pixels_table(quality, before)),
         *_if_any(defects_table(quality, before)),
         *_if_any(splits_table(report)),
         splits_words(report),
