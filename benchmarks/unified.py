@@ -4,8 +4,9 @@
 
 Makes DIR/data in the MVTec layout: photographs of magnetic tiles, and the demo's crops of three textures with drawn
 defects. Trains one detector on the normals of all, and one on those of each category: same family, same size. All are
-compiled with one recipe; each may take a share of its own baseline's bytes, and lose at most .02 of AUROC. AUROC, AUPRO
-and false alarms are on the confirmation split, through the file. `--quick` looks at smaller pictures.
+compiled with one recipe of twelve plans; each may take a share of its own baseline's bytes, and lose at most .02 of
+AUROC; the unified one is compiled again with that limit on its worst category. AUROC, AUPRO and false alarms are on the confirmation split, through the file. The target's latency is predicted,
+so that nothing has to be timed. `--quick` looks at smaller pictures.
 """
 
 import argparse
@@ -20,24 +21,40 @@ from line import Line  # beside this script
 from ruamel.yaml import YAML
 
 import budgetc
+from budgetc.compiler.emitting import category_warnings
 from budgetc.compiler.measuring import measure_file
 from budgetc.compiler.training import train_bundle
 from budgetc.compiler.untrained import new_gaussian
+from budgetc.core.budget import Over
 from budgetc.core.measurement import Measurement
 from budgetc.demo.dataset import write_demo_data
 from budgetc.report.schema import CategoryQuality, Quality, Report, Subject
 from budgetc.training.loop import Effort
 
 TILE = "magnetic-tile"
-SIDE, QUICK_SIDE = 128, 64
+TARGET = "x86-avx2"
+"""Has INT8 and one thread, and is not emulated."""
+SIDE, QUICK_SIDE = 96, 64
 CONTRAST = 2.0
 """Of the drawn defects, as in the demo."""
-RECIPE = "truncate-quantize"
+RECIPE = """\
+name: unified
+description: the first stages of a pretrained network on smaller pictures, then INT8
+detectors: [gaussian]
+steps:
+  - step: truncate
+    optional: true
+    choices:
+      stages: [6, 5]
+      input: [0.75]
+  - step: quantize
+  - step: store-bits
+    choices:
+      bits: [8, 6, 5, 4]
+"""
 SIZE = 1 / 8
 """Of the baseline's bytes."""
 MAX_DROP = 0.02
-MINUTES = 5
-"""A compilation may take."""
 
 
 def make_data(tile: Path, folder: Path) -> tuple[str, ...]:
@@ -64,17 +81,26 @@ def part_of(data: Path, category: str, folder: Path) -> Path:
     return alone
 
 
-def compiled(name: str, data: Path, folder: Path, *, side: int) -> tuple[Report, float]:
-    """A baseline on all normals of the data and its artifact; seconds of both."""
-    model, path, started = folder / f"{name}.pt", folder / f"{name}.yaml", time.monotonic()
+def trained(name: str, data: Path, folder: Path, *, side: int) -> Path:
+    """A baseline on all normals of the data."""
+    model = folder / f"{name}.pt"
     train_bundle(new_gaussian((side, side)), data=data, out=model, effort=Effort(1, 1e-3, 0))
-    size = next(one.value for one in measure_file(model).measurements if one.metric == "artifact_size")
-    limits = {"artifact_size": f"{int(size * SIZE)} B", "auroc": {"max_drop": MAX_DROP}}
-    search = {"recipes": [RECIPE], "time": f"{MINUTES} min"}
-    YAML().dump({"target": "host-cpu", "data": str(data), "limits": limits, "search": search}, path)
+    return model
+
+
+def compiled(model: Path, data: Path, folder: Path, *, over: Over = "mean") -> tuple[Report, float]:
+    """The artifact of a baseline, and seconds."""
+    name, started = f"{model.stem}-{over}", time.monotonic()
+    path = folder / f"{name}.yaml"
+    measured = measure_file(model, target=TARGET).measurements
+    size = next(one.value for one in measured if one.metric == "artifact_size")
+    limits = {"artifact_size": f"{int(size * SIZE)} B", "auroc": {"max_drop": MAX_DROP, "over": over}}
+    (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    raw = {"target": TARGET, "evidence": "predicted", "data": str(data), "limits": limits}
+    YAML().dump({**raw, "search": {"recipes": ["recipe.yaml"]}}, path)
     out = folder / f"out-{name}"
     shutil.rmtree(out, ignore_errors=True)
-    report = budgetc.compile(model, budget=path, out=out)
+    report = budgetc.compile(model, budget=path, out=out, store=folder / "store")
     return report, time.monotonic() - started
 
 
@@ -107,22 +133,26 @@ def category_lines(head: str, one: CategoryQuality) -> Iterator[Line]:
     yield from reported(f"{head}: false alarms of {one.category}, own threshold", one.own_false_positive_rate)
 
 
-def unified_lines(report: Report, seconds: float) -> Iterator[Line]:
+def unified_lines(head: str, report: Report, seconds: float) -> Iterator[Line]:
     """Before and after."""
     verdict = "none" if report.verdict is None else report.verdict.overall
-    holds = verdict == "compliant"
-    yield Line(f"unified: verdict {verdict}", float(holds), "= 1", holds, "1", 1, f"{seconds:.0f} s")
+    holds = verdict.startswith("compliant")
+    yield Line(f"{head}: verdict {verdict}", float(holds), "= 1", holds, "1", 1, f"{seconds:.0f} s")
     for who, subject in (("baseline", report.baseline), ("artifact", report.artifact)):
         if subject is not None:
-            yield Line(f"unified {who}: bytes", bytes_of(subject), "reported", True, "B", 1, "")
-            yield from quality_lines(f"unified {who}", subject.quality)
+            yield Line(f"{head} {who}: bytes", bytes_of(subject), "reported", True, "B", 1, "")
+            yield from quality_lines(f"{head} {who}", subject.quality)
     if report.comparison is not None:
         loss = report.comparison.auroc_loss
         words = f"{loss.lower:.4f} to {loss.upper:.4f}"
         holds = loss.value <= MAX_DROP
-        yield Line("unified: loss of mean AUROC", round(loss.value, 4), "<= 0.02", holds, "1", loss.n, words)
+        yield Line(f"{head}: loss of the AUROC that is limited", round(loss.value, 4), "<= 0.02", holds, "1", loss.n,
+                   words)  # fmt: skip
         for one in report.comparison.category_losses:
-            yield from reported(f"unified: loss of {one.category}", one.auroc_loss)
+            yield from reported(f"{head}: loss of {one.category}", one.auroc_loss)
+        warned = category_warnings(report.budget, report.comparison)
+        yield Line(f"{head}: categories that lost more unseen", len(warned), "reported", True, "categories", 1,
+                   "; ".join(warned))  # fmt: skip
 
 
 def against(report: Report, alone: dict[str, Report]) -> Iterator[Line]:
@@ -166,16 +196,20 @@ def main() -> None:
     folder, side = options.o.resolve(), QUICK_SIDE if options.quick else SIDE
     folder.mkdir(parents=True, exist_ok=True)
     categories = make_data(Path(root) / TILE, folder)
-    report, seconds = compiled("unified", folder / "data", folder, side=side)
-    for line in unified_lines(report, seconds):
+    model = trained("unified", folder / "data", folder, side=side)
+    report, seconds = compiled(model, folder / "data", folder)
+    for line in unified_lines("unified", report, seconds):
+        line.show()
+    for line in unified_lines("unified, over worst-category", *compiled(model, folder / "data", folder,
+                                                                        over="worst-category")):  # fmt: skip
         line.show()
     alone = {}
     for category in categories:
         data = part_of(folder / "data", category, folder)
-        alone[category], seconds = compiled(category, data, folder, side=side)
+        alone[category], seconds = compiled(trained(category, data, folder, side=side), data, folder)
         verdict = alone[category].verdict
         said = "none" if verdict is None else verdict.overall
-        Line(f"{category} alone: verdict {said}", float(said == "compliant"), "reported", True, "1", 1,
+        Line(f"{category} alone: verdict {said}", float(said.startswith("compliant")), "reported", True, "1", 1,
              f"{seconds:.0f} s").show()  # fmt: skip
     for line in against(report, alone):
         line.show()

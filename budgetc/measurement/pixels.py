@@ -53,7 +53,7 @@ def score_maps(
             reasons[category] = "its masks are empty"
             continue
         counts[category], images[category] = count_pixels(marked), len(known)
-        reasons[category] = f"{missing} anomalies without a mask are left out" if missing else ""
+        reasons[category] = f"anomalies without a mask are left out: {missing}" if missing else ""
         progress(done)
     return _quality(counts, images, reasons, _Frame(artifact, name or split, confidence))
 

@@ -21,6 +21,7 @@ from budgetc.report.tables import (
     lost_most,
     measurements_table,
     notes,
+    own_words,
     pixels_table,
     search_rows,
     seeds_table,
@@ -62,7 +63,7 @@ def _next(report: Report) -> str:
     threshold = "" if quality is None else (
         f"An image is anomalous when its score is above **{quality.threshold:.6g}**. On images that neither training "
         f"nor search saw, {percent(quality.false_positive_rate.value)} of the normal ones were "
-        f"({_counted(quality.false_positive_rate)})."
+        f"({_counted(quality.false_positive_rate)}).{own_words(quality)}"
     )  # fmt: skip
     return "\n\n".join(["## How to run it", _run_lines(report), threshold])
 

@@ -99,6 +99,13 @@ def alarms_table(quality: Quality) -> Table:
     return Table(["Category", "False alarms, threshold of all", "False alarms, own threshold", "Own threshold"], rows)
 
 
+def own_words(quality: Quality) -> str:
+    """How to use the thresholds of single categories; empty where there are none."""
+    if all(one.threshold is None for one in quality.categories):
+        return ""
+    return " With `--category NAME` the threshold of that category counts, for a machine that knows what it looks at."
+
+
 def pixels_table(quality: Quality, before: Quality | None) -> Table:
     """How well maps mark defects, by product; a product without masks has no figures, and the reason says so."""
     if quality.pixels is None:
