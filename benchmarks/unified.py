@@ -5,8 +5,9 @@
 Makes DIR/data in the MVTec layout: photographs of magnetic tiles, and the demo's crops of three textures with drawn
 defects. Trains one detector on the normals of all, and one on those of each category: same family, same size. All are
 compiled with one recipe of twelve plans; each may take a share of its own baseline's bytes, and lose at most .02 of
-AUROC; the unified one is compiled again with that limit on its worst category. AUROC, AUPRO and false alarms are on the confirmation split, through the file. The target's latency is predicted,
-so that nothing has to be timed. `--quick` looks at smaller pictures.
+AUROC; the unified one is compiled again with that limit on its worst category. AUROC, AUPRO and false alarms are on the
+confirmation split, through the file. The target's latency is predicted, so that nothing has to be timed. `--quick`
+looks at smaller pictures.
 """
 
 import argparse

@@ -116,7 +116,9 @@ def _quality(found: "Evaluation") -> str:
     rows += [counted_row(f"AUROC for {clean(one.defect)}", one.auroc) for one in quality.defects]
     for defect in quality.recall:
         share = percent(defect.found / defect.of)
-        rows.append((f"recall of {clean(defect.defect)}", share, f"{defect.found} of {defect.of} above the threshold"))
+        own = "" if defect.found_by_own is None else f", {defect.found_by_own} above that of their category"
+        said = f"{defect.found} of {defect.of} above the threshold{own}"
+        rows.append((f"recall of {clean(defect.defect)}", share, said))
     rows += [(f"control: {name}", ABSENT, words) for name, words in control_rows(found.controls)]
     own = "".join(
         f"\n  of {clean(one.category)} {one.threshold:.6g}" for one in quality.categories if one.threshold is not None

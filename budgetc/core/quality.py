@@ -58,6 +58,8 @@ class DefectRecall(Frozen):
     defect: str
     found: int
     of: int
+    found_by_own: int | None = None
+    """Above the threshold of their category where it has its own, else above that of all; None where none has."""
 
 
 class Quality(Frozen):

@@ -16,7 +16,7 @@ from budgetc.measurement.host import device, runtime
 from budgetc.runtime.artifact import Artifact
 from budgetc.runtime.preprocess import decode
 
-_SELF_AND_NEIGHBORS = np.ones((3, 3), dtype=np.int64)
+_SELF_AND_NEIGHBORS = np.ones((3, 3), dtype=np.int32)
 """Regions hang together over corners, too, as in the evaluation that comes with MVTec AD."""
 
 
@@ -58,7 +58,7 @@ def score_maps(
     return _quality(counts, images, reasons, _Frame(artifact, name or split, confidence))
 
 
-def read_regions(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
+def read_regions(path: Path, size: tuple[int, int]) -> NDArray[np.int32]:
     """(height, width) of 0 outside of the defects of a mask, else the number of the connected region.
 
     A pixel belongs to a defect where at least half of what it covers does, or, in a mask so small that none is left by
@@ -70,7 +70,7 @@ def read_regions(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
     share = np.asarray(mask.resize((size[1], size[0]), Image.Resampling.BOX))
     marked = share >= 128 if (share >= 128).any() else share > 0
     regions, _ = ndimage.label(marked, structure=_SELF_AND_NEIGHBORS)
-    return np.asarray(regions, dtype=np.int64)
+    return np.asarray(regions, dtype=np.int32)
 
 
 def _marked(artifact: Artifact, dataset: Dataset, samples: Sequence[Sample]) -> list[MarkedMap]:
@@ -79,7 +79,7 @@ def _marked(artifact: Artifact, dataset: Dataset, samples: Sequence[Sample]) -> 
     for sample in samples:
         heat = artifact.score_pixels(dataset.read(sample, size)).map
         assert heat is not None, "a detector with a map gives one for every image"
-        regions = np.zeros(heat.shape, dtype=np.int64)
+        regions = np.broadcast_to(np.int32(0), heat.shape)  # normals are many, and this takes no memory
         if sample.mask is not None:
             regions = read_regions(Path(dataset.root) / sample.mask, heat.shape)
         marked.append(MarkedMap(heat, regions, sample.group))

@@ -118,7 +118,6 @@ def quality_of(
         pixels: what the maps of the same file are worth.
     """
     found = by_category(scored, confidence)
-    alarms = scored.scores > threshold
     thresholds = thresholds or {}
 
     def category(name: str) -> CategoryQuality:
@@ -140,7 +139,7 @@ def quality_of(
         categories=tuple(category(name) for name in sorted(set(scored.categories))),
         threshold=threshold,
         false_positive_rate=overall,
-        recall=_recall(scored.samples, alarms),
+        recall=_recall(scored, threshold, thresholds),
         defects=_by_defect(scored, confidence),
         aupro=None if pixels is None else pixels.aupro,
         pixels=pixels,
@@ -225,10 +224,12 @@ def _by_defect(scored: Scored, confidence: float) -> tuple[DefectQuality, ...]:
     return tuple(sorted(rows, key=lambda row: row.auroc.value))
 
 
-def _recall(samples: Sequence[Sample], alarms: NDArray[np.bool_]) -> tuple[DefectRecall, ...]:
-    defects = sorted({sample.defect for sample in samples if sample.defect != GOOD})
-    rows = []
-    for defect in defects:
-        hits = [bool(alarm) for sample, alarm in zip(samples, alarms, strict=True) if sample.defect == defect]
-        rows.append(DefectRecall(defect=defect, found=sum(hits), of=len(hits)))
+def _recall(scored: Scored, threshold: float, thresholds: Mapping[str, float]) -> tuple[DefectRecall, ...]:
+    alarms = scored.scores > threshold
+    own = scored.scores > np.array([thresholds.get(name, threshold) for name in scored.categories])
+    defects, rows = np.array([sample.defect for sample in scored.samples]), []
+    for defect in sorted(set(defects.tolist()) - {GOOD}):
+        at = defects == defect
+        by_own = int(own[at].sum()) if thresholds else None
+        rows.append(DefectRecall(defect=defect, found=int(alarms[at].sum()), of=int(at.sum()), found_by_own=by_own))
     return tuple(rows)

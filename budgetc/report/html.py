@@ -40,6 +40,7 @@ from budgetc.report.tables import (
     lost_most,
     measurements_table,
     notes,
+    own_words,
     pixels_table,
     search_rows,
     seeds_table,
@@ -106,6 +107,7 @@ def _verdict(report: Report) -> Mapping[str, Any]:
         "refusal": None if complies else refusal(report),
         "run_lines": run_lines(install=report.needs_install),
         "needs": NEEDS,
+        "own_words": "" if threshold is None else own_words(threshold),
         "threshold": None if threshold is None else f"{threshold.threshold:.6g}",
         "false_alarms": None if threshold is None else percent(threshold.false_positive_rate.value),
     }

@@ -123,11 +123,12 @@ def defects_table(quality: Quality, before: Quality | None) -> Table:
     """AUROC and recall by defect type, the worst first."""
     found, found_before = _recalls(quality), _recalls(before)
     auroc, auroc_before = _defect_aurocs(quality), _defect_aurocs(before)
+    own = {one.defect: _share(one.found_by_own, one.of) for one in quality.recall if one.found_by_own is not None}
     names = [*auroc, *(name for name in found if name not in auroc)]
-    rows = [
-        (name, *(table.get(name, ABSENT) for table in (auroc, auroc_before, found, found_before))) for name in names
-    ]
-    header = ["Defect type or factor", "AUROC", "Baseline's AUROC", "Found at the threshold", "Baseline finds"]
+    columns = [auroc, auroc_before, found, found_before, *([own] if own else [])]
+    rows = [(name, *(column.get(name, ABSENT) for column in columns)) for name in names]
+    header = ["Defect type or factor", "AUROC", "Baseline's AUROC", "Found at the threshold", "Baseline finds",
+              *(["Found at the own thresholds"] if own else [])]  # fmt: skip
     return Table(header, rows)
 
 

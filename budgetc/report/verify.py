@@ -164,12 +164,10 @@ def _parts_agree(out: Path, report: Report) -> str | None:
         return f"{ARTIFACT}: detector is {spec.detector!r}, {REPORT_JSON} says {report.detector!r}"
     if spec.threshold != report.artifact.quality.threshold:
         return f"{ARTIFACT}: threshold is {spec.threshold}, {REPORT_JSON} judged {report.artifact.quality.threshold}"
-    judged = {one.category: one.threshold for one in report.artifact.quality.categories if one.threshold is not None}
-    different = sorted(name for name in judged if spec.thresholds.get(name) != judged[name])
-    if different:
-        name = different[0]
-        found, stated = spec.thresholds.get(name), judged[name]
-        return f"{ARTIFACT}: threshold of category {name!r} is {found}, {REPORT_JSON} judged {stated}"
+    for one in report.artifact.quality.categories:
+        own = spec.thresholds.get(one.category)
+        if own != one.threshold:
+            return f"{ARTIFACT}: threshold of {one.category!r} is {own}, {REPORT_JSON} judged {one.threshold}"
     return None
 
 

@@ -98,3 +98,14 @@ def test_a_single_category_lost_nothing_beside_the_mean() -> None:
     """Its row would be the overall one again."""
     one = unified(distances={"brick": 2.0})
     assert category_losses(loss_between(one, one), one) == ()
+
+
+def test_recall_is_counted_by_both_thresholds() -> None:
+    """What a threshold of all misses of the category with the lower scores, its own one finds."""
+    found = quality_of(unified(shift=6.0), 7.0, thresholds={"brick": 1.7})
+    (hole,) = found.recall
+    assert hole.found < 45
+    assert (hole.found_by_own or 0) - hole.found > 30
+    assert hole.of == 80
+    (hole,) = quality_of(unified(), 7.0).recall
+    assert hole.found_by_own is None

@@ -75,4 +75,5 @@ def test_a_category_without_masks_says_so(form: str, written: dict[str, str]) ->
 def test_the_option_is_named_where_there_are_thresholds(written: dict[str, str]) -> None:
     """Where there is one threshold it would only be refused."""
     assert "With `--category NAME`" in written["markdown"]
+    assert "With --category NAME" in written["html"]
     assert "--category" not in render_markdown(make_report())

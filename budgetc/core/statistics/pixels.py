@@ -18,7 +18,7 @@ REPLICATES = 400
 _STEPS = 1024
 """Quantiles of normal pixels, and of defective ones, between which bins lie."""
 _SEEN = 1 << 20
-"""Pixels that quantiles are taken of, at most."""
+"""Pixels that quantiles are taken of, about."""
 Floats = NDArray[np.float64]
 
 
@@ -36,7 +36,7 @@ class MarkedMap:
 
     map: NDArray[np.float32]
     """(height, width), higher means more anomalous."""
-    regions: NDArray[np.int64]
+    regions: NDArray[np.int32]
     """(height, width) of 0 outside of defects, else the number of the connected region, from 1."""
     group: str
 
@@ -97,11 +97,13 @@ def count_pixels(maps: Sequence[MarkedMap]) -> PixelCounts:
 
 def _edges(maps: Sequence[MarkedMap]) -> NDArray[np.float32]:
     def quantiles(defects: bool) -> NDArray[np.float32]:
-        values = np.concatenate([one.map[(one.regions > 0) == defects] for one in maps])
-        if values.size == 0:
+        chosen = [(one.regions > 0) == defects for one in maps]
+        count = sum(int(at.sum()) for at in chosen)
+        if count == 0:
             raise ValueError(f"no {'region' if defects else 'pixel outside of all regions'}: there is no area to give")
-        stride = max(1, values.size // _SEEN) | 1  # odd: not always the same column of a picture
-        return np.asarray(np.quantile(values[::stride], np.linspace(0, 1, _STEPS + 1)), dtype=np.float32)
+        stride = count // _SEEN | 1  # odd: not always the same column of a picture
+        values = np.concatenate([one.map[at][::stride] for one, at in zip(maps, chosen, strict=True)])
+        return np.asarray(np.quantile(values, np.linspace(0, 1, _STEPS + 1)), dtype=np.float32)
 
     return np.unique(np.concatenate([quantiles(False), quantiles(True)]))
 
