@@ -224,7 +224,8 @@ def write_untrained(plan: Plan, shop: Workshop, directory: Path) -> Written:
     exported = export_detector(detector, shop.target, network.traced)
     return write(
         exported, detector, directory,
-        threshold=0.0, threads=shop.target.threads, session=shop.session(detector), monitor=shop.monitor(),
+        threshold=0.0, thresholds=shop.thresholds(), threads=shop.target.threads, session=shop.session(detector),
+        monitor=shop.monitor(),
     )  # fmt: skip
 
 
@@ -257,7 +258,7 @@ def _untrained(plan: Plan, shop: Workshop) -> Untrained:
 
 
 def finish(built: Built, shop: Workshop, directory: Path) -> Written:
-    """Export, fit the threshold on calibration normals through the file, and hold it against PyTorch.
+    """Export, fit the thresholds on calibration normals through the file, and hold it against PyTorch.
 
     Raises:
         BudgetcError: the file's scores are not those of the network.
@@ -284,7 +285,7 @@ def _finish_anew(key: str, detector: Detector, shop: Workshop, directory: Path) 
     golden = evenly(len(images), _GOLDEN)
     reference = score_images(detector.deployed(), images[golden])
     check_agreement(scores[golden], reference, integer=integer)
-    written = save(threshold=fit_threshold(scores), monitor=shop.monitor(scores))
+    written = save(threshold=fit_threshold(scores), thresholds=shop.thresholds(scores), monitor=shop.monitor(scores))
     shop.store.put_blob(key, exported.model)
     shop.store.put_json(key, _finished(written).model_dump())
     return written
@@ -317,7 +318,8 @@ def _put(directory: Path, model: bytes, found: _Finished) -> Written:
 
 def write(
     exported: Exported, detector: Detector, directory: Path,
-    *, threshold: float, threads: int, session: SessionOptions | None = None, monitor: MonitorTable | None = None,
+    *, threshold: float, threads: int, thresholds: Mapping[str, float] | None = None,
+    session: SessionOptions | None = None, monitor: MonitorTable | None = None,
 ) -> Written:  # fmt: skip
     """`model.onnx` and `artifact.json` in a directory."""
     height, width = detector.config.input_size
@@ -327,6 +329,7 @@ def write(
         map="map" if "map" in exported.outputs else None,
         preprocessing=Preprocessing(height=height, width=width),
         threshold=threshold,
+        thresholds=dict(thresholds or {}),
         threads=threads,
         session=session,
         monitor=MonitorBlock(**asdict(monitor)) if monitor is not None else None,

@@ -24,6 +24,7 @@ from budgetc.detectors.families import bundle
 from budgetc.detectors.layers import conform
 from budgetc.measurement.host import cpu_features, device
 from budgetc.measurement.monitoring import empty_table, fit_monitor, table_size
+from budgetc.measurement.quality import Scores, fit_thresholds, own_thresholds
 from budgetc.passes.work import OutputCache, Work
 from budgetc.runtime.monitor import MonitorTable
 from budgetc.store.run_directory import RunDirectory
@@ -98,6 +99,11 @@ class Workshop:
         if scores is None:
             return empty_table(len(samples))
         return fit_monitor(scores, [sample.group for sample in samples])
+
+    def thresholds(self, scores: Scores | None = None) -> dict[str, float]:
+        """By category, from the calibration's scores; without them as many numbers, for a price."""
+        samples = self.dataset.samples["calibration"]
+        return dict.fromkeys(own_thresholds(samples), 0.0) if scores is None else fit_thresholds(scores, samples)
 
     @property
     def weight_levels(self) -> int:
@@ -228,12 +234,14 @@ def tensor_bytes(data: Mapping[str, Any]) -> bytes:
 def _export_facts(shop: Workshop) -> list[object]:
     """What an exported file depends on beside the network."""
     watched = ["monitor", [sample.group for sample in shop.dataset.samples["calibration"]]]
+    own = own_thresholds(shop.dataset.samples["calibration"])
     return [
         shop.target.model_dump(mode="json", exclude=_NO_MATTER),
         shop.sessions.model_dump(),
         {name: version(name) for name in _EXPORTERS},
         RESULTS,
         *(watched if shop.dataset.upright else ()),
+        *(["thresholds", *own] if own else ()),
     ]
 
 

@@ -16,7 +16,7 @@ from budgetc.core.plan import Distill, Fp16, Plan, Prune, Qat, Quantize, Step, T
 from budgetc.detectors.detector import Detector, score_images, weights_digest
 from budgetc.errors import BudgetcError
 from budgetc.export.onnx_file import export_detector
-from budgetc.measurement.quality import score_pixels
+from budgetc.measurement.quality import FEWEST_NORMALS, fit_threshold, fit_thresholds, score_pixels
 from budgetc.runtime.artifact import load_artifact
 from budgetc.runtime.monitor import Monitor
 from budgetc.runtime.spec import read_spec
@@ -91,6 +91,38 @@ def test_a_monitor_is_priced(calibration: int, run: RunDirectory, tmp_path: Path
     table = read_spec(trained.directory / "artifact.json").monitor
     assert priced.size == trained.size
     assert (0 if table is None else len(table.codes())) == {9: 0, 10: 10, 300: 255}[calibration]
+
+
+def _unified(detector: Detector, run: RunDirectory) -> Workshop:
+    """Every other picture is of another category; so many of each that both get thresholds of their own."""
+    data = dataset(calibration=2 * FEWEST_NORMALS)
+    splits = {
+        name: tuple(replace(one, category="ab"[number % 2]) for number, one in enumerate(samples))
+        for name, samples in data.samples.items()
+    }
+    return Workshop(detector, replace(data, samples=splits), target(), run, seed=0, key="k")
+
+
+def test_every_file_has_thresholds_of_its_own(run: RunDirectory, tmp_path: Path) -> None:
+    """Of all categories and of each, fitted through the very file; their bytes are known before a gradient step."""
+    shop, found = _unified(small_stfpm(), run), []
+    for name, steps in (("baseline", ()), ("compressed", (Distill(student=0.5, epochs=1), Quantize()))):
+        priced = price(_plan(*steps), shop, tmp_path / f"{name}-priced")
+        written = finish(build(_plan(*steps), shop, 1.0), shop, tmp_path / name)
+        assert priced.size == written.size
+        scores, samples = score_split(written, shop, "calibration").scores, shop.dataset.samples["calibration"]
+        spec = read_spec(written.directory / "artifact.json")
+        assert spec.thresholds == fit_thresholds(scores, samples)
+        assert spec.threshold == fit_threshold(scores)
+        found.append(spec.thresholds)
+    assert [sorted(one) for one in found] == [["a", "b"], ["a", "b"]]
+    assert found[0] != found[1]
+
+
+def test_one_category_costs_no_byte(run: RunDirectory, tmp_path: Path) -> None:
+    """Its threshold is that of all."""
+    written = finish(build(_plan(), _shop(small_stfpm(), run), 1.0), _shop(small_stfpm(), run), tmp_path / "out")
+    assert "thresholds" not in json.loads((written.directory / "artifact.json").read_text())
 
 
 def test_pictures_have_no_monitor(run: RunDirectory, tmp_path: Path) -> None:

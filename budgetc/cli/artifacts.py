@@ -49,6 +49,9 @@ def run(
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     *,
     cache: Cache = None,
+    category: Annotated[
+        str | None, typer.Option(help="What the images show: judge them by the threshold of this category.")
+    ] = None,
     monitor: Annotated[
         bool, typer.Option("--monitor", help="Images are successive frames: p-value, martingale, alarm, too.")
     ] = False,
@@ -56,12 +59,13 @@ def run(
 ) -> None:
     """Score pictures: a line each with its score and whether it is anomalous."""
     artifact = _loaded(out, cache)
+    threshold = artifact.spec.threshold_of(category)
     watch = artifact.monitor() if monitor else None
     scored: list[tuple[Path, ScoredImage, MonitorState | None]] = []
     unreadable: list[tuple[Path, str]] = []
     for image in images:
         try:
-            found = artifact.score(image)
+            found = artifact.score(image, category)
         except InputRejected as error:
             unreadable.append((image, str(error)))
             continue
@@ -72,7 +76,7 @@ def run(
             show(f"{judged}\t{printable(str(image), keep='')}")
     if json:
         show_json({
-            "threshold": artifact.spec.threshold,
+            "threshold": threshold,
             "images": [
                 {"file": str(path), "score": one.score, "anomalous": one.anomalous, **(asdict(state) if state else {})}
                 for path, one, state in scored

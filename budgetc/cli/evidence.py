@@ -1,5 +1,6 @@
 """`evaluate`, `check`, `verify`: figures of a detector, and whether those of an artifact hold."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from budgetc.errors import UsageError
 if TYPE_CHECKING:
     from budgetc.compiler.evaluating import Evaluation
     from budgetc.core.measurement import Measurement
+    from budgetc.core.quality import Quality
     from budgetc.core.verdict import Verdict
     from budgetc.report.schema import Report
     from budgetc.report.verify import VerifyResult
@@ -110,12 +112,49 @@ def _quality(found: "Evaluation") -> str:
         name = f"AUROC of {clean(one.category)}"
         few = (name, ABSENT, f"insufficient data: {one.good} good, {one.bad} bad")
         rows.append(few if one.auroc is None else counted_row(name, one.auroc))
+    rows += [*_alarm_rows(quality), *_pixel_rows(quality)]
     rows += [counted_row(f"AUROC for {clean(one.defect)}", one.auroc) for one in quality.defects]
     for defect in quality.recall:
         share = percent(defect.found / defect.of)
-        rows.append((f"recall of {clean(defect.defect)}", share, f"{defect.found} of {defect.of} above the threshold"))
+        own = "" if defect.found_by_own is None else f", {defect.found_by_own} above that of their category"
+        said = f"{defect.found} of {defect.of} above the threshold{own}"
+        rows.append((f"recall of {clean(defect.defect)}", share, said))
     rows += [(f"control: {name}", ABSENT, words) for name, words in control_rows(found.controls)]
-    return f"{aligned(rows)}\n\nthreshold {quality.threshold:.6g}"
+    own = "".join(
+        f"\n  of {clean(one.category)} {one.threshold:.6g}" for one in quality.categories if one.threshold is not None
+    )
+    return f"{aligned(rows)}\n\nthreshold {quality.threshold:.6g}{own}"
+
+
+def _alarm_rows(quality: "Quality") -> Iterator[tuple[str, str, str]]:
+    """By category, where there are several."""
+    from budgetc.report.words import clean
+
+    for one in quality.categories if len(quality.categories) > 1 else ():
+        both = (one.false_positive_rate, "threshold of all"), (one.own_false_positive_rate, "own threshold")
+        for found, which in both:
+            if found is not None:
+                yield measured_row(f"false-positive rate of {clean(one.category)}, {which}", found)
+
+
+def _pixel_rows(quality: "Quality") -> Iterator[tuple[str, str, str]]:
+    """Nothing where the detector has no map; a category without masks says so."""
+    from budgetc.report.words import ABSENT, clean
+
+    if quality.pixels is None:
+        return
+    for name, found in (
+        ("pixel AUROC, mean over categories", quality.pixels.auroc),
+        ("pixel AUROC, worst category", quality.pixels.auroc_worst),
+        ("AUPRO, mean over categories", quality.pixels.aupro),
+        ("AUPRO, worst category", quality.pixels.aupro_worst),
+    ):
+        if found is not None:
+            yield measured_row(name, found)
+    for one in quality.pixels.categories:
+        for what, figure in (("pixel AUROC", one.auroc), ("AUPRO", one.aupro)):
+            name = f"{what} of {clean(one.category)}"
+            yield (name, ABSENT, one.reason) if figure is None else counted_row(name, figure)
 
 
 def counted_row(name: str, found: "Measurement") -> tuple[str, str, str]:

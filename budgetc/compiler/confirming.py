@@ -10,6 +10,7 @@ from PIL import Image
 from budgetc.candidate import Workshop, Written, score_split
 from budgetc.compiler.controlling import controls_beside
 from budgetc.compiler.costing import Costing, Costs, Found
+from budgetc.compiler.localizing import locate
 from budgetc.core.budget import Budget
 from budgetc.core.dataset import Dataset, Sample, evenly
 from budgetc.core.layout import ARTIFACT
@@ -20,7 +21,7 @@ from budgetc.core.verdict import Verdict, judge
 from budgetc.measurement.emulated import score_split_emulated
 from budgetc.measurement.emulator import emulator
 from budgetc.measurement.latency import Pairs
-from budgetc.measurement.quality import Scored, auroc_loss, loss_between, quality_of
+from budgetc.measurement.quality import Scored, auroc_loss, category_losses, loss_between, quality_of
 from budgetc.measurement.size import deployed_bytes, measure_size
 from budgetc.report.evidence import auroc_kind, judge_subject
 from budgetc.report.schema import Comparison, SeedRecord, Subject
@@ -123,19 +124,26 @@ class Confirmation:
             files=deployed_bytes(written.directory),
             parameters=written.parameters,
             measurements=(measure_size(written.directory), *costs.values()),
-            quality=quality_of(scored, written.threshold, self.confidence()),
+            quality=quality_of(
+                scored,
+                written.threshold,
+                self.confidence(),
+                thresholds=read_spec(written.directory / ARTIFACT).thresholds,
+                pixels=locate(written, self.shop, "confirmation", self.confidence()),
+            ),
             session=written.session(),
         )
 
     def _comparison(
         self, artifact: Subject, baseline: Subject, latency_ratio: Measurement, scored: tuple[Scored, Scored]
     ) -> Comparison:
-        loss = loss_between(*scored, self.confidence()).over(auroc_kind(self.budget))
+        loss = loss_between(*scored, self.confidence())
         return Comparison(
             size_ratio=_ratio("artifact_size", artifact, baseline),
             latency_p50_ratio=latency_ratio,
             model_memory_ratio=_ratio("model_memory", artifact, baseline),
-            auroc_loss=auroc_loss(loss, scored[1]),
+            auroc_loss=auroc_loss(loss.over(auroc_kind(self.budget)), scored[1]),
+            category_losses=category_losses(loss, scored[1]),
         )
 
 

@@ -13,6 +13,7 @@ from budgetc.compiler.environment import environment
 from budgetc.compiler.exhibits import collect
 from budgetc.compiler.inputs import Inputs
 from budgetc.compiler.searching import Search
+from budgetc.core.budget import Budget
 from budgetc.core.dataset import Dataset
 from budgetc.core.layout import ARTIFACT, DEVICE_CONFIG, DEVICE_ENGINE, DEVICE_SCRIPT, MODEL
 from budgetc.core.plan import fingerprint
@@ -22,8 +23,11 @@ from budgetc.measurement.board.job import device_config
 from budgetc.measurement.quality import by_category, quality_of
 from budgetc.measurement.size import deployed_bytes, measure_size
 from budgetc.report.emit import write_report
-from budgetc.report.schema import BoardRecord, CandidateRecord, Report, Subject
+from budgetc.report.evidence import auroc_kind
+from budgetc.report.schema import BoardRecord, CandidateRecord, Comparison, Report, Subject
+from budgetc.report.words import described
 from budgetc.runtime import device_engine, device_score
+from budgetc.runtime.spec import read_spec
 from budgetc.search.finalists import near_ties
 from budgetc.search.space import compliant
 from budgetc.store.output import atomic_directory
@@ -85,6 +89,7 @@ def _report(
         controls=controls,
         warnings=(
             *control_warnings(controls),
+            *category_warnings(inputs.budget, confirmed.comparison if confirmed else None),
             *use_warnings(uses),
             *seed_warnings(len(confirmed.seeds) if confirmed else 0, inputs.budget.search.seeds),
             *_warnings(inputs.dataset),
@@ -125,7 +130,7 @@ def _screened_baseline(search: Search, baseline: Written, *, measure: bool) -> S
         files=deployed_bytes(baseline.directory),
         parameters=baseline.parameters,
         measurements=(measure_size(baseline.directory), *costs.values()),
-        quality=quality_of(scored, baseline.threshold),
+        quality=quality_of(scored, baseline.threshold, thresholds=read_spec(baseline.files() / ARTIFACT).thresholds),
         session=baseline.session(),
     )
 
@@ -145,6 +150,20 @@ def use_warnings(uses: int) -> tuple[str, ...]:
     if uses < 2:
         return ()
     return (f"{uses} different inputs were judged by this confirmation split; its figures grow optimistic",)
+
+
+def category_warnings(budget: Budget, comparison: Comparison | None) -> tuple[str, ...]:
+    """Categories that lost more than the budget's `max_drop` while the AUROC that it limits did not."""
+    drop = budget.limits.auroc.max_drop if budget.limits.auroc is not None else None
+    if comparison is None or drop is None or comparison.auroc_loss.value > drop:
+        return ()
+    return tuple(
+        f"category {one.category} lost {described(one.auroc_loss.model_copy(update={'note': None}))} of AUROC, more "
+        f"than max_drop {drop:g}, though over all ({auroc_kind(budget)}) only {comparison.auroc_loss.value:.3f} was "
+        "lost; auroc: {over: worst-category} limits that"
+        for one in comparison.category_losses
+        if one.auroc_loss.value > drop
+    )
 
 
 def seed_warnings(trained: int, asked: int) -> tuple[str, ...]:

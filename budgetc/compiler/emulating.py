@@ -97,7 +97,8 @@ def emulate_file(
     mine = Scored("test", dataset.samples["confirmation"], here, device(spec.threads))
     other = emulated_scores(mine, there, played)
     return found.model_copy(update={
-        "quality": quality_of(other, spec.threshold), "here": quality_of(mine, spec.threshold),
+        "quality": quality_of(other, spec.threshold, thresholds=spec.thresholds),
+        "here": quality_of(mine, spec.threshold, thresholds=spec.thresholds),
         "auroc_loss": auroc_loss(loss_between(mine, other).mean, other),
     })  # fmt: skip
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from budgetc.load.datasets import content_digest, load_dataset, load_test_part
 from budgetc.load.model import load_model
 from budgetc.measurement.controls import CONTROLS, Described, describe_images
 from budgetc.measurement.host import device
+from budgetc.measurement.pixels import score_maps
 from budgetc.measurement.quality import Scored, fit_threshold, quality_of, score_pixels
 from budgetc.report.verify import read_report
 from budgetc.runtime.artifact import Artifact, load_artifact
@@ -46,6 +48,8 @@ class Evaluation(Frozen):
 class _Subject:
     artifact: Artifact
     threshold: float | None
+    thresholds: Mapping[str, float]
+    """Of single categories; a bundle has none."""
     compiled_on: str | None
     """Digest of the data an artifact was compiled with."""
 
@@ -54,7 +58,8 @@ def evaluate_detector(
     detector: str | Path, *, data: str | Path, scores: str | Path | None = None, group: str | None = None,
     progress: Progress = silent,
 ) -> Evaluation:  # fmt: skip
-    """AUROC with clustered bounds, false-positive rate at the threshold, recall by defect type.
+    """AUROC with clustered bounds, pixel AUROC and AUPRO where there are maps and masks, false-positive rates at the
+    thresholds, recall by defect type.
 
     Args:
         detector: an artifact's directory, or a bundle (which is exported for this machine's CPU first).
@@ -74,6 +79,10 @@ def evaluate_detector(
         if threshold is None:
             threshold = _calibrated(subject.artifact, data, group)
         found = _score(subject.artifact, dataset, progress)
+        pixels = score_maps(
+            subject.artifact, dataset, "confirmation", name="test",
+            progress=lambda done: progress("comparing maps with masks", done, len(found.samples)),
+        )  # fmt: skip
     if scores is not None:
         _write_scores(found, Path(scores))
     seen = subject.compiled_on is not None and subject.compiled_on in (dataset.digest, _whole_digest(data))
@@ -83,7 +92,7 @@ def evaluate_detector(
         detector=str(detector),
         data=str(data),
         data_sha256=dataset.digest,
-        quality=quality_of(found, threshold),
+        quality=quality_of(found, threshold, thresholds=subject.thresholds, pixels=pixels),
         controls=controls,
         warnings=(*([warning] if seen else []), *control_warnings(controls)),
     )
@@ -113,14 +122,14 @@ def _subject(path: Path, scratch: Path) -> _Subject:
     if path.is_dir():
         compiled_on = read_report(path).inputs.get("data") if (path / REPORT_JSON).is_file() else None
         artifact = load_artifact(path, cache=False)
-        return _Subject(artifact, artifact.spec.threshold, compiled_on)
+        return _Subject(artifact, artifact.spec.threshold, artifact.spec.thresholds, compiled_on)
     detector = load_model(path).detector
     target = load_target("host-cpu").target
     threshold = detector.threshold
     written = write(
         export_detector(detector, target), detector, scratch, threshold=threshold or 0.0, threads=target.threads
     )
-    return _Subject(load_artifact(written.directory, cache=False), threshold, None)
+    return _Subject(load_artifact(written.directory, cache=False), threshold, {}, None)
 
 
 def _calibrated(artifact: Artifact, data: str | Path, group: str | None) -> float:

@@ -14,6 +14,35 @@ class CategoryQuality(Frozen):
     bad: int
     auroc: Measurement | None
     """None with fewer than 10 good or 10 bad images: insufficient data."""
+    false_positive_rate: Measurement | None = None
+    """Its normals above the threshold of all categories; None without normals."""
+    threshold: float | None = None
+    """Its own, fitted on its calibration normals; None where they are too few, or there is only one category."""
+    own_false_positive_rate: Measurement | None = None
+    """Its normals above its own threshold."""
+
+
+class CategoryPixels(Frozen):
+    """How well the maps of one product mark its defects."""
+
+    category: str
+    auroc: Measurement | None = None
+    """Of pixels."""
+    aupro: Measurement | None = None
+    """Area under the per-region-overlap curve up to a false-positive rate of 0.3."""
+    reason: str = ""
+    """Why there are none."""
+
+
+class PixelQuality(Frozen):
+    """How well maps mark defects. A category without masks has no figures and counts in none: `categories` says so."""
+
+    auroc: Measurement | None
+    """Mean over the categories that have masks; None where none has."""
+    auroc_worst: Measurement | None
+    aupro: Measurement | None
+    aupro_worst: Measurement | None
+    categories: tuple[CategoryPixels, ...]
 
 
 class DefectQuality(Frozen):
@@ -29,6 +58,8 @@ class DefectRecall(Frozen):
     defect: str
     found: int
     of: int
+    found_by_own: int | None = None
+    """Above the threshold of their category where it has its own, else above that of all; None where none has."""
 
 
 class Quality(Frozen):
@@ -46,6 +77,16 @@ class Quality(Frozen):
     defects: tuple[DefectQuality, ...] = ()
     """AUROC by defect type or OOD factor, the worst first."""
     aupro: Measurement | None = None
+    """Mean over the categories that have masks: what a budget's `aupro` limits."""
+    pixels: PixelQuality | None = None
+    """None where the detector has no map."""
+
+
+class CategoryLoss(Frozen):
+    """AUROC(baseline) - AUROC(artifact) of one product, paired on the same images."""
+
+    category: str
+    auroc_loss: Measurement
 
 
 class Control(Frozen):

@@ -1,6 +1,7 @@
 """How well a deployed file tells anomalies from normals: everything goes through its runtime."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,12 +9,18 @@ from numpy.typing import NDArray
 
 from budgetc.core.dataset import GOOD, Sample
 from budgetc.core.measurement import Kind, Measurement
-from budgetc.core.quality import CategoryQuality, DefectQuality, DefectRecall, Quality
+from budgetc.core.quality import (
+    CategoryLoss,
+    CategoryQuality,
+    DefectQuality,
+    DefectRecall,
+    PixelQuality,
+    Quality,
+)
 from budgetc.core.statistics import (
     MINIMUM_IMAGES,
     ByCategory,
     Interval,
-    Rate,
     auroc_by_category,
     auroc_interval,
     auroc_loss_by_category,
@@ -24,6 +31,8 @@ from budgetc.runtime.artifact import Artifact
 
 FALSE_POSITIVE_RATE = 0.05
 """Share of calibration normals that may lie above the threshold."""
+FEWEST_NORMALS = 20
+"""Calibration normals of a category below which a threshold of its own would rest on its highest score alone."""
 Scores = NDArray[np.float64]
 
 
@@ -70,6 +79,24 @@ def fit_threshold(calibration_scores: Scores) -> float:
     return float(np.quantile(calibration_scores, 1 - FALSE_POSITIVE_RATE))
 
 
+def fit_thresholds(scores: Scores, samples: Sequence[Sample]) -> dict[str, float]:
+    """The same of each category alone, where calibration has at least 20 of its normals; empty for a single category.
+
+    Args:
+        scores: (n,) of the calibration normals.
+        samples: whose scores they are.
+    """
+    return {
+        name: fit_threshold(scores[[sample.category == name for sample in samples]]) for name in own_thresholds(samples)
+    }
+
+
+def own_thresholds(samples: Sequence[Sample]) -> list[str]:
+    """Sorted names of the categories that get a threshold of their own, known before anything is scored."""
+    counts = Counter(sample.category for sample in samples)
+    return sorted(name for name, count in counts.items() if count >= FEWEST_NORMALS) if len(counts) > 1 else []
+
+
 def by_category(scored: Scored, confidence: float = 0.95) -> ByCategory:
     """AUROC per category, mean, worst and pooled, with bounds clustered by group."""
     return auroc_by_category(
@@ -77,24 +104,52 @@ def by_category(scored: Scored, confidence: float = 0.95) -> ByCategory:
     )
 
 
-def quality_of(scored: Scored, threshold: float, confidence: float = 0.95) -> Quality:
-    """AUROCs, false-positive rate at the threshold, and recall by defect type."""
+def quality_of(
+    scored: Scored, threshold: float, confidence: float = 0.95,
+    *, thresholds: Mapping[str, float] | None = None, pixels: PixelQuality | None = None,
+) -> Quality:  # fmt: skip
+    """AUROCs, false-positive rates at the thresholds, and recall by defect type.
+
+    Args:
+        scored: one split.
+        threshold: of all categories.
+        confidence: of each bound, one-sided.
+        thresholds: of categories alone.
+        pixels: what the maps of the same file are worth.
+    """
     found = by_category(scored, confidence)
-    alarms = scored.scores > threshold
-    normal = scored.labels == 0
-    groups = np.array(scored.groups)
-    rate = rate_interval(alarms[normal], groups=groups[normal], confidence=confidence)
+    thresholds = thresholds or {}
+
+    def category(name: str) -> CategoryQuality:
+        own = thresholds.get(name)
+        return _category(name, found, scored).model_copy(update={
+            "false_positive_rate": _false_positives(scored, threshold, confidence, category=name),
+            "threshold": own,
+            "own_false_positive_rate":
+                None if own is None else _false_positives(scored, own, confidence, category=name),
+        })  # fmt: skip
+
+    overall = _false_positives(scored, threshold, confidence)
+    assert overall is not None, "there are normals, or there would be no AUROC"
     return Quality(
         split=scored.split,
         auroc_mean=_auroc("auroc", found.mean, scored),
         auroc_worst=_auroc("auroc", found.worst, scored),
         auroc_pooled=_auroc("auroc", found.pooled, scored),
-        categories=tuple(_category(name, found, scored) for name in sorted(set(scored.categories))),
+        categories=tuple(category(name) for name in sorted(set(scored.categories))),
         threshold=threshold,
-        false_positive_rate=_rate(rate, int(normal.sum()), confidence, scored),
-        recall=_recall(scored.samples, alarms),
+        false_positive_rate=overall,
+        recall=_recall(scored, threshold, thresholds),
         defects=_by_defect(scored, confidence),
+        aupro=None if pixels is None else pixels.aupro,
+        pixels=pixels,
     )
+
+
+def category_losses(loss: ByCategory, scored: Scored) -> tuple[CategoryLoss, ...]:
+    """What each category lost, the most first; empty where there is only one."""
+    rows = [CategoryLoss(category=name, auroc_loss=auroc_loss(one, scored)) for name, one in loss.categories.items()]
+    return tuple(sorted(rows, key=lambda row: -row.auroc_loss.value)) if len(rows) > 1 else ()
 
 
 def loss_between(baseline: Scored, other: Scored, confidence: float = 0.95) -> ByCategory:
@@ -133,10 +188,20 @@ def _category(name: str, found: ByCategory, scored: Scored) -> CategoryQuality:
     return CategoryQuality(category=name, good=good, bad=bad, auroc=value)
 
 
-def _rate(rate: Rate, n: int, confidence: float, scored: Scored) -> Measurement:
+def _false_positives(
+    scored: Scored, threshold: float, confidence: float, *, category: str | None = None
+) -> Measurement | None:
+    """Normals above the threshold, of one category or of all; None without normals."""
+    normal = scored.labels == 0
+    if category is not None:
+        normal &= np.array(scored.categories) == category
+    if not normal.any():
+        return None
+    groups = np.array(scored.groups)[normal]
+    rate = rate_interval(scored.scores[normal] > threshold, groups=groups, confidence=confidence)
     return Measurement(
         metric="false_positive_rate", value=rate.value, unit="1", lower=rate.lower, upper=rate.upper,
-        confidence=confidence, n=n, kind=scored.kind, device=scored.device, split=scored.split,
+        confidence=confidence, n=int(normal.sum()), kind=scored.kind, device=scored.device, split=scored.split,
         runtime=scored.runtime,
     )  # fmt: skip
 
@@ -159,10 +224,12 @@ def _by_defect(scored: Scored, confidence: float) -> tuple[DefectQuality, ...]:
     return tuple(sorted(rows, key=lambda row: row.auroc.value))
 
 
-def _recall(samples: Sequence[Sample], alarms: NDArray[np.bool_]) -> tuple[DefectRecall, ...]:
-    defects = sorted({sample.defect for sample in samples if sample.defect != GOOD})
-    rows = []
-    for defect in defects:
-        hits = [bool(alarm) for sample, alarm in zip(samples, alarms, strict=True) if sample.defect == defect]
-        rows.append(DefectRecall(defect=defect, found=sum(hits), of=len(hits)))
+def _recall(scored: Scored, threshold: float, thresholds: Mapping[str, float]) -> tuple[DefectRecall, ...]:
+    alarms = scored.scores > threshold
+    own = scored.scores > np.array([thresholds.get(name, threshold) for name in scored.categories])
+    defects, rows = np.array([sample.defect for sample in scored.samples]), []
+    for defect in sorted(set(defects.tolist()) - {GOOD}):
+        at = defects == defect
+        by_own = int(own[at].sum()) if thresholds else None
+        rows.append(DefectRecall(defect=defect, found=int(alarms[at].sum()), of=int(at.sum()), found_by_own=by_own))
     return tuple(rows)

@@ -30,14 +30,18 @@ from budgetc.report.sessions import sessions_table, sessions_words
 from budgetc.report.steps import feature_figures, step_figures, steps_table
 from budgetc.report.tables import (
     Table,
+    alarms_table,
     aurocs_table,
     candidates_table,
     categories_table,
     defects_table,
     digests_table,
     files_table,
+    lost_most,
     measurements_table,
     notes,
+    own_words,
+    pixels_table,
     search_rows,
     seeds_table,
     splits_table,
@@ -103,6 +107,7 @@ def _verdict(report: Report) -> Mapping[str, Any]:
         "refusal": None if complies else refusal(report),
         "run_lines": run_lines(install=report.needs_install),
         "needs": NEEDS,
+        "own_words": "" if threshold is None else own_words(threshold),
         "threshold": None if threshold is None else f"{threshold.threshold:.6g}",
         "false_alarms": None if threshold is None else percent(threshold.false_positive_rate.value),
     }
@@ -154,6 +159,7 @@ def _quality(report: Report) -> Mapping[str, Any]:
     if report.artifact is None:
         return {"quality": None}
     quality, before = report.artifact.quality, report.baseline.quality if report.baseline is not None else None
+    losses = report.comparison.category_losses if report.comparison is not None else ()
     return {
         "quality": quality,
         "through": THROUGH_THE_FILE,
@@ -163,7 +169,10 @@ def _quality(report: Report) -> Mapping[str, Any]:
         "recall_figures": recall_figures(report),
         "agreements": _agreements(report),
         "aurocs": aurocs_table(quality, before),
-        "categories": categories_table(quality, before),
+        "categories": categories_table(quality, before, losses),
+        "lost_most": lost_most(losses),
+        "alarms": alarms_table(quality),
+        "pixels": pixels_table(quality, before),
         "defects": defects_table(quality, before),
         "controls": controls_table(report.controls),
         "about_controls": ABOUT_CONTROLS,

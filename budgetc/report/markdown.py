@@ -11,14 +11,18 @@ from budgetc.report.schema import Report, Subject
 from budgetc.report.sessions import sessions_markdown
 from budgetc.report.tables import (
     Table,
+    alarms_table,
     aurocs_table,
     candidates_table,
     categories_table,
     defects_table,
     digests_table,
     files_table,
+    lost_most,
     measurements_table,
     notes,
+    own_words,
+    pixels_table,
     search_rows,
     seeds_table,
     splits_table,
@@ -59,7 +63,7 @@ def _next(report: Report) -> str:
     threshold = "" if quality is None else (
         f"An image is anomalous when its score is above **{quality.threshold:.6g}**. On images that neither training "
         f"nor search saw, {percent(quality.false_positive_rate.value)} of the normal ones were "
-        f"({_counted(quality.false_positive_rate)})."
+        f"({_counted(quality.false_positive_rate)}).{own_words(quality)}"
     )  # fmt: skip
     return "\n\n".join(["## How to run it", _run_lines(report), threshold])
 
@@ -91,12 +95,16 @@ def _quality(report: Report) -> str:
         return ""
     quality = report.artifact.quality
     before = report.baseline.quality if report.baseline is not None else None
+    losses = report.comparison.category_losses if report.comparison is not None else ()
     return "\n\n".join([
         f"## Quality on the {text(quality.split)} split",
         THROUGH_THE_FILE,
         _written(aurocs_table(quality, before)),
         *controls_markdown(report.controls),
-        *_if_any(categories_table(quality, before)),
+        *_if_any(categories_table(quality, before, losses)),
+        *filter(None, [text(lost_most(losses))]),
+        *_if_any(alarms_table(quality)),
+        *_if_any(pixels_table(quality, before)),
         *_if_any(defects_table(quality, before)),
         *_if_any(splits_table(report)),
         splits_words(report),

@@ -4,12 +4,13 @@ import json
 from collections import Counter
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import FiniteFloat, model_validator
 
 from budgetc.core.budget import Budget
 from budgetc.core.frozen import Frozen
 from budgetc.core.measurement import Measurement
 from budgetc.core.plan import Plan
+from budgetc.core.quality import CategoryLoss as CategoryLoss
 from budgetc.core.quality import CategoryQuality as CategoryQuality
 from budgetc.core.quality import Control as Control
 from budgetc.core.quality import DefectQuality as DefectQuality
@@ -86,6 +87,8 @@ class Comparison(Frozen):
     """Memory above interpreter and runtime."""
     auroc_loss: Measurement
     """Baseline AUROC - artifact AUROC on the same images."""
+    category_losses: tuple[CategoryLoss, ...] = ()
+    """The same of each category, the one that lost most first; empty where there is only one."""
 
 
 class SearchSummary(Frozen):
@@ -336,6 +339,8 @@ class ArtifactSpec(Frozen):
     preprocessing: Preprocessing
     threshold: float
     """Anomalous when score > threshold."""
+    thresholds: dict[str, FiniteFloat] = {}
+    """The same of single categories, for a machine that knows what it looks at; not written where there are none."""
     threads: int
     session: SessionOptions | None = None
     """None, or not written: onnxruntime's defaults."""
@@ -344,16 +349,18 @@ class ArtifactSpec(Frozen):
 
 
 def plain_spec(spec: ArtifactSpec) -> dict[str, object]:
-    """As it is written: session options that are onnxruntime's defaults, and no monitor, cost no byte."""
+    """As it is written: session options that are onnxruntime's defaults, no monitor and no more thresholds than one
+    cost no byte.
+    """
     session = spec.session.model_dump(exclude_defaults=True) if spec.session is not None else {}
     watch = spec.monitor.model_dump() if spec.monitor is not None else {}
-    kept = {name: part for name, part in (("session", session), ("monitor", watch)) if part}
-    return {**spec.model_dump(exclude={"session", "monitor"}), **kept}
+    parts = {"thresholds": spec.thresholds, "session": session, "monitor": watch}
+    return {**spec.model_dump(exclude=set(parts)), **{name: part for name, part in parts.items() if part}}
 
 
 def spec_text(spec: ArtifactSpec) -> str:
     """`artifact.json`, padded to the longest way to write its fitted numbers: its size does not depend on them."""
-    room = 25 - len(repr(spec.threshold))
+    room = sum(25 - len(repr(one)) for one in (spec.threshold, *spec.thresholds.values()))
     if spec.monitor is not None:
         block = spec.monitor
         room += sum(18 - len(repr(one)) for one in (block.lowest, block.step, block.drift, block.threshold))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from budgetc.core.layout import REPORT_HTML, REPORT_MARKDOWN
 from budgetc.core.measurement import Measurement
-from budgetc.report.schema import CandidateRecord, Fate, Quality, Report, SeedRecord, Subject
+from budgetc.report.schema import CandidateRecord, CategoryLoss, Fate, Quality, Report, SeedRecord, Subject
 from budgetc.report.words import ABSENT, described, percent, quantity
 
 FATES: tuple[Fate, ...] = ("chosen", "finalist", "trained", "not needed", "discarded", "failed")
@@ -59,32 +59,76 @@ def splits_words(report: Report) -> str:
 def aurocs_table(quality: Quality, before: Quality | None) -> Table:
     """Overall figures beside the baseline's."""
     names = ["AUROC, mean over categories", "AUROC, worst category", "AUROC, all images pooled",
-             "False-positive rate at the threshold", "AUPRO"]  # fmt: skip
+             "Pixel AUROC, mean over categories", "Pixel AUROC, worst category", "AUPRO, mean over categories",
+             "AUPRO, worst category", "False-positive rate at the threshold"]  # fmt: skip
     columns = [_overall_figures(quality), _overall_figures(before)]
     rows = [row for row in zip(names, *columns, strict=True) if row[1:] != (ABSENT, ABSENT)]
     return Table(["", "Artifact", "Baseline"], rows)
 
 
-def categories_table(quality: Quality, before: Quality | None) -> Table:
-    """AUROC by product."""
+def categories_table(quality: Quality, before: Quality | None, losses: Sequence[CategoryLoss] = ()) -> Table:
+    """AUROC by product, and what each lost."""
     then = {category.category: category.auroc for category in before.categories} if before else {}
+    lost = {one.category: _auroc_cell(one.auroc_loss) for one in losses}
     rows = [
-        (one.category, str(one.good), str(one.bad), _auroc_cell(one.auroc), _auroc_cell(then.get(one.category)))
+        (one.category, str(one.good), str(one.bad), _auroc_cell(one.auroc), _auroc_cell(then.get(one.category)),
+         *([lost.get(one.category, ABSENT)] if lost else []))
         for one in quality.categories
-    ]
+    ]  # fmt: skip
     # The notes on the method are those of the table above.
-    return Table(["Category", "Good", "Bad", "AUROC", "Baseline's AUROC"], rows)
+    return Table(["Category", "Good", "Bad", "AUROC", "Baseline's AUROC", *(["Loss"] if lost else [])], rows)
+
+
+def lost_most(losses: Sequence[CategoryLoss]) -> str:
+    """The sentence about the category that a mean may hide; empty where there is only one."""
+    if not losses:
+        return ""
+    return f"The category that lost most is {losses[0].category}: {_auroc_cell(losses[0].auroc_loss)}."
+
+
+def alarms_table(quality: Quality) -> Table:
+    """False alarms by product, by the threshold of all and by its own; empty where there is only one product."""
+    if len(quality.categories) < 2:
+        return Table([], [])
+    rows = [
+        (one.category, *(ABSENT if found is None else described(found.model_copy(update={"note": None}))
+                         for found in (one.false_positive_rate, one.own_false_positive_rate)),
+         "too few calibration normals" if one.threshold is None else f"{one.threshold:.6g}")
+        for one in quality.categories
+    ]  # fmt: skip
+    return Table(["Category", "False alarms, threshold of all", "False alarms, own threshold", "Own threshold"], rows)
+
+
+def own_words(quality: Quality) -> str:
+    """How to use the thresholds of single categories; empty where there are none."""
+    if all(one.threshold is None for one in quality.categories):
+        return ""
+    return " With `--category NAME` the threshold of that category counts, for a machine that knows what it looks at."
+
+
+def pixels_table(quality: Quality, before: Quality | None) -> Table:
+    """How well maps mark defects, by product; a product without masks has no figures, and the reason says so."""
+    if quality.pixels is None:
+        return Table([], [])
+    then = {one.category: one for one in before.pixels.categories} if before and before.pixels else {}
+    rows = []
+    for one in quality.pixels.categories:
+        both = (one, then.get(one.category))
+        figures = [found for who in both for found in ((who.auroc, who.aupro) if who is not None else (None, None))]
+        rows.append((one.category, *map(_pixel_cell, figures), one.reason))
+    return Table(["Category", "Pixel AUROC", "AUPRO", "Baseline's pixel AUROC", "Baseline's AUPRO", "Note"], rows)
 
 
 def defects_table(quality: Quality, before: Quality | None) -> Table:
     """AUROC and recall by defect type, the worst first."""
     found, found_before = _recalls(quality), _recalls(before)
     auroc, auroc_before = _defect_aurocs(quality), _defect_aurocs(before)
+    own = {one.defect: _share(one.found_by_own, one.of) for one in quality.recall if one.found_by_own is not None}
     names = [*auroc, *(name for name in found if name not in auroc)]
-    rows = [
-        (name, *(table.get(name, ABSENT) for table in (auroc, auroc_before, found, found_before))) for name in names
-    ]
-    header = ["Defect type or factor", "AUROC", "Baseline's AUROC", "Found at the threshold", "Baseline finds"]
+    columns = [auroc, auroc_before, found, found_before, *([own] if own else [])]
+    rows = [(name, *(column.get(name, ABSENT) for column in columns)) for name in names]
+    header = ["Defect type or factor", "AUROC", "Baseline's AUROC", "Found at the threshold", "Baseline finds",
+              *(["Found at the own thresholds"] if own else [])]  # fmt: skip
     return Table(header, rows)
 
 
@@ -154,13 +198,20 @@ def loss_words(loss: float | None) -> str:
 
 def _overall_figures(quality: Quality | None) -> list[str]:
     if quality is None:
-        return [ABSENT] * 5
-    found = (quality.auroc_mean, quality.auroc_worst, quality.auroc_pooled, quality.false_positive_rate, quality.aupro)
+        return [ABSENT] * 8
+    maps = quality.pixels
+    pixels = (None, None, None) if maps is None else (maps.auroc, maps.auroc_worst, maps.aupro_worst)
+    found = (quality.auroc_mean, quality.auroc_worst, quality.auroc_pooled, *pixels[:2], quality.aupro, pixels[2],
+             quality.false_positive_rate)  # fmt: skip
     return [ABSENT if measurement is None else described(measurement) for measurement in found]
 
 
 def _auroc_cell(measurement: Measurement | None) -> str:
     return "too few images to tell" if measurement is None else described(measurement.model_copy(update={"note": None}))
+
+
+def _pixel_cell(measurement: Measurement | None) -> str:
+    return ABSENT if measurement is None else described(measurement.model_copy(update={"note": None}))
 
 
 def _recalls(quality: Quality | None) -> dict[str, str]:

@@ -164,6 +164,10 @@ def _parts_agree(out: Path, report: Report) -> str | None:
         return f"{ARTIFACT}: detector is {spec.detector!r}, {REPORT_JSON} says {report.detector!r}"
     if spec.threshold != report.artifact.quality.threshold:
         return f"{ARTIFACT}: threshold is {spec.threshold}, {REPORT_JSON} judged {report.artifact.quality.threshold}"
+    for one in report.artifact.quality.categories:
+        own = spec.thresholds.get(one.category)
+        if own != one.threshold:
+            return f"{ARTIFACT}: threshold of {one.category!r} is {own}, {REPORT_JSON} judged {one.threshold}"
     return None
 
 

@@ -50,13 +50,19 @@ class Artifact:
         self._session = session
         self._outputs = [spec.score] if spec.map is None else [spec.score, spec.map]
 
-    def score(self, image: Picture) -> ScoredImage:
+    def score(self, image: Picture, category: str | None = None) -> ScoredImage:
         """Score a path, encoded bytes, a PIL image, or uint8 pixels (height, width, 3).
+
+        Args:
+            image: of any category that the detector was made for.
+            category: judges by the threshold of this one; None by the threshold of all together.
 
         Raises:
             InputRejected: the image cannot be read, or the graph returns a score that is no number.
+            UsageError: the artifact has no threshold of this category.
         """
-        return self.judge(self.run(self.prepare(image)))
+        self.spec.threshold_of(category)  # before any work
+        return self.judge(self.run(self.prepare(image)), category)
 
     def score_pixels(self, pixels: NDArray[np.uint8]) -> ScoredImage:
         """Score uint8 (3, height, width) that `decode` and `resize_rgb` already made.
@@ -78,14 +84,14 @@ class Artifact:
         outputs: Sequence[NDArray[np.float32]] = self._session.run(self._outputs, {self.spec.input: inputs})
         return outputs
 
-    def judge(self, outputs: Sequence[NDArray[np.float32]]) -> ScoredImage:
-        """Compare the score with the threshold."""
+    def judge(self, outputs: Sequence[NDArray[np.float32]], category: str | None = None) -> ScoredImage:
+        """Compare the score with the threshold, as `score`."""
         score = float(outputs[0].reshape(-1)[0])
         if not np.isfinite(score):
             # Every comparison with NaN is false: it would pass as a normal image.
             raise errors.InputRejected(f"{self.spec.model} returned the score {score}; compile the detector again")
         anomaly_map = outputs[1][0, 0] if len(outputs) > 1 else None
-        return ScoredImage(score, score > self.spec.threshold, anomaly_map)
+        return ScoredImage(score, score > self.spec.threshold_of(category), anomaly_map)
 
     def monitor(self, state: str | None = None, *, smoothing: int | None = None) -> Monitor:
         """A monitor of one stream of frames: give it the score of each, in order.

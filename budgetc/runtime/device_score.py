@@ -1,4 +1,5 @@
 """Score images on a board: `python score.py IMAGE...` prints one JSON line an image.
+`--category NAME` before all else judges them by the threshold of that category.
 
 `python score.py --install` optimizes the graph for this board once, so that every later start takes less time and
 memory; it lies in $XDG_CACHE_HOME or ~/.cache, where `budgetc install` puts it, too. What is not there, is damaged, or
@@ -43,6 +44,7 @@ SCHEMA_VERSION = 1
 ARENAS = ("power-of-two", "as-requested")
 GRAPHS = {"onnxruntime": "graph.onnx", "tensorrt": "engine.plan"}
 """What is cached, by runtime."""
+UNSAFE = "is a link, belongs to another user or may be written by others"
 SWITCHES = ("memory_pattern", "blocked", "trim", "preoptimized")
 
 
@@ -114,9 +116,7 @@ class Detector:
                     return self.engine.Session(os.path.join(self.place, "engine.plan"))
                 return open_session(os.path.join(self.place, "graph.onnx"), self.spec, ready=True)
             except Exception as error:  # onnxruntime's errors share no base class of their own
-                reason = (
-                    f"{self.place}: {self.spec.get('runtime', 'onnxruntime')} refuses the optimized graph ({error})"
-                )
+                reason = f"{self.place}: onnxruntime refuses the optimized graph ({error})"
         instead = "" if self.engine else "the model is loaded instead; "
         say(f"warning: {reason}; {instead}`score.py --install` makes it again")
         return None
@@ -131,7 +131,7 @@ class Detector:
         try:
             os.makedirs(cache, 0o755, exist_ok=True)
             if not safe(cache):
-                raise NotInstalled(f"{unsafe(cache)}, and no graph in it would be used; set XDG_CACHE_HOME")
+                raise NotInstalled(f"{cache}: {UNSAFE}, and no graph in it would be used; set XDG_CACHE_HOME")
             os.mkdir(scratch, 0o755)
             self.write(scratch)
             replace(scratch, self.place)
@@ -170,6 +170,13 @@ class Detector:
             raise NotInstalled(str(error)) from error
         seal(self.place)
 
+    def choose(self, category: str) -> None:
+        """Judge by the threshold of one category; an engine has only the one that was fitted to it."""
+        own = {} if self.engine else self.spec.get("thresholds", {})
+        if category not in own:
+            raise Rejected(f"no category {json.dumps(category)} has its own threshold, but {', '.join(own) or 'none'}")
+        self.threshold = float(own[category])
+
     def score(self, path: str) -> float:
         """Higher is more anomalous."""
         with open(path, "rb") as file:
@@ -177,7 +184,9 @@ class Detector:
 
     def prepare(self, data: bytes) -> Any:
         """Decode and resize to the graph's input, (1, 3, height, width) in [0, 1]."""
-        pixels = np.asarray(fit(decode(data), self.size), dtype=np.uint8).transpose(2, 0, 1)
+        image = decode(data)
+        image = image if image.size == self.size else image.resize(self.size, BILINEAR)
+        pixels = np.asarray(image, dtype=np.uint8).transpose(2, 0, 1)
         return np.ascontiguousarray(pixels[np.newaxis]).astype(np.float32) / np.float32(255)
 
     def run(self, inputs: Any) -> Any:
@@ -240,10 +249,8 @@ def open_session(graph: str, spec: "dict[str, Any]", ready: bool = False, save: 
         options.optimized_model_filepath = save
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
         options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
-    disabled = [] if wanted.get("blocked", True) else ["NchwcTransformer"]
-    session = onnxruntime.InferenceSession(
-        graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
-    )
+    off = [] if wanted.get("blocked", True) else ["NchwcTransformer"]
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=off)
     if wanted.get("trim") and sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"):
         ctypes.CDLL(None).malloc_trim(0)
     return session
@@ -289,7 +296,7 @@ def flaw(place: str) -> str:
         names = sorted(os.listdir(place))
         for path in [os.path.dirname(place), place] + [os.path.join(place, name) for name in names]:
             if not safe(path):
-                return f"{unsafe(path)}, so the optimized graph is not trusted"
+                return f"{path}: {UNSAFE}, so the optimized graph is not trusted"
         with open(os.path.join(place, "digests.json"), encoding="utf-8") as file:
             digests = json.load(file)
         whole = bool(set(GRAPHS.values()) & set(digests)) and all(
@@ -309,11 +316,6 @@ def safe(path: str) -> bool:
     if os.name == "nt":  # which has neither owners nor modes to ask for
         return real
     return real and found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022
-
-
-def unsafe(path: str) -> str:
-    """The sentence about a path that is not safe."""
-    return f"{path}: is a link, belongs to another user or may be written by others"
 
 
 def replace(scratch: str, place: str) -> None:
@@ -363,21 +365,19 @@ def decode(data: bytes) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def fit(image: Image.Image, size: "tuple[int, int]") -> Image.Image:
-    """Bilinear resize to (width, height)."""
-    return image if image.size == size else image.resize(size, BILINEAR)
-
-
 def main(files: "list[str]") -> int:
     """Print one line a file; the exit code."""
+    category, files = (files[1], files[2:]) if files[:1] == ["--category"] and files[1:] else ("", files)
     if not files:
-        sys.stderr.write("usage: score.py [--install [--normals]] IMAGE...\n")
+        sys.stderr.write("usage: score.py [--category NAME] [--install [--normals]] IMAGE...\n")
         return 2
     install, normals = files[0] == "--install", files[1:2] == ["--normals"]
     try:
         detector = Detector(install)
         if install and normals:
             detector.refit(files[2:])
+        if category:
+            detector.choose(category)
     except NotInstalled as error:
         say(f"the optimized graph cannot be installed: {error}")
         return 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any, Mapping
@@ -53,6 +53,24 @@ class Spec:
     session: Session = Session()
     monitor: MonitorTable | None = None
     """Of artifacts that score frames."""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """The same of single categories."""
+
+    def threshold_of(self, category: str | None) -> float:
+        """The threshold of a category, or without one of all together.
+
+        Raises:
+            UsageError: the category has none of its own.
+        """
+        if category is None:
+            return self.threshold
+        if category not in self.thresholds:
+            known = ", ".join(self.thresholds) or "none"
+            raise errors.UsageError(
+                f"category {category!r} has no threshold of its own in this artifact, whose are: {known}; "
+                "name one of them, or no category for the threshold of all"
+            )
+        return self.thresholds[category]
 
 
 def read_spec(path: Path) -> Spec:
@@ -100,6 +118,7 @@ def parse_spec(raw: object, where: str = "artifact.json") -> Spec:
         threads=fields.within("threads", 256),
         session=_session(_Fields(fields.take("session", (dict,), {}), f"{where}: session")),
         monitor=_monitor(fields.take("monitor", (dict, type(None)), None), f"{where}: monitor"),
+        thresholds=_thresholds(_Fields(fields.take("thresholds", (dict,), {}), f"{where}: thresholds")),
     )
     picture.refuse_rest()
     fields.refuse_rest()
@@ -108,6 +127,14 @@ def parse_spec(raw: object, where: str = "artifact.json") -> Spec:
     if Path(spec.model).name != spec.model:
         fields.refuse("model", "the name of a file beside artifact.json, without a directory")
     return spec
+
+
+def _thresholds(fields: _Fields) -> dict[str, float]:
+    found = {name: float(fields.take(name, (int, float))) for name in fields.raw}
+    for name, value in found.items():
+        if not isfinite(value):
+            fields.refuse(name, "a finite number")
+    return found
 
 
 def _session(fields: _Fields) -> Session:

@@ -67,6 +67,19 @@ def test_run_goes_on_after_a_bad_image(budgetc: Command, artifact: Path, picture
     assert "broken.png" in ended.err and "absent.png" in ended.err
 
 
+def test_run_judges_by_the_threshold_of_a_category(budgetc: Command, tmp_path: Path, picture: Path) -> None:
+    """A category without one is exit 2, before anything is scored."""
+    score = load_artifact(write_artifact(tmp_path / "artifact")).score(picture).score
+    artifact = write_artifact(tmp_path / "artifact", threshold=score + 1, thresholds={"brick": score - 1})
+    assert "\tnormal\t" in budgetc("run", artifact, picture).out
+    assert "\tanomalous\t" in budgetc("run", artifact, picture, "--category", "brick").out
+    found = json.loads(budgetc("run", artifact, picture, "--category", "brick", "--json").out)
+    assert found["threshold"] == score - 1
+    ended = budgetc("run", artifact, picture, "--category", "brik")
+    assert (ended.code, ended.out) == (2, "")
+    assert "category 'brik' has no threshold of its own in this artifact, whose are: brick" in ended.err
+
+
 def test_run_as_json(budgetc: Command, artifact: Path, picture: Path) -> None:
     """`run --json` prints one object, also when images are unreadable."""
     ended = budgetc("run", artifact, picture, "absent.png", "--json")

@@ -1,6 +1,7 @@
 """What a report says of a run: how often the sealed data was opened, and what a stopped run leaves behind."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,14 @@ import pytest
 
 from budgetc.candidate import Written, build, finish
 from budgetc.compiler.costing import Costing
-from budgetc.compiler.emitting import _copy_artifact, count_use, partial, seed_warnings, split_digest
+from budgetc.compiler.emitting import (
+    _copy_artifact,
+    category_warnings,
+    count_use,
+    partial,
+    seed_warnings,
+    split_digest,
+)
 from budgetc.compiler.inputs import Inputs
 from budgetc.compiler.pipeline import make_workshop
 from budgetc.compiler.screening import Screener
@@ -18,7 +26,7 @@ from budgetc.core.budget import Budget
 from budgetc.core.measurement import Measurement
 from budgetc.core.plan import Plan
 from budgetc.core.session import SessionOptions, Sessions
-from budgetc.report.schema import Report
+from budgetc.report.schema import CategoryLoss, Comparison, Report
 from budgetc.report.verify import read_report
 from budgetc.store.run_directory import RunDirectory
 from tests.small import dataset, small_stfpm, target
@@ -106,3 +114,34 @@ def test_a_second_use_of_confirmation_data_is_a_warning_in_the_report(run: RunDi
 def test_missing_seeds_are_a_warning_in_the_report(trained: int, asked: int, warned: bool) -> None:
     """Only where some were trained: a plan that trains nothing has none to miss."""
     assert any(f"{trained} of {asked} seeds" in said for said in seed_warnings(trained, asked)) == warned
+
+
+@pytest.mark.parametrize(
+    ("auroc", "warned"),
+    [
+        ({"max_drop": 0.02}, True),
+        ({"max_drop": 0.05}, False),
+        ({"max_drop": 0.005}, False),  # the mean fails as well, which the verdict says
+        ({"min": 0.9}, False),
+    ],
+)
+def test_a_category_that_breaks_unseen_is_a_warning(auroc: dict[str, float], warned: bool) -> None:
+    """The mean holds, and one category lost more than the budget allows."""
+
+    def lost(value: float, **bounds: float) -> Measurement:
+        return Measurement.model_validate({"metric": "auroc_loss", "value": value, "unit": "1", "n": 80,
+                                           "kind": "measured", "device": "host", **bounds})  # fmt: skip
+
+    losses = (
+        CategoryLoss(category="grass", auroc_loss=lost(0.04, lower=0.01, upper=0.07, confidence=0.95)),
+        CategoryLoss(category="brick", auroc_loss=lost(-0.02)),
+    )
+    comparison = Comparison(size_ratio=lost(0.1), latency_p50_ratio=lost(0.1), model_memory_ratio=lost(0.1),
+                            auroc_loss=lost(0.01), category_losses=losses)  # fmt: skip
+    budget = BUDGET.model_copy(update={"limits": type(BUDGET.limits).model_validate({"auroc": auroc})})
+    found = category_warnings(budget, comparison)
+    assert len(found) == int(warned)
+    assert all(
+        re.match(r"category grass lost 0\.040 \(95 % interval 0\.010 to 0\.070; .*max_drop 0\.02", one) for one in found
+    )
+    assert category_warnings(budget, None) == ()

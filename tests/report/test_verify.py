@@ -186,6 +186,12 @@ def test_another_threshold(out: Path) -> None:
     assert sole_problem(out) == "artifact.json: threshold is 0.5, report.json judged 0.0314159265"
 
 
+def test_another_threshold_of_a_category(out: Path) -> None:
+    """Those that `run --category` judges by are in the report, too."""
+    edit_artifact(out, lambda spec: spec.update(thresholds={"brick": 0.5}))
+    assert sole_problem(out) == "artifact.json: threshold of 'brick' is 0.5, report.json judged None"
+
+
 def test_another_model_digest(out: Path) -> None:
     """artifact.json and report.json speak of the same graph."""
     edit_artifact(out, lambda spec: spec.update(model_sha256="0" * 64))

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from budgetc.errors import UsageError
 from budgetc.runtime import device_score, load_artifact, spec
 from budgetc.runtime.preprocess import FORMATS, MAX_PIXELS
 from tests.runtime.pictures import color, encoded, every_kind
 from tests.runtime.tiny import MONITOR, write_artifact
 
 
-def run_script(directory: Path, *files: Path) -> "subprocess.CompletedProcess[str]":
+def run_script(directory: Path, *files: "Path | str") -> "subprocess.CompletedProcess[str]":
     """What the copied script says about the files."""
     script = directory / "device" / "score.py"
     script.parent.mkdir(exist_ok=True)
@@ -113,4 +114,28 @@ def test_its_session_options_are_the_runtimes() -> None:
 def test_usage(tmp_path: Path) -> None:
     """Without an image it says how to call it."""
     done = run_script(write_artifact(tmp_path))
-    assert (done.returncode, done.stderr) == (2, "usage: score.py [--install [--normals]] IMAGE...\n")
+    assert (done.returncode, done.stderr) == (2, "usage: score.py [--category NAME] [--install [--normals]] IMAGE...\n")
+
+
+def test_a_category_is_judged_by_its_own_threshold(tmp_path: Path) -> None:
+    """As the runtime does, between the same scores."""
+    (tmp_path / "image.png").write_bytes(encoded(color(), "PNG"))
+    score = load_artifact(write_artifact(tmp_path)).score(tmp_path / "image.png").score
+    write_artifact(tmp_path, threshold=score + 1, thresholds={"brick": score - 1, "grass": score + 2})
+    artifact = load_artifact(tmp_path)
+    for category, expected in ((None, False), ("brick", True), ("grass", False)):
+        chosen = [] if category is None else ["--category", category]
+        done = run_script(tmp_path, *chosen, tmp_path / "image.png")
+        assert json.loads(done.stdout)["anomalous"] is expected
+        assert artifact.score(tmp_path / "image.png", category).anomalous is expected
+
+
+def test_an_unknown_category_is_no_reason_to_guess(tmp_path: Path) -> None:
+    """A typo would be judged by the threshold of all, unseen."""
+    (tmp_path / "image.png").write_bytes(encoded(color(), "PNG"))
+    write_artifact(tmp_path, thresholds={"brick": 1.0})
+    done = run_script(tmp_path, "--category", "brik", tmp_path / "image.png")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert 'no category "brik" has its own threshold, but brick' in done.stderr
+    with pytest.raises(UsageError, match="category 'brik' has no threshold of its own in this artifact, whose are: br"):
+        load_artifact(tmp_path).score(tmp_path / "image.png", "brik")

@@ -23,6 +23,7 @@ def fields(**changed: Any) -> dict[str, Any]:
         map="heat",
         preprocessing=Preprocessing(height=48, width=64),
         threshold=1.25,
+        thresholds={"brick": 0.5, "grass": 2.75},
         threads=2,
         session=SESSION,
         monitor=MonitorBlock(**asdict(TABLE)),

@@ -7,6 +7,13 @@ from budgetc.core.statistics.bootstrap import block_bootstrap_auroc
 from budgetc.core.statistics.categories import MINIMUM_IMAGES, ByCategory, auroc_by_category, auroc_loss_by_category
 from budgetc.core.statistics.intervals import IDENTICAL, Interval, auroc_interval, auroc_loss_interval
 from budgetc.core.statistics.percentiles import Percentile, minimum_samples, percentile_bounds
+from budgetc.core.statistics.pixels import (
+    MarkedMap,
+    PixelCounts,
+    PixelsByCategory,
+    count_pixels,
+    pixels_by_category,
+)
 from budgetc.core.statistics.power import images_needed
 from budgetc.core.statistics.rates import Rate, rate_interval, wilson_interval
 from budgetc.core.statistics.roc import auroc
@@ -16,7 +23,10 @@ __all__ = [
     "MINIMUM_IMAGES",
     "ByCategory",
     "Interval",
+    "MarkedMap",
     "Percentile",
+    "PixelCounts",
+    "PixelsByCategory",
     "Rate",
     "auroc",
     "auroc_by_category",
@@ -24,9 +34,11 @@ __all__ = [
     "auroc_loss_by_category",
     "auroc_loss_interval",
     "block_bootstrap_auroc",
+    "count_pixels",
     "images_needed",
     "minimum_samples",
     "percentile_bounds",
+    "pixels_by_category",
     "rate_interval",
     "wilson_interval",
 ]
