@@ -1,19 +1,15 @@
 """A user's plain weights become a detector; every key is accounted for."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from budgetc.detectors.detector import Detector
-from budgetc.errors import InputRejected, UsageError
-from budgetc.load.container import read_model_file
+from budgetc.errors import UsageError
+from budgetc.load.anomalib import refuse_unsupported
+from budgetc.load.checkpoint import Checkpoint, read_checkpoint
 from budgetc.load.import_reverse import ReverseSource, reverse_from
 from budgetc.load.import_stfpm import StfpmSource, stfpm_from
 from budgetc.load.import_vae import vae_from
-from budgetc.load.layouts import find_state_dict
-from budgetc.load.tensors import check_tensors, load_plain
 
 PUBLISHED_SIZE = (256, 256)
 _IMPORTED = ("reverse_distillation", "stfpm", "vae")
@@ -47,8 +43,8 @@ def import_weights(
             names or ours), `reverse_distillation` (bottleneck and decoder in the authors' names, alone or
             with their encoder) or `vae` (encoder).
         backbone: all but `vae`: the architecture to expect; None takes what the keys say.
-        input_size: (height, width) the detector was trained at; None: 256x256, for `vae`
-            what its first fully connected layer implies if that is a square.
+        input_size: (height, width) the detector was trained at; None: what a checkpoint of anomalib says, else
+            256x256, for `vae` what its first fully connected layer implies if that is a square.
         student: `stfpm`: the student's file, where `path` holds the teacher alone.
         teacher_prefix: what the teacher's keys start with; None finds it by its name.
         student_prefix: same for the student.
@@ -59,38 +55,33 @@ def import_weights(
         InputRejected: an unsafe or damaged file, or keys and shapes that do not fit, every one named.
     """
     _check_options(detector, backbone, (student, teacher_prefix, student_prefix), teacher_weights)
-    weights, digest = read_state_dict(path)
+    checkpoint = read_checkpoint(path)
+    refuse_unsupported(str(path), checkpoint.stated, detector)
     if detector == "vae":
-        result, notes = vae_from(str(path), weights, input_size)
-        return Imported(result, notes, digest)
-    if detector == "reverse_distillation":
-        encoder = None if teacher_weights is None else read_state_dict(teacher_weights)[0]
-        networks = ReverseSource(str(path), weights, str(teacher_weights or path), encoder)
-        result, notes = reverse_from(networks, backbone, input_size or PUBLISHED_SIZE)
-        return Imported(result, notes, digest)
-    source = StfpmSource(
-        where=str(path),
-        weights=weights,
-        student_where=str(student or path),
-        student_weights=weights if student is None else read_state_dict(student)[0],
-        teacher_prefix=teacher_prefix,
-        student_prefix=student_prefix,
-        separate=student is not None,
-    )
-    result, notes = stfpm_from(source, backbone, input_size or PUBLISHED_SIZE)
-    return Imported(result, notes, digest)
+        result, notes = vae_from(str(path), checkpoint.weights, input_size)
+    elif detector == "reverse_distillation":
+        encoder = None if teacher_weights is None else read_checkpoint(teacher_weights).weights
+        networks = ReverseSource(
+            str(path), checkpoint.weights, str(teacher_weights or path), encoder, checkpoint.stated
+        )
+        result, notes = reverse_from(networks, backbone, input_size or _size(checkpoint))
+    else:
+        source = StfpmSource(
+            where=str(path),
+            weights=checkpoint.weights,
+            student_where=str(student or path),
+            student_weights=checkpoint.weights if student is None else read_checkpoint(student).weights,
+            teacher_prefix=teacher_prefix,
+            student_prefix=student_prefix,
+            separate=student is not None,
+            stated=checkpoint.stated,
+        )
+        result, notes = stfpm_from(source, backbone, input_size or _size(checkpoint))
+    return Imported(result, (*notes, *checkpoint.notes), checkpoint.sha256)
 
 
-def read_state_dict(path: Path) -> tuple[dict[str, Tensor], str]:
-    """The checked tensors of a file, unwrapped from a Lightning checkpoint, and the file's sha256."""
-    file = read_model_file(path)
-    data = load_plain(file)
-    if isinstance(data, Mapping) and "format" in data:
-        raise InputRejected(f"{path}: is a budgetc bundle already; compile takes it as it is")
-    found = find_state_dict(data)
-    if found is None:
-        raise InputRejected(f"{path}: holds no state_dict (found {type(data).__name__}), expected names with tensors")
-    return check_tensors(str(path), found), file.sha256
+def _size(checkpoint: Checkpoint) -> tuple[int, int]:
+    return checkpoint.stated.size or PUBLISHED_SIZE
 
 
 def _check_options(

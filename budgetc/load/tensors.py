@@ -3,7 +3,7 @@
 import io
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import safetensors.torch
@@ -13,13 +13,13 @@ from torch import Tensor
 from budgetc.errors import InputRejected
 from budgetc.load.container import FileContent
 
-_SAVE_AGAIN = (
+SAVE_AGAIN = (
     "budgetc never runs code from a model file. Where you trust the file, save the weights alone "
     "(torch.save(model.state_dict(), 'weights.pt') or safetensors) and use budgetc import"
 )
 _REFUSALS: Mapping[str, str] = {
-    "torchscript": f"is a TorchScript archive, which contains code; {_SAVE_AGAIN}",
-    "pt2": f"is a torch.export archive (.pt2), whose loader can run code; {_SAVE_AGAIN}",
+    "torchscript": f"is a TorchScript archive, which contains code; {SAVE_AGAIN}",
+    "pt2": f"is a torch.export archive (.pt2), whose loader can run code; {SAVE_AGAIN}",
     "onnx": "looks like an ONNX model; those cannot be imported yet. Supported: a model.pt bundle of budgetc, "
     "and by budgetc import a state_dict (.pt, .pth, .ckpt) or .safetensors",
     "git-lfs": "is a git-lfs pointer, not the model itself; run git lfs pull",
@@ -49,11 +49,13 @@ def load_plain(file: FileContent) -> Any:
         raise InputRejected(f"{file.path}: {_reason(error)}") from error
 
 
-def check_tensors(where: str, tensors: Mapping[Any, Any]) -> dict[str, Tensor]:
+def check_tensors(
+    where: str, tensors: Mapping[Any, Any], *, dropped: Callable[[str], bool] = lambda name: False
+) -> dict[str, Tensor]:
     """The values of a state_dict, each checked.
 
     Raises:
-        InputRejected: a value is no dense real tensor, larger than its storage, or not finite.
+        InputRejected: a value is no dense real tensor, larger than its storage, or not finite and not `dropped` later.
     """
     checked: dict[str, Tensor] = {}
     for name, value in tensors.items():
@@ -62,7 +64,10 @@ def check_tensors(where: str, tensors: Mapping[Any, Any]) -> dict[str, Tensor]:
         checked[name] = _checked(f"{where}: {name}", value.detach())
     if not checked:
         raise InputRejected(f"{where}: holds no weights")
-    broken = [name for name, value in checked.items() if value.is_floating_point() and not value.isfinite().all()]
+    broken = [
+        name for name, value in checked.items()
+        if value.is_floating_point() and not dropped(name) and not value.isfinite().all()
+    ]  # fmt: skip
     if broken:
         raise InputRejected(f"{where}: NaN or infinite values in {named(broken)}; the training went wrong")
     return checked
@@ -90,10 +95,10 @@ def _reason(error: Exception) -> str:
     if "Weights only load failed" in text or "weights_only" in text.lower():
         if code is not None:
             found = code.group(1) or code.group(2)
-            return f"contains Python objects or code ({found}), not only tensors; {_SAVE_AGAIN}"
+            return f"contains Python objects or code ({found}), not only tensors; {SAVE_AGAIN}"
         if "legacy .tar" in text:
-            return f"is in the tar format of torch before 0.4; {_SAVE_AGAIN}"
+            return f"is in the tar format of torch before 0.4; {SAVE_AGAIN}"
         # Never torch's own words: they advise to load with weights_only=False, which runs what is in the file.
-        return f"is a pickle that does not hold tensors alone, or is truncated; {_SAVE_AGAIN}"
+        return f"is a pickle that does not hold tensors alone, or is truncated; {SAVE_AGAIN}"
     first = text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
     return f"truncated or damaged, or not saved by torch.save ({first})"
