@@ -76,7 +76,7 @@ def stated_by(where: str, data: Any, network: Made | None, weights: Iterable[str
     Raises:
         InputRejected: a pre-processor or backbone that budgetc cannot carry out.
     """
-    model = _model(network, weights)
+    model = model_of(network, weights)
     entries = entries_of(data) or {}
     if model is None and "anomalib_components_enabled" not in entries:
         return Stated()
@@ -94,14 +94,14 @@ def stated_by(where: str, data: Any, network: Made | None, weights: Iterable[str
 
 
 def refuse_unsupported(where: str, stated: Stated, detector: str) -> None:
-    """Raises:
-    InputRejected: a model of anomalib that is another detector or none of ours, with what to do.
+    """Refuse what cannot become a detector of this family.
+
+    Raises:
+        InputRejected: a model of anomalib that is another detector or none of ours, with what to do.
     """
-    known = ", ".join(f"{name} (--detector {ours})" for name, ours in sorted(SUPPORTED.items()))
     if stated.model is None:
         return
-    if stated.model not in SUPPORTED:
-        raise InputRejected(f"{where}: is anomalib's {stated.model}, which budgetc cannot import; it imports {known}")
+    refuse_unknown(where, stated.model)
     if SUPPORTED[stated.model] != detector:
         raise InputRejected(f"{where}: is anomalib's {stated.model}, not {detector}; give --detector "
                             f"{SUPPORTED[stated.model]}")  # fmt: skip
@@ -110,7 +110,21 @@ def refuse_unsupported(where: str, stated: Stated, detector: str) -> None:
                             "imports resnet18 and wide_resnet50_2")  # fmt: skip
 
 
-def _model(network: Made | None, weights: Iterable[str]) -> str | None:
+def refuse_unknown(where: str, model: str) -> None:
+    """Refuse a model that is none of ours, by its name.
+
+    Raises:
+        InputRejected: it is.
+    """
+    if model not in SUPPORTED:
+        known = " and ".join(f"{name} (--detector {ours})" for name, ours in SUPPORTED.items())
+        raise InputRejected(
+            f"{where}: is anomalib's {model}, which budgetc does not have; of anomalib it imports {known}"
+        )
+
+
+def model_of(network: Made | None, weights: Iterable[str]) -> str | None:
+    """The class of anomalib, as an export or the names of weights say; None: of somebody else."""
     if network is not None and isinstance(network.maker, Named) and network.maker.module.startswith("anomalib."):
         return network.maker.name
     names = [name.removeprefix("model.") for name in weights if name.startswith("model.")]

@@ -59,4 +59,4 @@ def _notes(found: Inert) -> tuple[str, ...]:
         return ()
     first, *others = sorted(map(str, found.classes))
     more = f" and {len(others)} others" if others else ""
-    return (f"the file is not weights alone: it names {first}{more}, which were read as text and not run",)
+    return (f"the file is not weights alone: it names {first}{more}, read as text and not run",)

@@ -15,8 +15,10 @@ from budgetc.detectors.detector import Detector
 from budgetc.detectors.families import BUNDLE_FORMAT, FAMILIES, from_bundle
 from budgetc.detectors.rounding import NumberFormat
 from budgetc.errors import InputRejected
-from budgetc.load.container import read_model_file
+from budgetc.load.anomalib import model_of, refuse_unknown
+from budgetc.load.container import FileContent, read_model_file
 from budgetc.load.fit import check_fit, check_formats, parse_config
+from budgetc.load.inert import read_inert
 from budgetc.load.layouts import find_state_dict, guess_layout
 from budgetc.load.tensors import check_tensors, load_plain
 
@@ -54,7 +56,10 @@ def load_model(path: Path) -> LoadedModel:
             state_dict the message holds the `budgetc import` line that makes a bundle of it.
     """
     file = read_model_file(path)
-    data = load_plain(file)
+    try:
+        data = load_plain(file)
+    except InputRejected as refusal:
+        raise _with_hint(file, refusal) from refusal
     if not isinstance(data, Mapping) or "format" not in data:
         raise InputRejected(_import_hint(path, data))
     if data["format"] != BUNDLE_FORMAT:
@@ -73,6 +78,18 @@ def load_model(path: Path) -> LoadedModel:
         raise InputRejected(f"{path}: {error}") from error
     check_formats(str(path), detector)
     return LoadedModel(detector, file.sha256, len(file.data))
+
+
+def _with_hint(file: FileContent, refusal: InputRejected) -> InputRejected:
+    """The refusal of a pickle, or the import line where it is one of anomalib."""
+    if file.kind != "torch":
+        return refusal
+    try:
+        found = read_inert(file)
+    except InputRejected:
+        return refusal
+    theirs = any(one.module.startswith("anomalib.") for one in found.classes)
+    return InputRejected(_import_hint(file.path, found.data)) if theirs else refusal
 
 
 def _parse(path: Path, data: Mapping[Any, Any]) -> _Envelope:
@@ -100,6 +117,8 @@ def _import_hint(path: Path, data: object) -> str:
             f"{path}: is neither a budgetc bundle nor a state_dict (found {type(data).__name__}); "
             f"expected a file of budgetc train or budgetc import"
         )
+    if (model := model_of(None, weights)) is not None:
+        refuse_unknown(str(path), model)
     guess = guess_layout(weights)
     name = str(path) if not str(path).startswith("-") else f"./{path}"
     line = f"budgetc import {shlex.quote(name)} {guess.options} -o model.pt"
