@@ -81,7 +81,7 @@ def stated_by(where: str, data: Any, network: Made | None, weights: Iterable[str
     if model is None and "anomalib_components_enabled" not in entries:
         return Stated()
     source = entries if network is None else (entries_of(network.state) or {})
-    settings = entries_of(source.get("hyper_parameters" if network is None else "_hparams")) or {}
+    settings = _settings(source, network)
     layers, backbone = _sequence(settings.get("layers")), settings.get("backbone")
     taps = tuple(int(one[5:]) for one in layers if isinstance(one, str) and one[:5] == "layer" and one[5:].isdecimal())
     stated = Stated(
@@ -125,13 +125,37 @@ def refuse_unknown(where: str, model: str) -> None:
 
 def model_of(network: Made | None, weights: Iterable[str]) -> str | None:
     """The class of anomalib, as an export or the names of weights say; None: of somebody else."""
-    if network is not None and isinstance(network.maker, Named) and network.maker.module.startswith("anomalib."):
-        return network.maker.name
+    for part in () if network is None else (network, _part(network, "model")):
+        if (
+            isinstance(part, Made)
+            and isinstance(part.maker, Named)
+            and part.maker.module.startswith("anomalib.models.")
+        ):
+            name = part.maker.name.removesuffix("Model")
+            return next((known for known in SUPPORTED if known.lower() == name.lower()), name)
     names = [name.removeprefix("model.") for name in weights if name.startswith("model.")]
     for model, signs in _SIGNS:
         if all(any(name.startswith(sign) for name in names) for sign in signs):
             return model
     return None
+
+
+def _part(module: Any, name: str) -> Any:
+    """What a described module has under a name: a module or any attribute."""
+    state = (entries_of(module.state) or {}) if isinstance(module, Made) else {}
+    return (entries_of(state.get("_modules")) or {}).get(name, state.get(name))
+
+
+def _settings(source: Mapping[Any, Any], network: Made | None) -> Mapping[Any, Any]:
+    """What the model was made with; exports before anomalib 2 hold the inner network without it."""
+    if network is None:
+        return entries_of(source.get("hyper_parameters")) or {}
+    if (settings := entries_of(source.get("_hparams"))) is not None:
+        return settings
+    inner = _part(network, "model")
+    features = _part(inner, "encoder") or _part(inner, "teacher_model")
+    mode = _part(_part(inner, "anomaly_map_generator"), "mode")
+    return {"layers": _part(features, "layers"), "backbone": _part(features, "backbone"), "anomaly_map_mode": mode}
 
 
 _ABSENT = object()
@@ -144,16 +168,16 @@ def _pre_processor(source: Mapping[Any, Any], settings: Mapping[Any, Any], netwo
     config = entries_of(source.get("anomalib_pre_processor_config"))
     if config is not None:
         return _ABSENT if config.get("transform") is None else config["transform"]  # also what could not be written
-    if "transform" in source and network is None:
+    if network is None and "transform" in source:
         return source["transform"]
-    holder = settings.get("pre_processor")
+    if network is not None and (transform := _part(network, "transform")) is not None:
+        return transform
     if network is not None:
-        holder = (entries_of(source.get("_modules")) or {}).get("pre_processor", source.get("pre_processor"))
-        if holder is None:
-            return None
-    if isinstance(holder, Made) and (state := entries_of(holder.state)) is not None:
-        return (entries_of(state.get("_modules")) or {}).get("transform", state.get("transform", _ABSENT))
-    return _ABSENT
+        return _part(_part(network, "pre_processor"), "transform")
+    holder = settings.get("pre_processor", True)  # a flag stands for the model's own
+    if isinstance(holder, Made):
+        return _part(holder, "transform")
+    return None if holder is False else _ABSENT
 
 
 def _on_pictures(where: str, stated: Stated, transform: Any) -> Stated:

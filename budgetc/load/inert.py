@@ -94,14 +94,14 @@ class _Reader:
         if (order := self._root + "byteorder") in self._archive.namelist() and self._archive.read(order) != b"little":
             raise NotPlain("was written on a big-endian machine")
         foreign = frozenset(one for one in found.globals if one.module.split(".")[0] not in ("torch", "collections"))
-        entries = {"model": found.root} if _is_module(found.root) else entries_of(found.root)
+        entries = {"model": found.root} if _is_network(found.root) else entries_of(found.root)
         if entries is None:
             return Inert(found.root, None, foreign)
-        network = next((value for value in entries.values() if _is_module(value)), None)
+        network = next((value for value in entries.values() if _is_network(value)), None)
         return Inert({name: self._part(value) for name, value in entries.items()}, network, foreign)
 
     def _part(self, value: Any) -> Any:
-        if _is_module(value):
+        if _is_network(value):
             return self._state_dict(value)
         if (tensor := self._tensor(value)) is not None:
             return tensor
@@ -154,6 +154,11 @@ def _known(one: Named) -> bool:
 
 def _is_module(value: Any) -> bool:
     return isinstance(value, Made) and isinstance(value.state, dict) and "_modules" in value.state
+
+
+def _is_network(value: Any) -> bool:
+    """Whether it is a module with weights; transforms are modules without."""
+    return _is_module(value) and any(True for _ in _weights(value))
 
 
 def _weights(network: Made) -> Iterator[tuple[str, Any]]:

@@ -18,8 +18,9 @@ from budgetc.errors import InputRejected
 from budgetc.load.anomalib import model_of, refuse_unknown
 from budgetc.load.container import FileContent, read_model_file
 from budgetc.load.fit import check_fit, check_formats, parse_config
-from budgetc.load.inert import read_inert
+from budgetc.load.inert import Inert, read_inert
 from budgetc.load.layouts import find_state_dict, guess_layout
+from budgetc.load.pickled import Made
 from budgetc.load.tensors import check_tensors, load_plain
 
 MAX_CONFIG_BYTES = 64 * 2**10
@@ -88,8 +89,14 @@ def _with_hint(file: FileContent, refusal: InputRejected) -> InputRejected:
         found = read_inert(file)
     except InputRejected:
         return refusal
-    theirs = any(one.module.startswith("anomalib.") for one in found.classes)
-    return InputRejected(_import_hint(file.path, found.data)) if theirs else refusal
+    if any(one.module.startswith("anomalib.") for one in found.classes) or _theirs(found) is not None:
+        return InputRejected(_import_hint(file.path, found.data, found.network))
+    return refusal
+
+
+def _theirs(found: Inert) -> str | None:
+    """The model of anomalib whose weights these are."""
+    return model_of(found.network, find_state_dict(found.data) or {})
 
 
 def _parse(path: Path, data: Mapping[Any, Any]) -> _Envelope:
@@ -110,14 +117,14 @@ def _parse(path: Path, data: Mapping[Any, Any]) -> _Envelope:
     return envelope
 
 
-def _import_hint(path: Path, data: object) -> str:
+def _import_hint(path: Path, data: object, network: Made | None = None) -> str:
     weights = find_state_dict(data)
     if weights is None:
         return (
             f"{path}: is neither a budgetc bundle nor a state_dict (found {type(data).__name__}); "
             f"expected a file of budgetc train or budgetc import"
         )
-    if (model := model_of(None, weights)) is not None:
+    if (model := model_of(network, weights)) is not None:
         refuse_unknown(str(path), model)
     guess = guess_layout(weights)
     name = str(path) if not str(path).startswith("-") else f"./{path}"

@@ -1,7 +1,7 @@
 """Checkpoints and torch exports of anomalib: the files are its own, scores and maps are its own.
 
-`anomalib-2.7.0.npz` was made by `benchmarks/anomalib_fixture.py` in an environment with anomalib 2.7.0. It holds the
-pickles of real files; their weights follow from their names by a rule.
+`anomalib.npz` was made by `benchmarks/anomalib_fixture.py` in environments with anomalib 2.7.0, 2.1.0 and 1.2.0. It
+holds the pickles of real files; their weights follow from their names by a rule.
 """
 
 import io
@@ -22,7 +22,7 @@ from budgetc.errors import InputRejected
 from budgetc.load.importing import Imported, import_weights
 from budgetc.load.model import load_model
 
-GOLDEN = Path(__file__).with_name("anomalib-2.7.0.npz")
+GOLDEN = Path(__file__).with_name("anomalib.npz")
 SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "anomalib_fixture.py"))
 CASES, DETECTORS = SCRIPT["CASES"], SCRIPT["DETECTORS"]
 pictures_of, weight_of = SCRIPT["pictures_of"], SCRIPT["weight_of"]
@@ -66,6 +66,21 @@ def test_scores_and_maps_are_anomalibs(tmp_path: Path, golden: dict[str, Any], c
         score, found = imported.detector.deployed()(as_input(pictures_of(64)))
     np.testing.assert_allclose(score.numpy() / factor(imported), scores, rtol=0, atol=1e-4)
     np.testing.assert_allclose(found.numpy()[:1] / factor(imported), maps, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", ["ckpt", "pt"])
+@pytest.mark.parametrize("version", ["1.2.0", "2.1.0"])
+def test_files_of_older_versions(tmp_path: Path, golden: dict[str, Any], version: str, suffix: str) -> None:
+    """Their transforms and pre-processors are pickled objects; size, normalization and scores are the same."""
+    path = real_file(tmp_path, golden, f"{version}-stfpm.{suffix}")
+    imported = import_weights(path, detector="stfpm")
+    assert imported.detector.config.input_size == (64, 64)
+    assert not any("assumed" in note for note in imported.notes)
+    with torch.no_grad():
+        score, _ = imported.detector.deployed()(as_input(pictures_of(64)))
+    np.testing.assert_allclose(score.numpy() / factor(imported), golden["stfpm.scores"], rtol=0, atol=1e-4)
+    with pytest.raises(InputRejected, match=r"(?s)budgetc import \S+ --detector stfpm .*-o model\.pt"):
+        load_model(path)
 
 
 def test_what_the_file_says_is_believed(tmp_path: Path, golden: dict[str, Any]) -> None:
@@ -175,6 +190,10 @@ def test_pre_processors(tmp_path: Path, golden: dict[str, Any]) -> None:
     config = imported.detector.config.model_dump()
     assert (config["input_size"], config["mean"], config["std"]) == ((64, 96), (0.5, 0.4, 0.3), (0.1, 0.2, 0.3))
     assert any("middle (64, 96) out of pictures of (96, 128); budgetc does not: cut" in note for note in imported.notes)
+
+    for stated, mean in ((True, pytest.approx((0.485, 0.456, 0.406))), (False, (0, 0, 0))):
+        path = checkpoint(golden, tmp_path, hyper_parameters={"pre_processor": stated})
+        assert import_weights(path, detector="stfpm").detector.config.model_dump()["mean"] == mean
 
     path = checkpoint(golden, tmp_path, anomalib_components_enabled={"pre_processor": False})
     config = import_weights(path, detector="stfpm").detector.config.model_dump()
