@@ -27,7 +27,7 @@ from budgetc.detectors.stfpm import Stfpm, StfpmConfig
 from budgetc.detectors.upsampling import Upsampling
 from budgetc.detectors.vae import VaeConfig
 from budgetc.errors import InputRejected, UsageError
-from budgetc.load.importing import read_state_dict
+from budgetc.load.checkpoint import read_checkpoint
 from budgetc.load.tensors import named
 
 TAPS: dict[Architecture, tuple[int, ...]] = {
@@ -237,7 +237,7 @@ def _load_teacher(teacher: Backbone, config: BackboneConfig, weights: str | Path
     path = Path(weights)
     if not path.exists():
         raise UsageError(f"--teacher-weights {path}: no such file")
-    found, _ = read_state_dict(path)
+    found = read_checkpoint(path).weights
     if config.arch == "plain":
         names = {key: key for key in teacher.state_dict() if not key.endswith("num_batches_tracked")}
     else:

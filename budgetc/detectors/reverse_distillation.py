@@ -1,12 +1,14 @@
 """Reverse distillation: a decoder restores a teacher's features from a narrow embedding, and fails to on anomalies.
 
 Deng & Li, "Anomaly Detection via Reverse Distillation from One-Class Embedding" (CVPR 2022). The map is the sum over
-scales of 1 - cosine, as in the paper's text; unlike STFPM's product it needs no factor to survive FP16.
+scales of 1 - cosine, as in the paper's text; unlike STFPM's product it needs no factor to survive FP16. anomalib can
+multiply the scales instead: that map is a power of two times its product, as STFPM's is.
 """
 
 import math
+from functools import reduce
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +19,7 @@ from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone
 from budgetc.detectors.backbones.config import Width
 from budgetc.detectors.decoder import Block, Style, down_stage, up_stage
 from budgetc.detectors.detector import Detector, DetectorConfig
-from budgetc.detectors.halves import half_safe_map
+from budgetc.detectors.halves import half_safe_map, map_gain
 from budgetc.detectors.layers import ConcatUnit, ConvUnit
 from budgetc.detectors.stfpm import IMAGENET_MEAN, IMAGENET_STD, Stfpm, scale_maps
 from budgetc.detectors.upsampling import SubpixelUnit, TransposedUnit, UpKernel, Upsampling, to_subpixel
@@ -45,6 +47,8 @@ class ReverseConfig(DetectorConfig):
     up_kernel: UpKernel = 2
     smoothing: Annotated[float, Field(ge=0, le=64)] = 4.0
     """Standard deviation in pixels of the Gaussian that the map is smoothed by; 0: it is not."""
+    joining: Literal["sum", "product"] = "sum"
+    """How the maps of all scales become one."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
@@ -148,6 +152,7 @@ class ReverseDistillation(nn.Module):
     def __init__(self, config: ReverseConfig) -> None:
         super().__init__()
         self.size = config.input_size
+        self.multiplied = config.joining == "product"
         self.teacher: Backbone = build_backbone(config.teacher)
         self.student = Restorer(config)
         self.teacher.eval()
@@ -176,18 +181,20 @@ class ReverseDistillation(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         teacher, student = self.taps(image)
+        gain = map_gain(len(teacher)) if self.multiplied else 1.0
         if self.half_safe:
-            maps = [half_safe_map(t, s, 1.0) for t, s in zip(teacher, student, strict=True)]
+            maps = [half_safe_map(t, s, gain) for t, s in zip(teacher, student, strict=True)]
         else:
             # Half the squared distance of directions is 1 - cosine, and loses no digit where that is near 0.
-            maps = scale_maps(teacher, student)
+            maps = scale_maps(teacher, student, gain)
         joined = self.joined(maps)
         return joined.flatten(1).amax(1), joined
 
     def joined(self, maps: list[Tensor]) -> Tensor:
-        """Maps of all scales -> their smoothed sum at full size, (b, 1, H, W)."""
+        """Maps of all scales -> their smoothed sum or product at full size, (b, 1, H, W)."""
         resized = [F.interpolate(one, size=self.size, mode="bilinear", align_corners=True) for one in maps]
-        total, kernel = sum(resized[1:], resized[0]), self.get_buffer("kernel")
+        join = torch.mul if self.multiplied else torch.add
+        total, kernel = reduce(join, resized), self.get_buffer("kernel")
         radius = len(kernel) // 2
         if radius == 0:
             return total

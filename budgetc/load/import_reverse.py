@@ -9,11 +9,13 @@ from torch import Tensor
 from budgetc.detectors.backbones import BackboneConfig, dead_key, torchvision_keys
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.families import build
+from budgetc.detectors.halves import map_gain
 from budgetc.detectors.layers import conform
 from budgetc.detectors.reverse_distillation import ReverseConfig, mirror_of
 from budgetc.errors import InputRejected
-from budgetc.load.import_stfpm import BYSTANDERS, TAPS
-from budgetc.load.layouts import BackboneRoot, backbone_roots
+from budgetc.load.anomalib import Stated
+from budgetc.load.import_stfpm import TAPS
+from budgetc.load.layouts import BackboneRoot, backbone_roots, is_bystander
 from budgetc.load.tensors import named
 
 _NORM_FIELDS = ("weight", "bias", "running_mean", "running_var")
@@ -32,6 +34,8 @@ class ReverseSource:
     encoder_where: str
     encoder: Mapping[str, Tensor] | None
     """None: it is among `weights`."""
+    stated: Stated
+    """What the file says beside its weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,10 @@ def reverse_from(
         raise InputRejected(f"{source.encoder_where}: the encoder is a {root.arch}, expected {backbone} (--backbone)")
     teacher = BackboneConfig(arch=root.arch, taps=TAPS)
     try:
-        config = ReverseConfig.model_validate({"input_size": input_size, "teacher": teacher, **mirror_of(teacher)})
+        config = ReverseConfig.model_validate({
+            "input_size": input_size, "teacher": teacher, "joining": "product" if source.stated.product else "sum",
+            **mirror_of(teacher), **source.stated.normalization(),
+        })  # fmt: skip
     except ValueError as error:
         raise InputRejected(f"--input-size {input_size[0]}x{input_size[1]}: sides must be multiples of 32") from error
     encoder = source.weights if source.encoder is None else source.encoder
@@ -81,7 +88,8 @@ def reverse_from(
     detector = network_of(config, inner)
     detector.module.load_state_dict(renamed, strict=False)
     detector.module.eval()
-    return detector, _notes(root, neck, decoder, dead)
+    networks = f"encoder {root.arch} at {root.prefix!r}, bottleneck at {neck!r}, decoder at {decoder!r}, taps {TAPS}"
+    return detector, (networks, *_notes(source.stated, dead))
 
 
 def network_of(config: ReverseConfig, inner: int) -> Detector:
@@ -191,7 +199,7 @@ def _strangers(source: ReverseSource, parts: tuple[_Part, ...]) -> list[str]:
     for where, weights in ((source.where, source.weights), (source.encoder_where, source.encoder or {})):
         mine = [part for part in parts if part.weights is weights]
         outside = [key for key in weights if not any(_belongs(key, part) for part in mine)]
-        unknown = sorted(key for key in outside if not any(one in BYSTANDERS for one in key.split(".")[:2]))
+        unknown = sorted(key for key in outside if not is_bystander(key))
         if unknown:
             raise InputRejected(f"{where}: {len(unknown)} keys that belong to no network: {named(unknown)}")
         dropped += outside
@@ -204,14 +212,17 @@ def _belongs(key: str, part: _Part) -> bool:
     return key in part.names or key.startswith(("layer", "fc.", "conv1.", "bn1."))
 
 
-def _notes(root: BackboneRoot, neck: str, decoder: str, dropped: list[str]) -> tuple[str, ...]:
-    found = f"encoder {root.arch} at {root.prefix!r}, bottleneck at {neck!r}, decoder at {decoder!r}, taps {TAPS}"
-    dead = [key for key in dropped if not key.endswith("num_batches_tracked")]
-    notes = [found]
+def _notes(stated: Stated, dropped: list[str]) -> list[str]:
+    dead, notes = [key for key in dropped if not key.endswith("num_batches_tracked")], list[str]()
     if dead:
         notes.append(f"dropped, since the detector does not need them: {len(dead)} keys, {named(dead)}")
+    joined = "products" if stated.product else "sums"
     notes.append(
-        "maps are sums over scales, smoothed by 4 pixels, as published; images are normalized with ImageNet's mean and "
-        "deviation; no threshold: fitted on normals by compile"
+        f"maps are {joined} over scales, smoothed by 4 pixels, as published; {stated.said()}; "
+        "no threshold: fitted on normals by compile"
     )
-    return tuple(notes)
+    if stated.product:
+        notes.append(
+            f"score and map are {map_gain(len(TAPS)) ** len(TAPS):g} times anomalib's before its normalization"
+        )
+    return notes

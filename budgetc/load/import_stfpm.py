@@ -10,17 +10,14 @@ from torch import Tensor
 from budgetc.detectors.backbones import BackboneConfig, build_backbone, dead_key, torchvision_keys
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.families import build
+from budgetc.detectors.halves import map_gain
 from budgetc.detectors.stfpm import StfpmConfig
 from budgetc.errors import InputRejected
-from budgetc.load.layouts import BackboneRoot, backbone_roots
+from budgetc.load.anomalib import Stated
+from budgetc.load.layouts import BackboneRoot, backbone_roots, is_bystander
 from budgetc.load.tensors import named
 
 TAPS = (1, 2, 3)
-# State of training frameworks around the two networks: metrics, thresholds, constants of normalization.
-BYSTANDERS = (
-    "image_threshold", "pixel_threshold", "image_metrics", "pixel_metrics", "normalization_metrics",
-    "post_processor", "pre_processor", "evaluator", "anomaly_map_generator", "loss", "mean", "std",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +32,8 @@ class StfpmSource:
     student_prefix: str | None
     separate: bool
     """Whether teacher and student are two files."""
+    stated: Stated
+    """What the file says beside its weights."""
 
 
 def stfpm_from(
@@ -53,8 +52,9 @@ def stfpm_from(
         expected = backbone or teacher.arch
         if root.arch != expected:
             raise InputRejected(f"{where}: the {role} is a {root.arch}, expected {expected} (--backbone)")
-    config = BackboneConfig(arch=teacher.arch, taps=TAPS)
-    detector = build("stfpm", StfpmConfig(input_size=input_size, teacher=config, student=config))
+    config = _backbone(source, teacher)
+    fields = {"input_size": input_size, "teacher": config, "student": config, **source.stated.normalization()}
+    detector = build("stfpm", StfpmConfig.model_validate(fields))
     renamed: dict[str, Tensor] = {}
     dropped: list[str] = []
     for role, root, where, weights in (
@@ -66,7 +66,14 @@ def stfpm_from(
         dropped += dead
     dropped += _strangers(source, teacher, student)
     detector.module.load_state_dict(renamed, strict=False)
-    return Detector("stfpm", detector.config, detector.module.eval()), _notes(teacher, student, dropped)
+    return Detector("stfpm", detector.config, detector.module.eval()), _notes(teacher, student, dropped, source.stated)
+
+
+def _backbone(source: StfpmSource, teacher: BackboneRoot) -> BackboneConfig:
+    try:
+        return BackboneConfig(arch=teacher.arch, taps=source.stated.taps or TAPS)
+    except ValueError as error:
+        raise InputRejected(f"{source.where}: its layers {source.stated.taps} are none of a {teacher.arch}") from error
 
 
 def _root(where: str, weights: Mapping[str, Tensor], role: str, prefix: str | None, *, alone: bool) -> BackboneRoot:
@@ -126,7 +133,7 @@ def _strangers(source: StfpmSource, teacher: BackboneRoot, student: BackboneRoot
     dropped: list[str] = []
     for where, weights, roots in files:
         outside = [key for key in weights if not _belongs(key, roots)]
-        unknown = sorted(key for key in outside if not any(part in BYSTANDERS for part in key.split(".")[:2]))
+        unknown = sorted(key for key in outside if not is_bystander(key))
         if unknown:
             raise InputRejected(f"{where}: {len(unknown)} keys that belong to neither network: {named(unknown)}")
         dropped += outside
@@ -144,14 +151,19 @@ def _counter(key: str) -> bool:
     return key.endswith("num_batches_tracked")
 
 
-def _notes(teacher: BackboneRoot, student: BackboneRoot, dropped: list[str]) -> tuple[str, ...]:
-    notes = [f"teacher {teacher.arch} at {teacher.prefix!r}, student {student.arch} at {student.prefix!r}, taps {TAPS}"]
+def _notes(teacher: BackboneRoot, student: BackboneRoot, dropped: list[str], stated: Stated) -> tuple[str, ...]:
+    taps = stated.taps or TAPS
+    notes = [f"teacher {teacher.arch} at {teacher.prefix!r}, student {student.arch} at {student.prefix!r}, taps {taps}"]
     dead = [key for key in dropped if not _counter(key)]
     if dead:
         groups = Counter(_part(key, (teacher.prefix, student.prefix)) for key in dead)
         listed = ", ".join(f"{part} ({count} keys)" for part, count in sorted(groups.items()))
         notes.append(f"dropped, since the detector does not need them: {listed}")
-    notes.append("images are normalized with ImageNet's mean and deviation; no threshold: fitted on normals by compile")
+    notes.append(f"{stated.said()}; no threshold: fitted on normals by compile")
+    if stated.model is not None:
+        notes.append(
+            f"score and map are {map_gain(len(taps)) ** len(taps):g} times anomalib's before its normalization"
+        )
     return tuple(notes)
 
 

@@ -9,17 +9,18 @@ import safetensors.torch
 from torch import Tensor
 
 from budgetc.detectors.detector import Detector
-from budgetc.errors import InputRejected, UsageError
+from budgetc.errors import UsageError
+from budgetc.load.anomalib import refuse_unsupported
+from budgetc.load.checkpoint import Checkpoint, read_checkpoint
 from budgetc.load.container import FileContent, read_model_file
 from budgetc.load.import_reverse import ReverseSource, reverse_from
 from budgetc.load.import_stfpm import StfpmSource, stfpm_from
 from budgetc.load.import_vae import vae_from
-from budgetc.load.layouts import find_state_dict
 from budgetc.load.onnx_graph import OnnxOptions, detector_of_onnx
 from budgetc.load.outside.sandbox import Answer, Request, run_outside
 from budgetc.load.outside.trust import run_trusted
 from budgetc.load.source import Source
-from budgetc.load.tensors import NeedsCode, check_tensors, load_plain
+from budgetc.load.tensors import NeedsCode, load_plain
 
 PUBLISHED_SIZE = (256, 256)
 _IMPORTED = ("reverse_distillation", "stfpm", "vae")
@@ -53,8 +54,8 @@ def import_weights(
             names or ours), `reverse_distillation` (bottleneck and decoder in the authors' names, alone or
             with their encoder) or `vae` (encoder).
         backbone: all but `vae`: the architecture to expect; None takes what the keys say.
-        input_size: (height, width) the detector was trained at; None: 256x256, for `vae`
-            what its first fully connected layer implies if that is a square.
+        input_size: (height, width) the detector was trained at; None: what a checkpoint of anomalib says, else
+            256x256, for `vae` what its first fully connected layer implies if that is a square.
         student: `stfpm`: the student's file, where `path` holds the teacher alone.
         teacher_prefix: what the teacher's keys start with; None finds it by its name.
         student_prefix: same for the student.
@@ -66,26 +67,33 @@ def import_weights(
         InputRejected: an unsafe or damaged file, or keys and shapes that do not fit, every one named.
     """
     _check_options(detector, backbone, (student, teacher_prefix, student_prefix), teacher_weights)
-    weights, origin = _weights(path, trust)
+    checkpoint = read_checkpoint(path, trust=trust)
+    refuse_unsupported(str(path), checkpoint.stated, detector)
     if detector == "vae":
-        result, notes = vae_from(str(path), weights, input_size)
-        return Imported(result, notes, origin)
-    if detector == "reverse_distillation":
-        encoder = None if teacher_weights is None else read_state_dict(teacher_weights)[0]
-        networks = ReverseSource(str(path), weights, str(teacher_weights or path), encoder)
-        result, notes = reverse_from(networks, backbone, input_size or PUBLISHED_SIZE)
-        return Imported(result, notes, origin)
-    source = StfpmSource(
-        where=str(path),
-        weights=weights,
-        student_where=str(student or path),
-        student_weights=weights if student is None else read_state_dict(student)[0],
-        teacher_prefix=teacher_prefix,
-        student_prefix=student_prefix,
-        separate=student is not None,
-    )
-    result, notes = stfpm_from(source, backbone, input_size or PUBLISHED_SIZE)
-    return Imported(result, notes, origin)
+        result, notes = vae_from(str(path), checkpoint.weights, input_size)
+    elif detector == "reverse_distillation":
+        encoder = None if teacher_weights is None else read_checkpoint(teacher_weights).weights
+        networks = ReverseSource(
+            str(path), checkpoint.weights, str(teacher_weights or path), encoder, checkpoint.stated
+        )
+        result, notes = reverse_from(networks, backbone, input_size or _size(checkpoint))
+    else:
+        source = StfpmSource(
+            where=str(path),
+            weights=checkpoint.weights,
+            student_where=str(student or path),
+            student_weights=checkpoint.weights if student is None else read_checkpoint(student).weights,
+            teacher_prefix=teacher_prefix,
+            student_prefix=student_prefix,
+            separate=student is not None,
+            stated=checkpoint.stated,
+        )
+        result, notes = stfpm_from(source, backbone, input_size or _size(checkpoint))
+    return Imported(result, (*notes, *checkpoint.notes), checkpoint.source)
+
+
+def _size(checkpoint: Checkpoint) -> tuple[int, int]:
+    return checkpoint.stated.size or PUBLISHED_SIZE
 
 
 def import_network(path: Path, options: OnnxOptions, *, trust: str | None = None) -> Imported:
@@ -131,8 +139,8 @@ def import_factory(factory: str, path: Path | None, options: OnnxOptions, *, tru
     """
     weights, digest = None, None
     if path is not None:
-        tensors, origin = _weights(path, trust)
-        weights, digest = safetensors.torch.save(_separate(tensors)), origin.sha256
+        checkpoint = read_checkpoint(path, trust=trust)
+        weights, digest = safetensors.torch.save(_separate(checkpoint.weights)), checkpoint.source.sha256
     answer = run_outside(Request("factory", factory, weights, factory=factory, size=options.input_size))
     return _graph(Path(factory), answer, options, Source(how="factory", sha256=digest, factory=factory))
 
@@ -147,34 +155,6 @@ def _graph(path: Path, answer: Answer, options: OnnxOptions, source: Source) -> 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Each with memory of its own: safetensors takes no others."""
     return {name: value.clone().contiguous() for name, value in tensors.items()}
-
-
-def _weights(path: Path, trust: str | None) -> tuple[dict[str, Tensor], Source]:
-    file = read_model_file(path)
-    try:
-        return _state_dict(file, load_plain(file)), Source(how="weights", sha256=file.sha256)
-    except NeedsCode as refusal:
-        answer = run_trusted(file, trust, refusal, None)
-    if answer.weights is None:
-        raise UsageError(f"{path}: is a whole network; leave --detector out")
-    return check_tensors(str(path), answer.weights), Source(how="trusted code", sha256=file.sha256)
-
-
-def read_state_dict(path: Path) -> tuple[dict[str, Tensor], str]:
-    """The checked tensors of a file, unwrapped from a Lightning checkpoint, and the file's sha256."""
-    file = read_model_file(path)
-    return _state_dict(file, load_plain(file)), file.sha256
-
-
-def _state_dict(file: FileContent, data: object) -> dict[str, Tensor]:
-    if isinstance(data, Mapping) and "format" in data:
-        raise InputRejected(f"{file.path}: is a budgetc bundle already; compile takes it as it is")
-    found = find_state_dict(data)
-    if found is None:
-        raise InputRejected(
-            f"{file.path}: holds no state_dict (found {type(data).__name__}), expected names with tensors"
-        )
-    return check_tensors(str(file.path), found)
 
 
 def _check_options(

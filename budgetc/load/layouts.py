@@ -10,6 +10,11 @@ ResNet = Literal["resnet18", "wide_resnet50_2"]
 _OWN_STEM, _OWN_BLOCK = "stem.0.conv.weight", "stages.0.0.conv1.conv.weight"
 _REVERSE = ("bn", "decoder")
 _THEIR_STEM, _THEIR_BLOCK = "conv1.weight", "layer1.0.conv1.weight"
+# State of training frameworks around the two networks: metrics, thresholds, constants of normalization.
+_BYSTANDERS = (
+    "image_threshold", "pixel_threshold", "image_metrics", "pixel_metrics", "normalization_metrics",
+    "post_processor", "pre_processor", "evaluator", "anomaly_map_generator", "loss", "mean", "std",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,11 @@ def find_state_dict(data: object) -> dict[str, Any] | None:
     if all(isinstance(data.get(part), Mapping) for part in _REVERSE):
         return {f"{part}.{key}": value for part in _REVERSE for key, value in data[part].items()}
     return None
+
+
+def is_bystander(key: str) -> bool:
+    """Whether a key is state of a training framework around the networks."""
+    return any(part in _BYSTANDERS for part in key.split(".")[:2])
 
 
 def backbone_roots(weights: Mapping[str, Any]) -> list[BackboneRoot]:

@@ -14,10 +14,13 @@ from budgetc.detectors.detector import Detector
 from budgetc.detectors.families import BUNDLE_FORMAT, FAMILIES, from_bundle
 from budgetc.detectors.rounding import NumberFormat
 from budgetc.errors import InputRejected
-from budgetc.load.container import read_model_file
+from budgetc.load.anomalib import model_of, refuse_unknown
+from budgetc.load.container import FileContent, read_model_file
 from budgetc.load.fit import check_fit, check_formats, parse_config
+from budgetc.load.inert import Inert, read_inert
 from budgetc.load.layouts import find_state_dict, guess_layout
 from budgetc.load.onnx_graph import detector_of_onnx
+from budgetc.load.pickled import Made
 from budgetc.load.source import Source
 from budgetc.load.tensors import check_tensors, load_plain, quoted
 
@@ -64,7 +67,10 @@ def load_model(path: Path) -> LoadedModel:
     if file.kind == "onnx":
         found = detector_of_onnx(file)
         return LoadedModel(found.detector, found.sha256, len(file.data), found.notes)
-    data = load_plain(file)
+    try:
+        data = load_plain(file)
+    except InputRejected as refusal:
+        raise _with_hint(file, refusal) from refusal
     if not isinstance(data, Mapping) or "format" not in data:
         raise InputRejected(_import_hint(path, data))
     if data["format"] != BUNDLE_FORMAT:
@@ -83,6 +89,24 @@ def load_model(path: Path) -> LoadedModel:
         raise InputRejected(f"{path}: {error}") from error
     check_formats(str(path), detector)
     return LoadedModel(detector, file.sha256, len(file.data), source=envelope.source)
+
+
+def _with_hint(file: FileContent, refusal: InputRejected) -> InputRejected:
+    """The refusal of a pickle, or the import line where it is one of anomalib."""
+    if file.kind != "torch":
+        return refusal
+    try:
+        found = read_inert(file)
+    except InputRejected:
+        return refusal
+    if any(one.module.startswith("anomalib.") for one in found.classes) or _theirs(found) is not None:
+        return InputRejected(_import_hint(file.path, found.data, found.network))
+    return refusal
+
+
+def _theirs(found: Inert) -> str | None:
+    """The model of anomalib whose weights these are."""
+    return model_of(found.network, find_state_dict(found.data) or {})
 
 
 def _parse(path: Path, data: Mapping[Any, Any]) -> _Envelope:
@@ -104,13 +128,15 @@ def _parse(path: Path, data: Mapping[Any, Any]) -> _Envelope:
     return envelope
 
 
-def _import_hint(path: Path, data: object) -> str:
+def _import_hint(path: Path, data: object, network: Made | None = None) -> str:
     weights = find_state_dict(data)
     if weights is None:
         return (
             f"{path}: is neither a budgetc bundle nor a state_dict (found {type(data).__name__}); "
             f"expected a file of budgetc train or budgetc import"
         )
+    if (model := model_of(network, weights)) is not None:
+        refuse_unknown(str(path), model)
     guess = guess_layout(weights)
     line = f"budgetc import {quoted(path)} {guess.options} -o model.pt"
     return f"{path}: is a plain state_dict, not a bundle{guess.remark}. Make one with:\n  {line}"

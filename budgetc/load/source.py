@@ -6,12 +6,14 @@ from pydantic import Field
 
 from budgetc.core.frozen import Frozen
 
+How = Literal["weights", "onnx", "trusted code", "factory"]
+"""`trusted code`: the file was run, because its digest was named. `factory`: a function of the user's."""
+
 
 class Source(Frozen):
     """A file, or a factory, of somebody else."""
 
-    how: Literal["weights", "onnx", "trusted code", "factory"]
-    """`trusted code`: the file was run, because its digest was named. `factory`: a function of the user's."""
+    how: How
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
     """Of the (first) file; None of a factory that was given none."""
     factory: Annotated[str, Field(max_length=500)] | None = None

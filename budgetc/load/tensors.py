@@ -4,7 +4,7 @@ import io
 import re
 import shlex
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from budgetc.errors import InputRejected
 from budgetc.load.container import FileContent
 
-_SAVE_AGAIN = (
+SAVE_AGAIN = (
     "budgetc never runs code from a model file unasked. Save the weights alone where the model was made "
     "(torch.save(model.state_dict(), 'weights.pt') or safetensors) and use budgetc import"
 )
@@ -66,7 +66,7 @@ def load_plain(file: FileContent) -> Any:
 def _refused(file: FileContent, reason: str) -> str:
     line = f"budgetc import {quoted(file.path)} --trust-model sha256:{file.sha256} -o model.pt"
     return (
-        f"{file.path}: {reason}; {_SAVE_AGAIN}. Where you trust this very file, its code runs in a child process:\n"
+        f"{file.path}: {reason}; {SAVE_AGAIN}. Where you trust this very file, its code runs in a child process:\n"
         f"  {line}"
     )
 
@@ -76,11 +76,13 @@ def quoted(path: Path) -> str:
     return shlex.quote(str(path) if not str(path).startswith("-") else f"./{path}")
 
 
-def check_tensors(where: str, tensors: Mapping[Any, Any]) -> dict[str, Tensor]:
+def check_tensors(
+    where: str, tensors: Mapping[Any, Any], *, dropped: Callable[[str], bool] = lambda name: False
+) -> dict[str, Tensor]:
     """The values of a state_dict, each checked.
 
     Raises:
-        InputRejected: a value is no dense real tensor, larger than its storage, or not finite.
+        InputRejected: a value is no dense real tensor, larger than its storage, or not finite and not `dropped` later.
     """
     checked: dict[str, Tensor] = {}
     for name, value in tensors.items():
@@ -89,7 +91,10 @@ def check_tensors(where: str, tensors: Mapping[Any, Any]) -> dict[str, Tensor]:
         checked[name] = _checked(f"{where}: {name}", value.detach())
     if not checked:
         raise InputRejected(f"{where}: holds no weights")
-    broken = [name for name, value in checked.items() if value.is_floating_point() and not value.isfinite().all()]
+    broken = [
+        name for name, value in checked.items()
+        if value.is_floating_point() and not dropped(name) and not value.isfinite().all()
+    ]  # fmt: skip
     if broken:
         raise InputRejected(f"{where}: NaN or infinite values in {named(broken)}; the training went wrong")
     return checked

@@ -175,7 +175,7 @@ def test_options_of_other_files(budgetc: Command, tmp_path: Path) -> None:
     file = tmp_path / "model.onnx"
     file.write_bytes(plain().SerializeToString())
     for arguments, sentence in (
-        (["--backbone", "resnet18"], "--backbone: only with --detector"),
+        (["--backbone", "resnet18"], "--backbone: only for weights of a detector that budgetc knows"),
         (["--detector", "vae", "--score", "s"], "--score: only for ONNX files"),
         (["--mean", "1,2"], "--mean 1,2: expected one number or three"),
         (["--std", "0"], "divided by 0"),

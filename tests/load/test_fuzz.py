@@ -16,9 +16,9 @@ from budgetc.detectors.backbones import BackboneConfig
 from budgetc.detectors.families import build, bundle
 from budgetc.detectors.stfpm import StfpmConfig
 from budgetc.errors import BudgetcError
+from budgetc.load.checkpoint import read_checkpoint
 from budgetc.load.config import load_budget, load_recipe, load_target
 from budgetc.load.datasets import load_dataset
-from budgetc.load.importing import read_state_dict
 from budgetc.load.model import load_model
 from budgetc.report.schema import ArtifactSpec, Preprocessing, spec_text
 from budgetc.runtime.preprocess import decode
@@ -60,7 +60,7 @@ def _text(path: str) -> bytes:
 
 LOADERS: dict[str, tuple[str, Callable[[], bytes], Callable[[Path], object]]] = {
     "bundle": ("model.pt", _bundle, load_model),
-    "weights": ("w.safetensors", lambda: safetensors.torch.save({"a": torch.ones(2, 3)}), read_state_dict),
+    "weights": ("w.safetensors", lambda: safetensors.torch.save({"a": torch.ones(2, 3)}), read_checkpoint),
     "arrays": ("data.npz", _arrays, load_dataset),
     "picture": ("a.png", _picture, lambda path: decode(path.read_bytes())),
     "budget": ("b.yaml", lambda: _text("targets/budgets/host-cpu.yaml"), load_budget),
