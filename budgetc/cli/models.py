@@ -19,10 +19,10 @@ def register(app: typer.Typer) -> None:
 def import_(
     file: Annotated[Path, typer.Argument(help="state_dict (.pt, .pth, .ckpt) or .safetensors.")],
     *,
-    detector: Annotated[str, typer.Option(help="reverse_distillation, stfpm or vae.")],
+    detector: Annotated[str, typer.Option(help="efficientad, reverse_distillation, stfpm or vae.")],
     output: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write.")] = Path("model.pt"),
     backbone: Annotated[
-        str | None, typer.Option(help="All but vae: resnet18 or wide_resnet50_2; else by its keys.")
+        str | None, typer.Option(help="stfpm, reverse_distillation: resnet18 or wide_resnet50_2; else by its keys.")
     ] = None,
     input_size: Annotated[
         str | None, typer.Option(help="SIDE or HEIGHTxWIDTH it was trained at [256; vae by its layers].")
@@ -35,6 +35,10 @@ def import_(
     teacher_weights: Annotated[
         Path | None, typer.Option(help="reverse_distillation: the encoder, where FILE holds bottleneck and decoder.")
     ] = None,
+    padding: Annotated[
+        bool | None,
+        typer.Option("--padding/--no-padding", help="efficientad: whether its convolutions pad [as its file says]."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make a bundle of weights that were trained elsewhere."""
@@ -45,7 +49,7 @@ def import_(
     size = None if input_size is None else input_size_of(input_size)
     imported = import_weights(
         file, detector=detector, backbone=backbone, input_size=size, student=student,
-        teacher_prefix=teacher_prefix, student_prefix=student_prefix, teacher_weights=teacher_weights,
+        teacher_prefix=teacher_prefix, student_prefix=student_prefix, teacher_weights=teacher_weights, padding=padding,
     )  # fmt: skip
     written = save_bundle(imported.detector, output)
     if json:

@@ -9,6 +9,7 @@ from torch import Tensor
 from budgetc.detectors.detector import Detector
 from budgetc.errors import InputRejected, UsageError
 from budgetc.load.container import read_model_file
+from budgetc.load.import_efficientad import EfficientAdSource, efficientad_from
 from budgetc.load.import_reverse import ReverseSource, reverse_from
 from budgetc.load.import_stfpm import StfpmSource, stfpm_from
 from budgetc.load.import_vae import vae_from
@@ -16,7 +17,7 @@ from budgetc.load.layouts import find_state_dict
 from budgetc.load.tensors import check_tensors, load_plain
 
 PUBLISHED_SIZE = (256, 256)
-_IMPORTED = ("reverse_distillation", "stfpm", "vae")
+_IMPORTED = ("efficientad", "reverse_distillation", "stfpm", "vae")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +40,34 @@ def import_weights(
     teacher_prefix: str | None = None,
     student_prefix: str | None = None,
     teacher_weights: Path | None = None,
+    padding: bool | None = None,
 ) -> Imported:
     """Read a state_dict (.pt, .pth, .ckpt) or .safetensors of somebody else's training.
 
     Args:
         detector: `stfpm` (teacher and student, each ResNet-18 or Wide-ResNet-50-2 in torchvision's
             names or ours), `reverse_distillation` (bottleneck and decoder in the authors' names, alone or
-            with their encoder) or `vae` (encoder).
-        backbone: all but `vae`: the architecture to expect; None takes what the keys say.
+            with their encoder), `efficientad` (anomalib's three networks) or `vae` (encoder).
+        backbone: `stfpm` and `reverse_distillation`: the architecture to expect; None takes what the keys say.
         input_size: (height, width) the detector was trained at; None: 256x256, for `vae`
             what its first fully connected layer implies if that is a square.
         student: `stfpm`: the student's file, where `path` holds the teacher alone.
         teacher_prefix: what the teacher's keys start with; None finds it by its name.
         student_prefix: same for the student.
         teacher_weights: `reverse_distillation`: the encoder's file in torchvision's names, where `path` has none.
+        padding: `efficientad`: whether convolutions of its patch networks pad; None: as its checkpoint says, else not.
 
     Raises:
         UsageError: options that do not belong to the detector, or an unknown detector or backbone.
         InputRejected: an unsafe or damaged file, or keys and shapes that do not fit, every one named.
     """
     _check_options(detector, backbone, (student, teacher_prefix, student_prefix), teacher_weights)
-    weights, digest = read_state_dict(path)
+    if padding is not None and detector != "efficientad":
+        raise UsageError(f"--padding is for efficientad, not for {detector}")
+    data, weights, digest = _read(path)
+    if detector == "efficientad":
+        result, notes = efficientad_from(_efficientad(path, data, weights, padding), input_size or PUBLISHED_SIZE)
+        return Imported(result, notes, digest)
     if detector == "vae":
         result, notes = vae_from(str(path), weights, input_size)
         return Imported(result, notes, digest)
@@ -83,6 +91,21 @@ def import_weights(
 
 def read_state_dict(path: Path) -> tuple[dict[str, Tensor], str]:
     """The checked tensors of a file, unwrapped from a Lightning checkpoint, and the file's sha256."""
+    _, weights, digest = _read(path)
+    return weights, digest
+
+
+def _efficientad(path: Path, data: object, weights: dict[str, Tensor], padding: bool | None) -> EfficientAdSource:
+    """With the options that a checkpoint of Lightning holds beside its weights."""
+    options = data.get("hyper_parameters", {}) if isinstance(data, Mapping) else {}
+    said = {name: value for name in ("padding", "pad_maps") if isinstance(value := options.get(name), bool)}
+    if padding is not None and said.get("padding", padding) != padding:
+        raise UsageError(f"--padding: {path} says that it was trained {'with' if said['padding'] else 'without'} it")
+    return EfficientAdSource(str(path), weights, **({} if padding is None else {"padding": padding}) | said)
+
+
+def _read(path: Path) -> tuple[object, dict[str, Tensor], str]:
+    """What the file holds, its checked state_dict, and its sha256."""
     file = read_model_file(path)
     data = load_plain(file)
     if isinstance(data, Mapping) and "format" in data:
@@ -90,7 +113,7 @@ def read_state_dict(path: Path) -> tuple[dict[str, Tensor], str]:
     found = find_state_dict(data)
     if found is None:
         raise InputRejected(f"{path}: holds no state_dict (found {type(data).__name__}), expected names with tensors")
-    return check_tensors(str(path), found), file.sha256
+    return data, check_tensors(str(path), found), file.sha256
 
 
 def _check_options(
@@ -100,8 +123,8 @@ def _check_options(
         raise UsageError(f"--detector {detector}: unknown; budgetc imports {', '.join(_IMPORTED)}")
     if detector != "stfpm" and any(option is not None for option in stfpm_only):
         raise UsageError(f"--detector {detector} has no student or prefix: these options are for stfpm")
-    if detector == "vae" and backbone is not None:
-        raise UsageError("--detector vae has no backbone: this option is for reverse_distillation and stfpm")
+    if detector in ("efficientad", "vae") and backbone is not None:
+        raise UsageError(f"--detector {detector} has no backbone: this option is for reverse_distillation and stfpm")
     if detector != "reverse_distillation" and teacher_weights is not None:
         raise UsageError(f"--teacher-weights is for reverse_distillation, not for {detector}")
     if backbone is not None and backbone not in ("resnet18", "wide_resnet50_2"):

@@ -3,7 +3,7 @@
 import io
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import safetensors.torch
@@ -27,6 +27,10 @@ _REFUSALS: Mapping[str, str] = {
     "unknown": "is not a model file that budgetc knows: expected a model.pt bundle, or for budgetc import "
     "a state_dict (.pt, .pth, .ckpt) or .safetensors; it may be truncated or of another kind",
 }
+_STAND_INS: list[tuple[Callable[..., object], str]] = [
+    (lambda value: value, "anomalib.models.image.efficient_ad.torch_model.EfficientAdModelSize"),
+]
+"""Enumerations in checkpoints of known frameworks, of which the plain value is taken: nothing of theirs is imported."""
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 
 
@@ -41,7 +45,7 @@ def load_plain(file: FileContent) -> Any:
     try:
         if file.kind == "safetensors":
             return safetensors.torch.load(file.data)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_STAND_INS):
             # Of an unusual pickle torch says the same as the error that follows, at greater length.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(io.BytesIO(file.data), map_location="cpu", weights_only=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from budgetc.detectors.detector import Detector, score_images
+from budgetc.detectors.detector import Detector, deployed_part, lowest_score, score_images
 from budgetc.detectors.rounding import NumberFormat
 
 _SMALL = 1e-3
@@ -26,10 +26,11 @@ def score_perturbation(
         formats: INT8 units.
         images: (n, 3, height, width).
     """
-    wanted = score_images(replace(detector, formats={}).deployed(), images)
+    lowest = lowest_score(deployed_part(detector.module))
+    wanted = score_images(replace(detector, formats={}).deployed(), images) - lowest
     floor = _SMALL * float(np.median(wanted)) + np.finfo(np.float32).tiny
     found = {}
     for name, known in formats.items():
-        scores = score_images(replace(detector, formats={name: known}).deployed(), images)
+        scores = score_images(replace(detector, formats={name: known}).deployed(), images) - lowest
         found[name] = float(np.sqrt(np.square(np.log((scores + floor) / (wanted + floor))).mean()))
     return found
