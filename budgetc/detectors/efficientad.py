@@ -1,4 +1,4 @@
-"""EfficientAD: a student of a patch network and of an autoencoder, for what is odd in places and what is odd as a whole.
+"""EfficientAD: a student of a patch network and of an autoencoder, for what is odd in places and as a whole.
 
 Batzner, Heckler & König, "EfficientAD: Accurate Visual Anomaly Detection at Millisecond-Level Latencies" (WACV 2024),
 with the small patch network (PDN-S). The published pictures have 256 pixels; from 32 on every size works: see
@@ -95,11 +95,11 @@ class EfficientAd(nn.Module):
 
     def __init__(self, config: EfficientAdConfig) -> None:
         super().__init__()
-        self.size = config.input_size
+        self.size, self.grid = config.input_size, config.grid
         self.margin = _MARGIN if config.pad_maps else 0
         self.teacher = PatchNetwork(config.teacher[:3], config.teacher[3:], padding=config.padding)
         self.student = Follower(config)
-        self.register_buffer("gains", torch.full((2,), 0.5))
+        self.register_buffer("gains", torch.full((1, 2, 1, 1), 0.5))
         self.register_buffer("offset", torch.zeros(1))
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
@@ -111,7 +111,7 @@ class EfficientAd(nn.Module):
     @property
     def lowest_score(self) -> float:
         """Of a picture whose features are all as expected."""
-        return -float(self.get_buffer("offset"))
+        return float(self.get_buffer("offset"))
 
     def normalized(self, image: Tensor) -> Tensor:
         """(b, 3, H, W) in [0, 1] -> zero mean, unit variance by the teacher's convention."""
@@ -122,25 +122,27 @@ class EfficientAd(nn.Module):
         x = self.normalized(image)
         return [*self.teacher(x), *self.student(x)]
 
-    def distances(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(b, 3, H, W) in [0, 1] -> teacher to student and autoencoder to student, (b, 1, h, w) each (equation 4)."""
-        teacher, after_teacher, after_autoencoder, autoencoder = self.features(image)
+    def distances_of(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """What `features` returns -> teacher to student and autoencoder to student, (b, 1, h, w) each (equation 4)."""
+        teacher, after_teacher, after_autoencoder, autoencoder = features
         return self._distance(teacher, after_teacher), self._distance(autoencoder, after_autoencoder)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        local, whole = self.distances(image)
-        gains = self.get_buffer("gains")
-        joined = self.at_full_size(gains[0] * local + gains[1] * whole) - self.get_buffer("offset")
+        local, whole = self.distances_of(self.features(image))
+        # As a convolution, so that no simplifier takes a zero or a one for a reason to drop a node.
+        padded = self._padded(torch.cat([local, whole], 1))
+        joined = self._stretched(F.conv2d(padded, self.get_buffer("gains"), self.get_buffer("offset")))
         return joined.flatten(1).amax(1), joined
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """(b, 3, H, W) in [0, 1] -> both distances before normalization, (b, 1, H, W) each."""
-        return [self.at_full_size(distance) for distance in self.distances(image)]
+        return [self._stretched(self._padded(distance)) for distance in self.distances_of(self.features(image))]
 
-    def at_full_size(self, distance: Tensor) -> Tensor:
-        """(b, 1, h, w) -> (b, 1, H, W)."""
-        padded = F.pad(distance, (self.margin,) * 4) if self.margin else distance
-        return F.interpolate(padded, size=self.size, mode="bilinear", align_corners=False)
+    def _padded(self, distance: Tensor) -> Tensor:
+        return F.pad(distance, (self.margin,) * 4) if self.margin else distance
+
+    def _stretched(self, distance: Tensor) -> Tensor:
+        return F.interpolate(distance, size=self.size, mode="bilinear", align_corners=False)
 
     def _distance(self, wanted: Tensor, own: Tensor) -> Tensor:
         if self.half_safe:
@@ -191,5 +193,5 @@ def set_quantiles(module: EfficientAd, local: tuple[float, float], whole: tuple[
     """(lower, upper) of the teacher-student and of the autoencoder-student map become 0 and .1 (equations 5 and 6)."""
     gains = [0.5 * (_UPPER - _LOWER) / max(upper - lower, 1e-6 * abs(upper), 1e-12)
              for lower, upper in (local, whole)]  # fmt: skip
-    module.get_buffer("gains").copy_(torch.tensor(gains))
-    module.get_buffer("offset").fill_(gains[0] * local[0] + gains[1] * whole[0])
+    module.get_buffer("gains").copy_(torch.tensor(gains).view(1, 2, 1, 1))
+    module.get_buffer("offset").fill_(-gains[0] * local[0] - gains[1] * whole[0])

@@ -1,8 +1,8 @@
 """The two networks of EfficientAD, from units: a patch description network, and an autoencoder of its features.
 
 Batzner, Heckler & König, "EfficientAD: Accurate Visual Anomaly Detection at Millisecond-Level Latencies" (WACV 2024),
-tables 5 and 6. Poolings and resizes are units as well: what they return is rounded, or the convolution behind them would
-read FP32 and compute in it.
+tables 5 and 6. Poolings and resizes are units as well: what they return is rounded, or the convolution behind them
+would read FP32 and compute in it.
 """
 
 import torch.nn.functional as F
@@ -46,19 +46,31 @@ class PatchNetwork(nn.Module):
     each has a scale of its own in INT8.
     """
 
-    def __init__(self, hidden: tuple[int, int, int], outputs: tuple[int, ...], *, padding: bool) -> None:
+    def __init__(
+        self, hidden: tuple[int, int, int], outputs: tuple[int, ...], *, padding: bool, norm: bool = False
+    ) -> None:
         super().__init__()
         first, second, third = hidden
         margin = int(padding)
         self.input = InputUnit()
-        self.conv1 = ConvUnit(3, first, 4, padding=3 * margin, norm=False)
+        self.conv1 = ConvUnit(3, first, 4, padding=3 * margin, norm=norm)
         self.pool1 = PoolUnit(padding=padding)
-        self.conv2 = ConvUnit(first, second, 4, padding=3 * margin, norm=False)
+        self.conv2 = ConvUnit(first, second, 4, padding=3 * margin, norm=norm)
         self.pool2 = PoolUnit(padding=padding)
-        self.conv3 = ConvUnit(second, third, 3, padding=margin, norm=False)
+        self.conv3 = ConvUnit(second, third, 3, padding=margin, norm=norm)
         self.outputs = nn.ModuleList(
             ConvUnit(third, channels, 4, padding=0, norm=False, activation="none") for channels in outputs
         )
+
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        """Channels of its hidden layers, as pruning left them."""
+        return self.conv1.conv.out_channels, self.conv2.conv.out_channels, self.conv3.conv.out_channels
+
+    @property
+    def channels(self) -> int:
+        """Of its first output."""
+        return int(self.outputs[0].get_submodule("conv").weight.shape[0])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x = self.pool1(self.conv1(self.input(x)))

@@ -132,9 +132,7 @@ def _layer(theirs: str, ours: str) -> dict[str, str]:
     return {f"{theirs}.{field}": f"{ours}.conv.{field}" for field in ("weight", "bias")}
 
 
-def _check_keys(
-    source: EfficientAdSource, own: Mapping[str, Tensor], prefix: str, names: Mapping[str, str]
-) -> None:
+def _check_keys(source: EfficientAdSource, own: Mapping[str, Tensor], prefix: str, names: Mapping[str, str]) -> None:
     missing = sorted(prefix + key for key in (*names, *_STATISTICS) if key not in own)
     known = {prefix + key for key in (*names, *_STATISTICS)}
     extra = sorted(key for key in source.weights
@@ -175,4 +173,7 @@ def _notes(source: EfficientAdSource, prefix: str, config: EfficientAdConfig, no
     notes = [f"PDN-S at {prefix!r}: {widths}; {padded}"]
     if not normalized:
         notes.append("its quantiles were never set, so that maps are not normalized; every pass fits them")
-    return (*notes, "images are normalized with ImageNet's mean and deviation; no threshold: fitted on normals by compile")
+    return (
+        *notes,
+        "images are normalized with ImageNet's mean and deviation; no threshold: fitted on normals by compile",
+    )

@@ -14,14 +14,15 @@ from budgetc.detectors.vae import Vae, VaeDistance
 from budgetc.passes.work import Work
 from budgetc.training.features import outputs_of
 
-
 _QUANTILES_ON = 256
 """Most calibration normals whose maps are kept at once."""
 
 
 def has_fitted_head(module: nn.Module) -> bool:
     """Whether scores are relative to what the network makes of normals."""
-    return isinstance(module, EfficientAd | Gaussian) or (isinstance(module, Vae) and module.encoder.distance is not None)
+    return isinstance(module, EfficientAd | Gaussian) or (
+        isinstance(module, Vae) and module.encoder.distance is not None
+    )
 
 
 def refit(detector: Detector, work: Work, *, anew: bool = True) -> Detector:

@@ -17,8 +17,8 @@ from budgetc.core.dataset import evenly
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import as_input
 from budgetc.detectors.efficientad import EfficientAd, hard_loss, normalize_channels
-from budgetc.detectors.patches import PatchNetwork
-from budgetc.training.features import outputs_of, recalled
+from budgetc.detectors.patches import Size
+from budgetc.training.features import Keep, computed, outputs_of, recalled
 from budgetc.training.loop import Curve, Effort, Examples, Progress, fit
 from budgetc.training.pictures import Pictures, Pixels
 from budgetc.training.textures import made_textures
@@ -31,6 +31,8 @@ _OTHER_SHARE = 4
 """Pictures of normals for each other one in a step."""
 _NORMALIZED_ON = 128
 """Training normals that the mean and deviation of features are found on."""
+Taps = Callable[[Tensor], list[Tensor]]
+"""(b, 3, H, W) in [0, 1] -> feature maps."""
 _STRIDE = 4
 _NEAR = 2
 """The pretrained network sees pictures of twice the sides: its patches are larger than those of the teacher."""
@@ -52,24 +54,38 @@ class Source:
         return taps
 
 
-def learn_source(module: EfficientAd, source: Source, pictures: Pictures, effort: Effort, *, progress: Progress) -> Curve:
-    """Train the teacher in place towards a pretrained network's features, each channel in units of its deviation.
+def learn_source(
+    module: EfficientAd, source: Source, pictures: Pictures, effort: Effort, *, progress: Progress
+) -> Curve:
+    """Train the teacher in place towards a pretrained network's features, on a grid of a quarter of the sides.
 
-    Taps are brought to the grid of the features, and their channels by averaging neighbors to the teacher's number
-    (the paper's section 3.1, after PatchCore).
+    It trains with BatchNorm, which is folded afterwards: without, it learns little in the same time (measured:
+    DECISIONS.md).
     """
-    teacher, size = module.teacher, module.size
-    images, train, watch = teacher_pictures(pictures, size, effort.seed)
-    source.backbone.eval().to(_device_of(teacher))
-    wanted = recalled(lambda x: source.features(x.to(_device_of(teacher))), images)
-    features = teacher.outputs[0].get_submodule("conv").out_channels
-    grid = (-(-size[0] // _STRIDE), -(-size[1] // _STRIDE))
-    joined = _joined(wanted, grid, features)
+    height, width = module.size
+    source.backbone.eval().to(_device_of(module))
+    return learn_features(
+        module, source.features, pictures, effort, grid=(-(-height // _STRIDE), -(-width // _STRIDE)), progress=progress
+    )
+
+
+def learn_features(
+    module: EfficientAd, features: Taps, pictures: Pictures, effort: Effort, *, grid: Size, progress: Progress
+) -> Curve:
+    """Train the teacher in place towards feature maps of a frozen network, each channel in units of its deviation.
+
+    Maps are brought to `grid`, and their channels by averaging neighbors to the teacher's number (the paper's section
+    3.1, after PatchCore); a teacher without padding describes the middle of the grid.
+    """
+    teacher, device = module.teacher, _device_of(module)
+    images, train, watch = teacher_pictures(pictures, module.size, effort.seed)
+    wanted = recalled(lambda x: features(x.to(device)), images)
+    joined = _joined(wanted, grid, teacher.channels)
     some = joined(torch.from_numpy(evenly(len(images), _NORMALIZED_ON)))
     deviation, mean = torch.std_mean(some, (0, 2, 3), keepdim=True)
 
     def loss(indices: Tensor) -> Tensor:
-        own = teacher(module.normalized(as_input(images[indices.numpy()]).to(_device_of(teacher))))[0]
+        own = teacher(module.normalized(as_input(images[indices.numpy()]).to(device)))[0]
         return F.mse_loss(own, _middle((joined(indices) - mean) / (deviation + 1e-6), own))
 
     return fit(teacher, Examples(train, watch, loss), effort, progress)
@@ -96,16 +112,23 @@ def teacher_pictures(pictures: Pictures, size: tuple[int, int], seed: int) -> tu
 
 def normalize_teacher(module: EfficientAd, pictures: Pictures) -> None:
     """Give the features of training normals zero mean and unit variance, in place."""
-    device = _device_of(module.teacher)
+    device = _device_of(module)
     normals = pictures.as_taken[evenly(pictures.originals, _NORMALIZED_ON)]
     (features,) = outputs_of(lambda x: module.teacher(module.normalized(x.to(device))), normals)
     normalize_channels(module.teacher, features)
 
 
-def learn_follower(module: EfficientAd, pictures: Pictures, effort: Effort, *, progress: Progress) -> Curve:
-    """Train student and autoencoder in place on a finished teacher's features of normals."""
-    device = _device_of(module.teacher)
-    wanted = recalled(lambda x: module.teacher(module.normalized(x.to(device))), pictures.normal)
+def learn_follower(
+    module: EfficientAd,
+    pictures: Pictures,
+    effort: Effort,
+    *,
+    progress: Progress,
+    keep: Keep = computed,
+) -> Curve:
+    """Train student and autoencoder in place on a finished teacher's features of normals, which `keep` may know."""
+    device = _device_of(module)
+    wanted = recalled(lambda x: module.teacher(module.normalized(x.to(device))), pictures.normal, keep=keep)
     loss = follower_loss(module, wanted, pictures.normal, effort.seed)
     return fit(module.student, Examples(pictures.train, pictures.held_out, loss), effort, progress)
 
@@ -120,7 +143,7 @@ def follower_loss(
     drawn = _endless(len(others), seed)
 
     def loss(indices: Tensor) -> Tensor:
-        device = _device_of(module.student)
+        device = _device_of(module)
         (teacher,) = wanted(indices)
         x = module.normalized(as_input(images[indices.numpy()]).to(device))
         after_teacher, after_autoencoder, autoencoder = module.student(x)
@@ -155,6 +178,8 @@ def _joined(
 
 
 def _on_grid(tap: Tensor, grid: tuple[int, int]) -> Tensor:
+    if tap.shape[-2:] == grid:
+        return tap
     if tap.shape[-2] > grid[0]:
         return F.adaptive_avg_pool2d(tap, grid)
     return F.interpolate(tap, size=grid, mode="bilinear", align_corners=False)
@@ -167,5 +192,5 @@ def _middle(wanted: Tensor, own: Tensor) -> Tensor:
     return wanted[..., top : top + height, left : left + width]
 
 
-def _device_of(network: PatchNetwork | nn.Module) -> torch.device:
+def _device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device

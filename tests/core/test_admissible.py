@@ -40,7 +40,7 @@ def test_settings_of_other_families_have_a_reason(step: Step, family: str, reaso
     assert any(foreign_setting(step, other) is None for other in ("stfpm", "vae", "gaussian", "reverse_distillation"))
 
 
-@pytest.mark.parametrize("family", ["reverse_distillation", "stfpm", "vae", "gaussian"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae", "gaussian"])
 @pytest.mark.parametrize("step", [Distill(), Direct(), Prune(), Quantize(), Fp16()])
 def test_every_family_takes_the_defaults(step: Step, family: str) -> None:
     """A recipe without settings is for all."""

@@ -15,7 +15,7 @@ from tests.small import at_effort, lively, small, small_stfpm, small_vae, work_f
 QUICK = Direct(student=0.5, epochs=2)
 
 
-@pytest.mark.parametrize("family", ["reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
 def test_the_result_is_smaller_and_trained(family: str) -> None:
     """Narrower networks, and not the weights that they started from."""
     detector = small(family)
@@ -25,7 +25,7 @@ def test_the_result_is_smaller_and_trained(family: str) -> None:
     assert weights_digest(trained.module) != weights_digest(bare.module)
 
 
-@pytest.mark.parametrize("family", ["reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
 def test_nothing_is_learned_from_the_baselines_student(family: str) -> None:
     """Another baseline of the same shape, and the same teacher, gives the same weights."""
     one, other = small(family), small(family)
