@@ -106,9 +106,9 @@ def small_gaussian(seed: int = 0) -> Detector:
 
 
 def small_efficientad(seed: int = 0, **changes: object) -> Detector:
-    """Patch networks of 8 to 16 channels at 32 px, with 16 features of unit variance and fitted quantiles."""
+    """Patch networks of 8 to 32 channels at 32 px, with 16 features of unit variance and fitted quantiles."""
     torch.manual_seed(seed)
-    shape = {"teacher": (8, 16, 16, 16), "student": (8, 16, 16), "encoder": (8, 8, 8, 8, 8, 8), "decoder": 8}
+    shape = {"teacher": (8, 16, 16, 16), "student": (8, 32, 16), "encoder": (8, 8, 8, 8, 8, 8), "decoder": 8}
     fields: dict[str, object] = {"input_size": SIZE, **shape, "padding": True, "pad_maps": False, **changes}
     detector = build("efficientad", EfficientAdConfig.model_validate(fields))
     module = detector.module

@@ -150,11 +150,11 @@ def train(
 def _efficientad(size: tuple[int, int], given: Options, seed: int) -> "tuple[Detector, Source | None]":
     from budgetc.compiler.untrained_efficientad import WIDTHS, new_efficientad
 
-    weights, student = given["teacher_weights"], given["student_widths"]
+    weights, teacher, student = given["teacher_weights"], given["teacher_widths"], given["student_widths"]
     made = new_efficientad(
         size, teacher=str(given["teacher"] or "efficientnet_lite0"),
         teacher_weights=None if weights is None else str(weights),
-        teacher_widths=given["teacher_widths"] and widths_of("--teacher-widths", given["teacher_widths"], WIDTHS),
+        teacher_widths=None if teacher is None else widths_of("--teacher-widths", teacher, WIDTHS),
         student_widths="same" if student in (None, "same") else widths_of("--student-widths", student, ()), seed=seed,
     )  # fmt: skip
     return made.detector, made.source

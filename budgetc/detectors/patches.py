@@ -51,7 +51,7 @@ class PatchNetwork(nn.Module):
     ) -> None:
         super().__init__()
         first, second, third = hidden
-        margin = int(padding)
+        margin, self.padding = int(padding), padding
         self.input = InputUnit()
         self.conv1 = ConvUnit(3, first, 4, padding=3 * margin, norm=norm)
         self.pool1 = PoolUnit(padding=padding)
@@ -70,7 +70,7 @@ class PatchNetwork(nn.Module):
     @property
     def channels(self) -> int:
         """Of its first output."""
-        return int(self.outputs[0].get_submodule("conv").weight.shape[0])
+        return int(self.outputs[0].get_parameter("conv.weight").shape[0])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x = self.pool1(self.conv1(self.input(x)))

@@ -27,7 +27,7 @@ _REFUSALS: Mapping[str, str] = {
     "unknown": "is not a model file that budgetc knows: expected a model.pt bundle, or for budgetc import "
     "a state_dict (.pt, .pth, .ckpt) or .safetensors; it may be truncated or of another kind",
 }
-_STAND_INS: list[tuple[Callable[..., object], str]] = [
+_STAND_INS: list[Callable[..., object] | tuple[Callable[..., object], str]] = [
     (lambda value: value, "anomalib.models.image.efficient_ad.torch_model.EfficientAdModelSize"),
 ]
 """Enumerations in checkpoints of known frameworks, of which the plain value is taken: nothing of theirs is imported."""

@@ -33,8 +33,8 @@ def train_detector(
     """Train the part of a detector that learns, on normals; the one that was passed in is unchanged in shape only.
 
     Gaussian: the distribution of features of a frozen backbone. STFPM and reverse distillation: the student, on cached
-    features of the frozen teacher. VAE: encoder and decoder. EfficientAD: the teacher, where there is a `source`; then student
-    and autoencoder. The network trains on `device` and comes back to the CPU.
+    features of the frozen teacher. VAE: encoder and decoder. EfficientAD: the teacher, where there is a
+    `source`; then student and autoencoder. The network trains on `device` and comes back to the CPU.
 
     Raises:
         UsageError: the family has no training here.

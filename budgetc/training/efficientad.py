@@ -17,7 +17,8 @@ from budgetc.core.dataset import evenly
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import as_input
 from budgetc.detectors.efficientad import EfficientAd, hard_loss, normalize_channels
-from budgetc.detectors.patches import Size
+from budgetc.detectors.layers import fold_norms
+from budgetc.detectors.patches import PatchNetwork, Size
 from budgetc.training.features import Keep, computed, outputs_of, recalled
 from budgetc.training.loop import Curve, Effort, Examples, Progress, fit
 from budgetc.training.pictures import Pictures, Pixels
@@ -62,11 +63,13 @@ def learn_source(
     It trains with BatchNorm, which is folded afterwards: without, it learns little in the same time (measured:
     DECISIONS.md).
     """
-    height, width = module.size
-    source.backbone.eval().to(_device_of(module))
-    return learn_features(
-        module, source.features, pictures, effort, grid=(-(-height // _STRIDE), -(-width // _STRIDE)), progress=progress
-    )
+    device, plain = _device_of(module), module.teacher
+    source.backbone.eval().to(device)
+    module.teacher = PatchNetwork(plain.widths, (plain.channels,), padding=plain.padding, norm=True).to(device)
+    height, width = (-(-side // _STRIDE) for side in module.size)
+    curve = learn_features(module, source.features, pictures, effort, grid=(height, width), progress=progress)
+    fold_norms(module.teacher)
+    return curve
 
 
 def learn_features(

@@ -32,7 +32,8 @@ def _spectral(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.flo
     falling = 1 / np.maximum(frequency, 1 / max(size)) ** rng.uniform(0.5, 2.0)
     waves = np.fft.irfft2(falling * np.exp(2j * np.pi * rng.random((3, *frequency.shape))), s=size)
     mixed = waves + rng.uniform(0, 2) * waves[:1]
-    return ((mixed - mixed.mean()) / mixed.std()).astype(np.float32)
+    texture: NDArray[np.float32] = ((mixed - mixed.mean()) / mixed.std()).astype(np.float32)
+    return texture
 
 
 def _leaves(grounds: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -61,4 +62,5 @@ def _filled(grounds: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
         fy, fx = rng.uniform(-1.5, 1.5, 2)
         surface = surface + rng.uniform(5, 60) * np.sin(fy * y + fx * x + rng.uniform(0, 6))
     color = rng.uniform(0, 255) + rng.uniform(0, 1) * rng.uniform(-128, 128, (3, 1, 1))
-    return (surface + color).astype(np.float32)
+    filled: NDArray[np.float32] = (surface + color).astype(np.float32)
+    return filled

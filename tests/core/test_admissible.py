@@ -29,6 +29,10 @@ from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Step, Trun
         (Quantize(scope="student"), "reverse_distillation", "quantize.scope: the decoder reads the teacher's"),
         (Distill(loss="ranking"), "reverse_distillation", "distill.loss: .* it knows feature$"),
         (Direct(shared=1), "reverse_distillation", "direct.shared: the decoder .* reads all"),
+        (Truncate(stages=1), "efficientad", "truncate: an efficientad has no stages"),
+        (Distill(depth=1), "efficientad", "distill.depth: the layers of a patch network"),
+        (Distill(backbone="separable"), "efficientad", "distill.backbone: convolutions of an efficientad are dense"),
+        (Distill(shared=1), "efficientad", "distill.shared: the networks of an efficientad"),
         (Quantize(scope="student"), "vae", "quantize.scope: a vae has one network"),
     ],
 )

@@ -45,7 +45,9 @@ def test_formats_and_pruned_shapes_survive(family: str) -> None:
     assert (found.formats, found.quantization) == (detector.formats, detector.quantization)
     expected = score_images(detector.deployed(), images)
     np.testing.assert_allclose(
-        score_images(found.deployed(), images), expected, rtol=1e-6 if family == "reverse_distillation" else 0
+        score_images(found.deployed(), images),
+        expected,
+        rtol={"efficientad": 1e-5, "reverse_distillation": 1e-6}.get(family, 0),
     )
 
 

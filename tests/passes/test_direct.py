@@ -5,6 +5,7 @@ import torch
 
 from budgetc.core.plan import Direct
 from budgetc.detectors.detector import weights_digest
+from budgetc.detectors.efficientad import EfficientAd
 from budgetc.detectors.reverse_distillation import TeacherStudent
 from budgetc.detectors.stfpm import Stfpm
 from budgetc.detectors.vae import VaeConfig
@@ -31,6 +32,10 @@ def test_nothing_is_learned_from_the_baselines_student(family: str) -> None:
     one, other = small(family), small(family)
     if isinstance(other.module, TeacherStudent) and isinstance(one.module, TeacherStudent):
         lively(other)
+        other.module.teacher = one.module.teacher
+    elif isinstance(one.module, EfficientAd):
+        other = small_efficientad(seed=5)
+        assert isinstance(other.module, EfficientAd)
         other.module.teacher = one.module.teacher
     else:
         other = lively(small_vae(seed=5))
