@@ -11,7 +11,7 @@ from budgetc.detectors.stfpm import Stfpm
 from budgetc.detectors.vae import VaeConfig
 from budgetc.errors import UsageError
 from budgetc.passes.direct import direct
-from tests.small import at_effort, lively, small, small_stfpm, small_vae, work_for
+from tests.small import at_effort, lively, small, small_efficientad, small_stfpm, small_vae, work_for
 
 QUICK = Direct(student=0.5, epochs=2)
 
