@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from budgetc.training.efficientad import Source
 
 Options = dict[str, str | int | float | None]
-_EPOCHS = {"efficientad": 30, "gaussian": 1, "reverse_distillation": 60, "stfpm": 60, "vae": 100}
+_EPOCHS = {"efficientad": 20, "gaussian": 1, "reverse_distillation": 60, "stfpm": 60, "vae": 100}
 _LEARNING_RATE = {"efficientad": 2e-3, "gaussian": 1e-3, "reverse_distillation": 5e-3, "stfpm": 3e-3, "vae": 1e-3}
 
 
@@ -74,7 +74,7 @@ Variants = Annotated[
     int | None, typer.Option(min=1, help="Pictures made of each normal [as many as make 2500, at most 16].")
 ]
 Epochs = Annotated[
-    int | None, typer.Option(min=1, help="At most; training stops early. [vae 100, efficientad 30, else 60]")
+    int | None, typer.Option(min=1, help="At most; training stops early. [vae 100, efficientad 20, else 60]")
 ]
 
 
@@ -133,18 +133,21 @@ def train(
 
     rate = learning_rate or _LEARNING_RATE[detector]
     effort = Effort(epochs or _EPOCHS[detector], rate, seed, batch, label=f"training {detector}")
-    source = None
-    if detector == "efficientad":
-        untrained, source = _efficientad(size, known[detector], seed)
-    else:
-        make = {"gaussian": _gaussian, "reverse_distillation": _reverse, "stfpm": _stfpm, "vae": _vae}[detector]
-        untrained = make(size, known[detector], seed)
+    untrained, source = _untrained(detector, size, known[detector], seed)
     display = Display()
     trained = train_bundle(
         untrained, data=data, out=output, effort=effort, group=group, variants=variants,
         train_device=train_device, source=source, progress=display.progress,
     )  # fmt: skip
     _print(trained, json=json)
+
+
+def _untrained(detector: str, size: tuple[int, int], given: Options, seed: int) -> "tuple[Detector, Source | None]":
+    """The detector, and what its teacher is to learn from where it has one to learn."""
+    if detector == "efficientad":
+        return _efficientad(size, given, seed)
+    make = {"gaussian": _gaussian, "reverse_distillation": _reverse, "stfpm": _stfpm, "vae": _vae}[detector]
+    return make(size, given, seed), None
 
 
 def _efficientad(size: tuple[int, int], given: Options, seed: int) -> "tuple[Detector, Source | None]":

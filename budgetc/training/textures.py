@@ -4,6 +4,8 @@ Baradad et al., "Learning to See by Looking at Noise" (NeurIPS 2021, arXiv 2106.
 natural pictures teach from shapes that cover each other like dead leaves, with textures of a natural spectrum.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,14 +18,17 @@ _GRAY = 0.3
 """Share of pictures without color, as the paper's of ImageNet."""
 
 
+@lru_cache(maxsize=2)
 def made_textures(count: int, size: tuple[int, int], *, seed: int) -> Pixels:
-    """(count, 3, H, W): leaves of all sizes, each plain, rough or waved, in no order."""
+    """(count, 3, H, W), not to be written to: leaves of all sizes, each plain, rough or waved, in no order."""
     rng = np.random.default_rng(seed)
     grounds = np.stack([_spectral(size, rng) for _ in range(min(_SPECTRA, count))])
     pictures = np.stack([_leaves(grounds, rng) for _ in range(count)])
     gray = evenly(count, round(_GRAY * count))
     pictures[gray] = pictures[gray].mean(1, keepdims=True)
-    return np.clip(np.rint(pictures), 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(np.rint(pictures), 0, 255).astype(np.uint8)
+    pixels.flags.writeable = False
+    return pixels
 
 
 def _spectral(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:

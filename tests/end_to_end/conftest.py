@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from budgetc.compiler.training import train_bundle
 from budgetc.compiler.untrained import new_reverse_distillation, new_stfpm, new_vae
-from budgetc.compiler.untrained_efficientad import new_efficientad
 from budgetc.training.loop import Effort
 
 SIDE = 32
@@ -60,7 +59,7 @@ def write_arrays(path: Path, *, seed: int = 0) -> None:
 
 @pytest.fixture(scope="session")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data.npz, stfpm.pt, vae.pt, reverse.pt, efficientad.pt, tiny.yaml and budget.yaml."""
+    """A folder with data.npz, stfpm.pt, vae.pt, reverse.pt, tiny.yaml and budget.yaml."""
     folder = tmp_path_factory.mktemp("case")
     write_arrays(folder / "data.npz")
     (folder / "tiny.yaml").write_text(RECIPE)
@@ -72,8 +71,4 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train_bundle(vae, data=folder / "data.npz", out=folder / "vae.pt", effort=Effort(3, 1e-3, 0))
     reverse = new_reverse_distillation((SIDE, SIDE), teacher="plain", teacher_widths=(8, 16, 24, 32))
     train_bundle(reverse, data=folder / "data.npz", out=folder / "reverse.pt", effort=effort)
-    patches = new_efficientad(
-        (SIDE, SIDE), teacher_weights="none", teacher_widths=(16, 16, 16, 32), student_widths=(16, 16, 16)
-    )
-    train_bundle(patches.detector, data=folder / "data.npz", out=folder / "efficientad.pt", effort=Effort(2, 2e-3, 0))
     return folder
