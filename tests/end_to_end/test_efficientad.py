@@ -17,10 +17,10 @@ description: narrower networks, pruned, in INT8 and few stored bits
 detectors: [efficientad]
 steps:
   - step: distill
-    settings: {epochs: 3, learning_rate: 0.005}
+    settings: {epochs: 1, learning_rate: 0.005}
     choices: {teacher: [0.5], student: [0.5]}
   - step: prune
-    settings: {keep: 0.75, epochs: 1}
+    settings: {keep: 0.75, epochs: 0}
   - step: quantize
   - step: store-bits
     settings: {bits: 6}
@@ -32,7 +32,7 @@ limits:
   latency_p95: 1 s
   peak_memory: 1 GiB
   artifact_size: 100 KiB
-  auroc: {min: 0.5}
+  auroc: {min: 0.1}
 search: {recipes: [patches.yaml], trainings: 2, time: 5 min}
 """
 
