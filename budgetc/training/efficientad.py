@@ -61,8 +61,7 @@ def learn_source(
 ) -> Curve:
     """Train the teacher in place towards a pretrained network's features, on a grid of a quarter of the sides.
 
-    It trains with BatchNorm, which is folded afterwards: without, it learns little in the same time (measured:
-    DECISIONS.md).
+    It trains with BatchNorm, which is folded afterwards: deployed networks have none, as published.
     """
     device, plain = _device_of(module), module.teacher
     source.backbone.eval().to(device)
