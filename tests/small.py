@@ -11,6 +11,7 @@ from budgetc.core.dataset import Dataset, Sample, SplitName
 from budgetc.core.target import Target
 from budgetc.detectors.backbones import BackboneConfig
 from budgetc.detectors.detector import Detector, as_input
+from budgetc.detectors.efficientad import EfficientAd, EfficientAdConfig, fit_quantiles, normalize_channels
 from budgetc.detectors.families import build
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig, fit_normals
 from budgetc.detectors.reverse_distillation import ReverseConfig
@@ -104,11 +105,33 @@ def small_gaussian(seed: int = 0) -> Detector:
     return detector
 
 
+def small_efficientad(seed: int = 0, **changes: object) -> Detector:
+    """Patch networks of 8 to 32 channels at 32 px, with 16 features of unit variance and fitted quantiles."""
+    torch.manual_seed(seed)
+    shape = {"teacher": (8, 16, 16, 16), "student": (8, 32, 16), "encoder": (8, 8, 8, 8, 8, 8), "decoder": 8}
+    fields: dict[str, object] = {"input_size": SIZE, **shape, "padding": True, "pad_maps": False, **changes}
+    detector = build("efficientad", EfficientAdConfig.model_validate(fields))
+    module = detector.module
+    assert isinstance(module, EfficientAd)
+    with torch.no_grad():
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight)
+        image = as_input(textures(24, seed=24, size=module.size))
+        normalize_channels(module.teacher, module.teacher(module.normalized(image))[0])
+        fit_quantiles(module, *module.maps(image))
+    return detector
+
+
 def small(family: str) -> Detector:
     """The small detector of a family."""
-    return {"gaussian": small_gaussian, "reverse_distillation": small_reverse, "stfpm": small_stfpm, "vae": small_vae}[
-        family
-    ]()
+    return {
+        "efficientad": small_efficientad,
+        "gaussian": small_gaussian,
+        "reverse_distillation": small_reverse,
+        "stfpm": small_stfpm,
+        "vae": small_vae,
+    }[family]()
 
 
 def lively(detector: Detector) -> Detector:

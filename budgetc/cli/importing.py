@@ -20,8 +20,8 @@ File = Annotated[
 Whose = Annotated[
     str | None,
     typer.Option(
-        help="Whose weights: reverse_distillation, stfpm, vae; or package.module:factory, a function of yours that "
-        "returns a torch.nn.Module. Not for whole networks."
+        help="Whose weights: efficientad, reverse_distillation, stfpm, vae; or package.module:factory, a function of "
+        "yours that returns a torch.nn.Module. Not for whole networks."
     ),
 ]
 TrustModel = Annotated[
@@ -29,7 +29,9 @@ TrustModel = Annotated[
     typer.Option(help="sha256:DIGEST of a FILE that is code (pickle, TorchScript, .pt2): run it in a child process."),
 ]
 Out = Annotated[Path, typer.Option("-o", "--out", help="The bundle to write.")]
-BackboneName = Annotated[str | None, typer.Option(help="All but vae: resnet18 or wide_resnet50_2; else by its keys.")]
+BackboneName = Annotated[
+    str | None, typer.Option(help="stfpm, reverse_distillation: resnet18 or wide_resnet50_2; else by keys.")
+]
 InputSize = Annotated[
     str | None, typer.Option(help="SIDE or HEIGHTxWIDTH it was trained at [256; vae by its layers; network by FILE].")
 ]
@@ -38,6 +40,10 @@ TeacherPrefix = Annotated[str | None, typer.Option(help="stfpm: what the teacher
 StudentPrefix = Annotated[str | None, typer.Option(help="stfpm: what the student's keys start with.")]
 TeacherWeights = Annotated[
     Path | None, typer.Option(help="reverse_distillation: the encoder, where FILE holds bottleneck and decoder.")
+]
+Padding = Annotated[
+    bool | None,
+    typer.Option("--padding/--no-padding", help="efficientad: whether its convolutions pad [as its file says]."),
 ]
 Score = Annotated[str | None, typer.Option(help="Network: the output that is the score.")]
 Map = Annotated[str | None, typer.Option("--map", help="Network: the output that is the map.")]
@@ -64,6 +70,7 @@ def import_(
     teacher_prefix: TeacherPrefix = None,
     student_prefix: StudentPrefix = None,
     teacher_weights: TeacherWeights = None,
+    padding: Padding = None,
     score: Score = None,
     map_: Map = None,
     scale: Scale = None,
@@ -79,7 +86,8 @@ def import_(
     for_networks = {"--score": score, "--map": map_, "--scale": scale, "--mean": mean, "--std": std,
                     "--lower-is-anomalous": lower_is_anomalous or None}  # fmt: skip
     for_weights = {"--backbone": backbone, "--student": student, "--teacher-prefix": teacher_prefix,
-                   "--student-prefix": student_prefix, "--teacher-weights": teacher_weights}  # fmt: skip
+                   "--student-prefix": student_prefix, "--teacher-weights": teacher_weights,
+                   "--padding": padding}  # fmt: skip
     if detector is None or ":" in detector:
         none_of(for_weights, "for weights of a detector that budgetc knows")
         imported = _network(file, detector, _options(size, for_networks), trust_model)
@@ -88,7 +96,7 @@ def import_(
         imported = import_weights(
             _given(file), detector=detector, backbone=backbone, input_size=size, student=student,
             teacher_prefix=teacher_prefix, student_prefix=student_prefix, teacher_weights=teacher_weights,
-            trust=trust_model,
+            trust=trust_model, padding=padding,
         )  # fmt: skip
     _save(imported, output, json=json)
 

@@ -13,10 +13,11 @@ from budgetc.errors import UsageError
 if TYPE_CHECKING:
     from budgetc.compiler.training import Trained
     from budgetc.detectors.detector import Detector
+    from budgetc.training.efficientad import Source
 
 Options = dict[str, str | int | float | None]
-_EPOCHS = {"gaussian": 1, "reverse_distillation": 60, "stfpm": 60, "vae": 100}
-_LEARNING_RATE = {"gaussian": 1e-3, "reverse_distillation": 5e-3, "stfpm": 3e-3, "vae": 1e-3}
+_EPOCHS = {"efficientad": 20, "gaussian": 1, "reverse_distillation": 60, "stfpm": 60, "vae": 100}
+_LEARNING_RATE = {"efficientad": 2e-3, "gaussian": 1e-3, "reverse_distillation": 5e-3, "stfpm": 3e-3, "vae": 1e-3}
 
 
 InputSize = Annotated[str, typer.Option(help="SIDE or HEIGHTxWIDTH in pixels.")]
@@ -30,13 +31,17 @@ TeacherWeights = Annotated[
     str | None, typer.Option(help="All but vae: its state_dict or .safetensors; none leaves it random.")
 ]
 TeacherWidths = Annotated[
-    str | None, typer.Option(help="stfpm, reverse_distillation: channels of a plain teacher's stages.")
+    str | None,
+    typer.Option(
+        help="stfpm, reverse_distillation: channels of a plain teacher's stages; efficientad: of its four layers "
+        "[32,64,64,128]."
+    ),
 ]
 StudentWidths = Annotated[
     str | None,
     typer.Option(
         help="stfpm: channels of a plain student's stages [16,32,48,64]; reverse_distillation: of a plain decoder's "
-        "maps, finest first [same]; same: as the teacher."
+        "maps, finest first [same]; efficientad: of its three hidden layers [same]; same: as the teacher."
     ),
 ]
 Upsampling = Annotated[
@@ -68,7 +73,9 @@ Prototypes = Annotated[
 Variants = Annotated[
     int | None, typer.Option(min=1, help="Pictures made of each normal [as many as make 2500, at most 16].")
 ]
-Epochs = Annotated[int | None, typer.Option(min=1, help="At most; training stops early. [vae 100, else 60]")]
+Epochs = Annotated[
+    int | None, typer.Option(min=1, help="At most; training stops early. [vae 100, efficientad 20, else 60]")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -77,7 +84,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    detector: Annotated[str, typer.Argument(help="gaussian, reverse_distillation, stfpm or vae.")],
+    detector: Annotated[str, typer.Argument(help="efficientad, gaussian, reverse_distillation, stfpm or vae.")],
     *,
     data: Annotated[Path, typer.Option(help="Data set; only its normal training pictures are used.")],
     output: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write.")] = Path("model.pt"),
@@ -97,7 +104,8 @@ def train(
     variants: Variants = None,
     epochs: Epochs = None,
     learning_rate: Annotated[
-        float | None, typer.Option(min=1e-8, help="[reverse_distillation 0.005, stfpm 0.003, vae 0.001]")
+        float | None,
+        typer.Option(min=1e-8, help="[reverse_distillation 0.005, stfpm 0.003, efficientad 0.002, vae 0.001]"),
     ] = None,
     batch: Annotated[int, typer.Option(min=2, help="Pictures of one gradient step.")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and the held-out choice.")] = 0,
@@ -112,6 +120,7 @@ def train(
     for_reverse = {"upsampling": upsampling, "smoothing": smoothing}
     for_vae = {"widths": widths, "hidden": hidden, "latents": latents, "beta": beta, "prototypes": prototypes}
     known: dict[str, Options] = {
+        "efficientad": {**pretrained, **for_stfpm},
         "gaussian": {**pretrained, "taps": taps}, "stfpm": {**pretrained, **for_stfpm}, "vae": {**for_vae},
         "reverse_distillation": {**pretrained, **for_stfpm, **for_reverse},
     }  # fmt: skip
@@ -124,14 +133,34 @@ def train(
 
     rate = learning_rate or _LEARNING_RATE[detector]
     effort = Effort(epochs or _EPOCHS[detector], rate, seed, batch, label=f"training {detector}")
-    make = {"gaussian": _gaussian, "reverse_distillation": _reverse, "stfpm": _stfpm, "vae": _vae}[detector]
-    untrained = make(size, known[detector], seed)
+    untrained, source = _untrained(detector, size, known[detector], seed)
     display = Display()
     trained = train_bundle(
         untrained, data=data, out=output, effort=effort, group=group, variants=variants,
-        train_device=train_device, progress=display.progress,
+        train_device=train_device, source=source, progress=display.progress,
     )  # fmt: skip
     _print(trained, json=json)
+
+
+def _untrained(detector: str, size: tuple[int, int], given: Options, seed: int) -> "tuple[Detector, Source | None]":
+    """The detector, and what its teacher is to learn from where it has one to learn."""
+    if detector == "efficientad":
+        return _efficientad(size, given, seed)
+    make = {"gaussian": _gaussian, "reverse_distillation": _reverse, "stfpm": _stfpm, "vae": _vae}[detector]
+    return make(size, given, seed), None
+
+
+def _efficientad(size: tuple[int, int], given: Options, seed: int) -> "tuple[Detector, Source | None]":
+    from budgetc.compiler.untrained_efficientad import WIDTHS, new_efficientad
+
+    weights, teacher, student = given["teacher_weights"], given["teacher_widths"], given["student_widths"]
+    made = new_efficientad(
+        size, teacher=str(given["teacher"] or "efficientnet_lite0"),
+        teacher_weights=None if weights is None else str(weights),
+        teacher_widths=None if teacher is None else widths_of("--teacher-widths", teacher, WIDTHS),
+        student_widths="same" if student in (None, "same") else widths_of("--student-widths", student, ()), seed=seed,
+    )  # fmt: skip
+    return made.detector, made.source
 
 
 def _gaussian(size: tuple[int, int], given: Options, seed: int) -> "Detector":

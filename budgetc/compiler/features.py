@@ -9,6 +9,7 @@ from torch import Tensor
 from budgetc.core.dataset import evenly
 from budgetc.core.plan import fingerprint
 from budgetc.detectors.detector import Detector, as_input
+from budgetc.detectors.efficientad import EfficientAd
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm, matching_loss
@@ -51,6 +52,10 @@ def inner(detector: Detector, shop: Workshop) -> Inner | None:
             return Inner(torch.cat([_rows(part.features(images)) for images in _batches(detector, shop)]))
         case Stfpm() | ReverseDistillation():
             return _student(part, detector, shop)
+        case EfficientAd():
+            parts = [part.features(images) for images in _batches(detector, shop)]
+            local = torch.cat([part.distances_of(one)[0] for one in parts])
+            return Inner(torch.cat([_rows(one[1]) for one in parts]), distance=float(local.mean()))
         case VaeEncoder():
             each = [part.encode(images) for images in _batches(detector, shop)]
             latent = Latent(torch.cat([one.mu for one in each]), torch.cat([one.logvar for one in each]))

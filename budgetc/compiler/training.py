@@ -10,14 +10,16 @@ import torch
 from budgetc.candidate import Built, Workshop, finish
 from budgetc.core.dataset import Dataset
 from budgetc.detectors.detector import Detector
+from budgetc.detectors.efficientad import EfficientAd, fit_quantiles
 from budgetc.detectors.families import bundle
 from budgetc.errors import UsageError
 from budgetc.load.config import load_target
 from budgetc.load.datasets import load_dataset
-from budgetc.load.source import Source
+from budgetc.load.origin import Origin
 from budgetc.store.durable import write_durably
 from budgetc.store.run_directory import RunDirectory
 from budgetc.training.baseline import train_detector
+from budgetc.training.features import outputs_of
 from budgetc.training.loop import Curve, Effort, Progress, silent
 from budgetc.training.pictures import make_pictures
 
@@ -44,7 +46,8 @@ class Trained:
 
 def train_bundle(
     detector: Detector, *, data: str | Path, out: str | Path, effort: Effort, group: str | None = None,
-    variants: int | None = None, train_device: str = "cpu", threads: int = 1, progress: Progress = silent,
+    variants: int | None = None, train_device: str = "cpu", threads: int = 1, source: Source | None = None,
+    progress: Progress = silent,
 ) -> Trained:  # fmt: skip
     """Train a detector on the normals of a data set and write it as a bundle, with its threshold.
 
@@ -52,7 +55,7 @@ def train_bundle(
     which is also held against PyTorch.
 
     Args:
-        detector: untrained, as made by `new_stfpm` or `new_vae`; its network is trained in place.
+        detector: untrained, as made by `new_stfpm` and its like; its network is trained in place.
         data: its training part is used.
         out: the bundle, usually `model.pt`; its folder must exist.
         effort: epochs, rate, batch and seed.
@@ -60,6 +63,7 @@ def train_bundle(
         variants: pictures made of each normal, itself included; None takes as many as make a few thousand.
         train_device: `cpu`, or what torch calls an accelerator that it can see, such as `cuda`.
         threads: of training on the CPU; results depend on it, so it does not follow the machine.
+        source: `efficientad`: what its teacher learns from first, as `new_efficientad` returns it.
         progress: gets (what, done, of).
 
     Raises:
@@ -76,13 +80,14 @@ def train_bundle(
         dataset.images("train", detector.config.input_size), groups, seed=effort.seed, variants=variants,
         upright=dataset.upright,
     )  # fmt: skip
-    trained, curve = train_detector(detector, pictures, effort, progress=progress, device=device)
+    trained, curve = train_detector(detector, pictures, effort, progress=progress, device=device, source=source)
+    _fit_head(trained, dataset)
     calibrated = replace(trained, threshold=_fit_threshold(trained, dataset, effort.seed))
     size = save_bundle(calibrated, path)
     return Trained(calibrated, path, size, curve, len(groups), len(dataset.samples["calibration"]))
 
 
-def save_bundle(detector: Detector, out: str | Path, source: Source | None = None) -> int:
+def save_bundle(detector: Detector, out: str | Path, source: Origin | None = None) -> int:
     """Write a detector, and what it was imported from, as `model.pt`, whole or not at all; returns its bytes.
 
     Raises:
@@ -111,6 +116,13 @@ def _checked_device(name: str) -> torch.device:
             return torch.device("cuda")
         raise UsageError("--train-device cuda: torch sees no CUDA device here; use --train-device cpu")
     raise UsageError(f"--train-device {name}: expected cpu or cuda")
+
+
+def _fit_head(detector: Detector, dataset: Dataset) -> None:
+    """What is relative to normals that no network was trained on; in place."""
+    module = detector.module
+    if isinstance(module, EfficientAd):
+        fit_quantiles(module, *outputs_of(module.maps, dataset.images("calibration", module.size)))
 
 
 def _fit_threshold(detector: Detector, dataset: Dataset, seed: int) -> float:

@@ -76,13 +76,13 @@ def new_stfpm(
         UsageError: no such teacher, a shape that cannot be, or weights are needed and not given.
         InputRejected: the weights are unsafe, damaged or not the teacher's.
     """
-    arch = _architecture(teacher)
-    _check_published(arch, teacher_weights)
+    arch = architecture(teacher)
+    check_published(arch, teacher_weights)
     config = _stfpm_config(input_size, arch, teacher_widths, student_widths)
-    torch.manual_seed(_checked_seed(seed))
+    torch.manual_seed(checked_seed(seed))
     detector = build("stfpm", config)
     assert isinstance(detector.module, Stfpm)
-    _load_teacher(detector.module.teacher, config.teacher, teacher_weights)
+    load_teacher(detector.module.teacher, config.teacher, teacher_weights)
     return detector
 
 
@@ -107,8 +107,8 @@ def new_reverse_distillation(
     Raises:
         UsageError, InputRejected: as `new_stfpm`.
     """
-    arch = _architecture(teacher)
-    _check_published(arch, teacher_weights)
+    arch = architecture(teacher)
+    check_published(arch, teacher_weights)
     smoothed = min(input_size) / _SMOOTHED if smoothing is None else smoothing
     try:
         shape = BackboneConfig(arch=arch, widths=tuple(teacher_widths) if arch == "plain" else (), taps=TAPS[arch])
@@ -117,11 +117,11 @@ def new_reverse_distillation(
         mirrored = mirror_of(shape, None if isinstance(student_widths, str) else tuple(student_widths))
         config = ReverseConfig.model_validate({**fields, **mirrored, "smoothing": smoothed})
     except ValidationError as error:
-        raise UsageError(f"no such reverse_distillation: {_first(error)}") from error
-    torch.manual_seed(_checked_seed(seed))
+        raise UsageError(f"no such reverse_distillation: {first_error(error)}") from error
+    torch.manual_seed(checked_seed(seed))
     detector = build("reverse_distillation", config)
     assert isinstance(detector.module, ReverseDistillation)
-    _load_teacher(detector.module.teacher, config.teacher, teacher_weights)
+    load_teacher(detector.module.teacher, config.teacher, teacher_weights)
     return detector
 
 
@@ -141,8 +141,8 @@ def new_gaussian(
     Raises:
         UsageError, InputRejected: as `new_stfpm`.
     """
-    arch = _architecture(backbone)
-    _check_published(arch, weights)
+    arch = architecture(backbone)
+    check_published(arch, weights)
     if min(input_size) < 32:
         raise UsageError(f"--input-size {input_size[0]}x{input_size[1]}: gaussian needs at least 32 pixels on a side")
     try:
@@ -151,11 +151,11 @@ def new_gaussian(
         mean, std = normalization(arch)
         config = GaussianConfig(input_size=input_size, backbone=shape, mean=mean, std=std)
     except ValidationError as error:
-        raise UsageError(f"no such gaussian: {_first(error)}") from error
-    torch.manual_seed(_checked_seed(seed))
+        raise UsageError(f"no such gaussian: {first_error(error)}") from error
+    torch.manual_seed(checked_seed(seed))
     detector = build("gaussian", config)
     assert isinstance(detector.module, Gaussian)
-    _load_teacher(detector.module.backbone, config.backbone, weights)
+    load_teacher(detector.module.backbone, config.backbone, weights)
     return detector
 
 
@@ -181,19 +181,29 @@ def new_vae(
             prototypes=prototypes,
         )
     except ValidationError as error:
-        raise UsageError(f"no such vae: {_first(error)}") from error
-    torch.manual_seed(_checked_seed(seed))
+        raise UsageError(f"no such vae: {first_error(error)}") from error
+    torch.manual_seed(checked_seed(seed))
     return build("vae", config)
 
 
-def _architecture(teacher: str) -> Architecture:
+def architecture(teacher: str) -> Architecture:
+    """What a user calls so.
+
+    Raises:
+        UsageError: none is.
+    """
     for arch in TAPS:
         if teacher == arch:
             return arch
     raise UsageError(f"--teacher {teacher}: unknown; budgetc has {', '.join(TAPS)}")
 
 
-def _check_published(arch: Architecture, weights: str | Path | None) -> None:
+def check_published(arch: Architecture, weights: str | Path | None) -> None:
+    """Whether weights are given where no wheel has them.
+
+    Raises:
+        UsageError: they are not.
+    """
     if arch in _PUBLISHED and weights is None:
         raise UsageError(
             f"a {arch} teacher needs its ImageNet weights: give --teacher-weights FILE ({_PUBLISHED[arch]}, from "
@@ -202,7 +212,12 @@ def _check_published(arch: Architecture, weights: str | Path | None) -> None:
         )
 
 
-def _checked_seed(seed: int) -> int:
+def checked_seed(seed: int) -> int:
+    """The seed, if torch takes it.
+
+    Raises:
+        UsageError: it does not.
+    """
     if not 0 <= seed < _MAXIMUM_SEED:
         raise UsageError(f"--seed {seed}: expected 0 to {_MAXIMUM_SEED - 1}")
     return seed
@@ -225,10 +240,15 @@ def _stfpm_config(
         mean, std = normalization(arch)
         return StfpmConfig(input_size=input_size, teacher=teacher, student=student, mean=mean, std=std)
     except ValidationError as error:
-        raise UsageError(f"no such stfpm: {_first(error)}") from error
+        raise UsageError(f"no such stfpm: {first_error(error)}") from error
 
 
-def _load_teacher(teacher: Backbone, config: BackboneConfig, weights: str | Path | None) -> None:
+def load_teacher(teacher: Backbone, config: BackboneConfig, weights: str | Path | None) -> None:
+    """Fill a pretrained network, as `new_stfpm` says.
+
+    Raises:
+        UsageError, InputRejected: see there.
+    """
     if weights == "none" or (weights is None and config.arch == "plain"):
         return
     if weights is None:
@@ -254,7 +274,8 @@ def _load_teacher(teacher: Backbone, config: BackboneConfig, weights: str | Path
         raise InputRejected(f"{path}: {error}") from error
 
 
-def _first(error: ValidationError) -> str:
+def first_error(error: ValidationError) -> str:
+    """The first thing that is wrong, in the words of the configuration."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     said = first["msg"].removeprefix("Value error, ")

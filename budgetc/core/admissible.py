@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from budgetc.core.plan import Direct, Distill, Fp16, Prune, Qat, Quantize, Smaller, Step, Truncate
 
-_TAUGHT = {"feature": ("gaussian", "reverse_distillation", "stfpm", "vae"), "map": ("stfpm",),
+_TAUGHT = {"feature": ("efficientad", "gaussian", "reverse_distillation", "stfpm", "vae"), "map": ("stfpm",),
            "relation": ("stfpm", "vae"), "ranking": ("stfpm", "vae"), "divergence": ("vae",)}  # fmt: skip
 """Loss -> the families that know it."""
-_WITH_TEACHER = ("reverse_distillation", "stfpm")
+_WITH_TEACHER = ("efficientad", "reverse_distillation", "stfpm")
 
 
 def foreign_setting(step: Step, family: str) -> str | None:
@@ -27,9 +27,11 @@ def foreign_setting(step: Step, family: str) -> str | None:
             return "truncate: the linear layers of a vae fit one size of picture, and are not pretrained"
         case Truncate() if family == "reverse_distillation":
             return "truncate: the decoder of a reverse_distillation reads and restores every tap; distill it instead"
+        case Truncate() if family == "efficientad":
+            return "truncate: an efficientad has no stages to cut off; distill it, also to smaller pictures"
         case Quantize() if family == "reverse_distillation" and step.scope == "student":
             return "quantize.scope: the decoder reads the teacher's features, so that both compute in INT8 or neither"
-        case Quantize() if family != "stfpm" and step.scope == "student":
+        case Quantize() if family not in _WITH_TEACHER and step.scope == "student":
             return f"quantize.scope: a {family} has one network, so that it makes no difference"
         case Prune() | Smaller() if family not in _WITH_TEACHER and step.teacher is not None:
             return f"{name}.teacher: a {family} deploys no teacher; leave the setting out"
@@ -71,13 +73,17 @@ def _known(family: str) -> str:
 def _foreign_shape(step: Smaller, name: str, family: str) -> str | None:
     if step.shared and family == "reverse_distillation":
         return f"{name}.shared: the decoder of a reverse_distillation reads all of the teacher's features anyway"
+    if step.shared and family == "efficientad":
+        return f"{name}.shared: the networks of an efficientad have no stages to share"
     if step.shared and family != "stfpm":
         return f"{name}.shared: a {family} has no teacher whose stages could be shared"
     if step.input != 1.0 and family == "gaussian":
         return f"{name}.input: a gaussian imitates features of the same grid; truncate makes its pictures smaller"
+    if family in ("efficientad", "vae") and step.backbone != "plain":
+        return f"{name}.backbone: convolutions of {'an' if family == 'efficientad' else 'a'} {family} are dense"
+    if family == "efficientad" and step.depth is not None:
+        return f"{name}.depth: the layers of a patch network are fixed, only their channels are not"
     if family == "vae":
-        if step.backbone != "plain":
-            return f"{name}.backbone: convolutions of a vae are dense"
         return None if step.depth is None else f"{name}.depth: a block of a vae has one convolution"
     if step.drop_hidden:
         return f"{name}.drop_hidden: only a vae has hidden linear layers, not a {family}"

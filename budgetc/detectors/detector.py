@@ -81,6 +81,11 @@ def score_images(part: nn.Module, images: NDArray[np.uint8], batch: int = 16) ->
     return torch.cat(scores).numpy() if scores else np.zeros(0, np.float32)
 
 
+def lowest_score(part: nn.Module) -> float:
+    """The score of a picture that nothing is odd about; what is above it is a distance, whose ratios count."""
+    return float(getattr(part, "lowest_score", 0.0))
+
+
 def as_input(images: NDArray[np.uint8]) -> Tensor:
     """(n, 3, h, w) uint8 -> float32 in [0, 1], channels last for speed on the CPU."""
     return (torch.from_numpy(images).float() / 255).contiguous(memory_format=torch.channels_last)

@@ -10,6 +10,7 @@ from torch import nn
 
 from budgetc.core.plan import Quantize
 from budgetc.detectors.detector import Detector, DetectorConfig
+from budgetc.detectors.efficientad import EfficientAd, EfficientAdConfig
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.graph import Graph, GraphConfig
 from budgetc.detectors.layers import conform
@@ -32,6 +33,7 @@ class Family:
 
 
 FAMILIES: Mapping[str, Family] = {
+    "efficientad": Family(EfficientAdConfig, EfficientAd),
     "gaussian": Family(GaussianConfig, Gaussian),
     "graph": Family(GraphConfig, Graph),
     "reverse_distillation": Family(ReverseConfig, ReverseDistillation),

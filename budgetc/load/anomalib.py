@@ -16,7 +16,9 @@ from budgetc.load.pickled import Made, Named
 Size = tuple[int, int]
 Channels3 = tuple[float, float, float]
 
-SUPPORTED: Mapping[str, str] = {"Stfpm": "stfpm", "ReverseDistillation": "reverse_distillation"}
+SUPPORTED: Mapping[str, str] = {
+    "EfficientAd": "efficientad", "ReverseDistillation": "reverse_distillation", "Stfpm": "stfpm",
+}  # fmt: skip
 """anomalib's class -> our detector."""
 _SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Stfpm", ("teacher_model.feature_extractor.", "student_model.feature_extractor.")),
@@ -49,6 +51,10 @@ class Stated:
     taps: tuple[int, ...] | None = None
     product: bool = False
     """Whether the maps of reverse distillation are multiplied (`anomaly_map_mode`)."""
+    padding: bool | None = None
+    """Of EfficientAD: whether its patch networks pad."""
+    pad_maps: bool | None = None
+    """Of EfficientAD: whether its maps are padded to what was not seen."""
     size: Size | None = None
     mean: Channels3 | None = None
     std: Channels3 | None = None
@@ -89,6 +95,8 @@ def stated_by(where: str, data: Any, network: Made | None, weights: Iterable[str
         backbone=backbone if isinstance(backbone, str) else None,
         taps=taps if layers and len(taps) == len(layers) else None,
         product=_text(settings.get("anomaly_map_mode")) == "multiply",
+        padding=_flag(settings.get("padding")),
+        pad_maps=_flag(settings.get("pad_maps")),
     )
     return _on_pictures(where, stated, _pre_processor(source, settings, network))
 
@@ -225,6 +233,10 @@ def _sequence(value: Any) -> tuple[Any, ...]:
     if isinstance(value, Made):
         return (*value.items, *value.entries.values())
     return tuple(value) if isinstance(value, (list, tuple)) else ()
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _text(value: Any) -> str | None:

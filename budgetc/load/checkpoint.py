@@ -11,8 +11,8 @@ from budgetc.load.anomalib import Stated, stated_by
 from budgetc.load.container import FileContent, read_model_file
 from budgetc.load.inert import Inert, read_inert
 from budgetc.load.layouts import find_state_dict, is_bystander
+from budgetc.load.origin import How, Origin
 from budgetc.load.outside.trust import run_trusted
-from budgetc.load.source import How, Source
 from budgetc.load.tensors import NeedsCode, check_tensors, load_plain
 
 
@@ -23,7 +23,7 @@ class Checkpoint:
     weights: Mapping[str, Tensor]
     stated: Stated
     notes: tuple[str, ...]
-    source: Source
+    source: Origin
 
 
 def read_checkpoint(path: Path, *, trust: str | None = None) -> Checkpoint:
@@ -45,7 +45,7 @@ def read_checkpoint(path: Path, *, trust: str | None = None) -> Checkpoint:
         raise InputRejected(f"{path}: holds no state_dict (found {kind}), expected names with tensors")
     checked = check_tensors(str(path), weights, dropped=is_bystander)
     stated = stated_by(str(path), found.data, found.network, checked)
-    return Checkpoint(checked, stated, (*stated.notes, *_notes(found)), Source(how=how, sha256=file.sha256))
+    return Checkpoint(checked, stated, (*stated.notes, *_notes(found)), Origin(how=how, sha256=file.sha256))
 
 
 def _read(file: FileContent, trust: str | None) -> tuple[Inert, How]:

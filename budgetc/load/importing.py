@@ -13,17 +13,18 @@ from budgetc.errors import UsageError
 from budgetc.load.anomalib import refuse_unsupported
 from budgetc.load.checkpoint import Checkpoint, read_checkpoint
 from budgetc.load.container import FileContent, read_model_file
+from budgetc.load.import_efficientad import EfficientAdSource, efficientad_from
 from budgetc.load.import_reverse import ReverseSource, reverse_from
 from budgetc.load.import_stfpm import StfpmSource, stfpm_from
 from budgetc.load.import_vae import vae_from
 from budgetc.load.onnx_graph import OnnxOptions, detector_of_onnx
+from budgetc.load.origin import Origin
 from budgetc.load.outside.sandbox import Answer, Request, run_outside
 from budgetc.load.outside.trust import run_trusted
-from budgetc.load.source import Source
 from budgetc.load.tensors import NeedsCode, load_plain
 
 PUBLISHED_SIZE = (256, 256)
-_IMPORTED = ("reverse_distillation", "stfpm", "vae")
+_IMPORTED = ("efficientad", "reverse_distillation", "stfpm", "vae")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Imported:
 
     detector: Detector
     notes: tuple[str, ...]
-    source: Source
+    source: Origin
 
 
 def import_weights(
@@ -46,14 +47,15 @@ def import_weights(
     student_prefix: str | None = None,
     teacher_weights: Path | None = None,
     trust: str | None = None,
+    padding: bool | None = None,
 ) -> Imported:
     """Read a state_dict (.pt, .pth, .ckpt) or .safetensors of somebody else's training.
 
     Args:
         detector: `stfpm` (teacher and student, each ResNet-18 or Wide-ResNet-50-2 in torchvision's
             names or ours), `reverse_distillation` (bottleneck and decoder in the authors' names, alone or
-            with their encoder) or `vae` (encoder).
-        backbone: all but `vae`: the architecture to expect; None takes what the keys say.
+            with their encoder), `efficientad` (anomalib's three networks) or `vae` (encoder).
+        backbone: `stfpm` and `reverse_distillation`: the architecture to expect; None takes what the keys say.
         input_size: (height, width) the detector was trained at; None: what a checkpoint of anomalib says, else
             256x256, for `vae` what its first fully connected layer implies if that is a square.
         student: `stfpm`: the student's file, where `path` holds the teacher alone.
@@ -61,16 +63,21 @@ def import_weights(
         student_prefix: same for the student.
         teacher_weights: `reverse_distillation`: the encoder's file in torchvision's names, where `path` has none.
         trust: `sha256:` and the digest of `path`, where it needs full unpickling and is trusted.
+        padding: `efficientad`: whether convolutions of its patch networks pad; None: as its checkpoint says, else not.
 
     Raises:
         UsageError: options that do not belong to the detector, or an unknown detector or backbone.
         InputRejected: an unsafe or damaged file, or keys and shapes that do not fit, every one named.
     """
     _check_options(detector, backbone, (student, teacher_prefix, student_prefix), teacher_weights)
+    if padding is not None and detector != "efficientad":
+        raise UsageError(f"--padding is for efficientad, not for {detector}")
     checkpoint = read_checkpoint(path, trust=trust)
     refuse_unsupported(str(path), checkpoint.stated, detector)
     if detector == "vae":
         result, notes = vae_from(str(path), checkpoint.weights, input_size)
+    elif detector == "efficientad":
+        result, notes = efficientad_from(_efficientad(path, checkpoint, padding), input_size or _size(checkpoint))
     elif detector == "reverse_distillation":
         encoder = None if teacher_weights is None else read_checkpoint(teacher_weights).weights
         networks = ReverseSource(
@@ -78,22 +85,41 @@ def import_weights(
         )
         result, notes = reverse_from(networks, backbone, input_size or _size(checkpoint))
     else:
-        source = StfpmSource(
-            where=str(path),
-            weights=checkpoint.weights,
-            student_where=str(student or path),
-            student_weights=checkpoint.weights if student is None else read_checkpoint(student).weights,
-            teacher_prefix=teacher_prefix,
-            student_prefix=student_prefix,
-            separate=student is not None,
-            stated=checkpoint.stated,
+        prefixes = teacher_prefix, student_prefix
+        result, notes = stfpm_from(
+            _stfpm(path, checkpoint, student, prefixes), backbone, input_size or _size(checkpoint)
         )
-        result, notes = stfpm_from(source, backbone, input_size or _size(checkpoint))
     return Imported(result, (*notes, *checkpoint.notes), checkpoint.source)
 
 
 def _size(checkpoint: Checkpoint) -> tuple[int, int]:
     return checkpoint.stated.size or PUBLISHED_SIZE
+
+
+def _stfpm(
+    path: Path, checkpoint: Checkpoint, student: Path | None, prefixes: tuple[str | None, str | None]
+) -> StfpmSource:
+    return StfpmSource(
+        where=str(path),
+        weights=checkpoint.weights,
+        student_where=str(student or path),
+        student_weights=checkpoint.weights if student is None else read_checkpoint(student).weights,
+        teacher_prefix=prefixes[0],
+        student_prefix=prefixes[1],
+        separate=student is not None,
+        stated=checkpoint.stated,
+    )
+
+
+def _efficientad(path: Path, checkpoint: Checkpoint, padding: bool | None) -> EfficientAdSource:
+    """With the options that a checkpoint states beside its weights."""
+    stated = checkpoint.stated
+    if padding is not None and stated.padding not in (None, padding):
+        raise UsageError(f"--padding: {path} says that it was trained {'with' if stated.padding else 'without'} it")
+    said = {"padding": padding if stated.padding is None else stated.padding, "pad_maps": stated.pad_maps}
+    return EfficientAdSource(
+        str(path), checkpoint.weights, **{name: value for name, value in said.items() if value is not None}
+    )
 
 
 def import_network(path: Path, options: OnnxOptions, *, trust: str | None = None) -> Imported:
@@ -113,13 +139,13 @@ def import_network(path: Path, options: OnnxOptions, *, trust: str | None = None
         if trust is not None:
             raise UsageError(f"--trust-model: {path} is an ONNX file, which holds no code; leave the option out")
         found = detector_of_onnx(file, options)
-        return Imported(found.detector, found.notes, Source(how="onnx", sha256=found.sha256))
+        return Imported(found.detector, found.notes, Origin(how="onnx", sha256=found.sha256))
     try:
         load_plain(file)
     except NeedsCode as refusal:
         answer = run_trusted(file, trust, refusal, options.input_size)
         if answer.graph is not None:
-            return _graph(path, answer, options, Source(how="trusted code", sha256=file.sha256))
+            return _graph(path, answer, options, Origin(how="trusted code", sha256=file.sha256))
     raise UsageError(f"{path}: holds weights, not a whole network; say whose they are with "
                      f"--detector {'|'.join(_IMPORTED)} or --detector package.module:factory")  # fmt: skip
 
@@ -142,10 +168,10 @@ def import_factory(factory: str, path: Path | None, options: OnnxOptions, *, tru
         checkpoint = read_checkpoint(path, trust=trust)
         weights, digest = safetensors.torch.save(_separate(checkpoint.weights)), checkpoint.source.sha256
     answer = run_outside(Request("factory", factory, weights, factory=factory, size=options.input_size))
-    return _graph(Path(factory), answer, options, Source(how="factory", sha256=digest, factory=factory))
+    return _graph(Path(factory), answer, options, Origin(how="factory", sha256=digest, factory=factory))
 
 
-def _graph(path: Path, answer: Answer, options: OnnxOptions, source: Source) -> Imported:
+def _graph(path: Path, answer: Answer, options: OnnxOptions, source: Origin) -> Imported:
     assert answer.graph is not None, "a factory's answer is a network"
     digest = hashlib.sha256(answer.graph).hexdigest()
     found = detector_of_onnx(FileContent(path, answer.graph, digest, "onnx"), options)
@@ -164,8 +190,8 @@ def _check_options(
         raise UsageError(f"--detector {detector}: unknown; budgetc imports {', '.join(_IMPORTED)}")
     if detector != "stfpm" and any(option is not None for option in stfpm_only):
         raise UsageError(f"--detector {detector} has no student or prefix: these options are for stfpm")
-    if detector == "vae" and backbone is not None:
-        raise UsageError("--detector vae has no backbone: this option is for reverse_distillation and stfpm")
+    if detector in ("efficientad", "vae") and backbone is not None:
+        raise UsageError(f"--detector {detector} has no backbone: this option is for reverse_distillation and stfpm")
     if detector != "reverse_distillation" and teacher_weights is not None:
         raise UsageError(f"--teacher-weights is for reverse_distillation, not for {detector}")
     if backbone is not None and backbone not in ("resnet18", "wide_resnet50_2"):

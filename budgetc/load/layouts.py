@@ -72,6 +72,8 @@ def guess_layout(weights: Mapping[str, Any]) -> Guess:
     if any(key.endswith("bn_layer.0.conv1.weight") for key in weights):
         encoder = "" if roots else " --teacher-weights ENCODER_FILE"
         return Guess(f"--detector reverse_distillation{encoder}")
+    if any(key.endswith("ae.encoder.enconv1.weight") for key in weights):
+        return Guess("--detector efficientad")
     if len(roots) >= 2:
         return Guess(f"--detector stfpm --backbone {roots[0].arch}")
     if roots:
@@ -80,6 +82,6 @@ def guess_layout(weights: Mapping[str, Any]) -> Guess:
     if any("logvar" in key or "log_var" in key for key in weights):
         return Guess("--detector vae")
     return Guess(
-        "--detector reverse_distillation|stfpm|vae --backbone resnet18|wide_resnet50_2",
+        "--detector efficientad|reverse_distillation|stfpm|vae --backbone resnet18|wide_resnet50_2",
         " (its layout was not recognized)",
     )

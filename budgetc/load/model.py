@@ -20,8 +20,8 @@ from budgetc.load.fit import check_fit, check_formats, parse_config
 from budgetc.load.inert import Inert, read_inert
 from budgetc.load.layouts import find_state_dict, guess_layout
 from budgetc.load.onnx_graph import detector_of_onnx
+from budgetc.load.origin import Origin
 from budgetc.load.pickled import Made
-from budgetc.load.source import Source
 from budgetc.load.tensors import check_tensors, load_plain, quoted
 
 MAX_CONFIG_BYTES, MAX_GRAPH_BYTES = 64 * 2**10, 4 * 2**20
@@ -37,7 +37,7 @@ class LoadedModel:
     size_bytes: int
     notes: tuple[str, ...] = ()
     """How it was read, where that says something of the detector."""
-    source: Source | None = None
+    source: Origin | None = None
     """What a bundle was imported from."""
 
 
@@ -53,7 +53,7 @@ class _Envelope(Frozen):
     formats: dict[str, NumberFormat] = {}
     quantization: Quantize | None = None
     threshold: FiniteFloat | None = None
-    source: Source | None = None
+    source: Origin | None = None
 
 
 def load_model(path: Path) -> LoadedModel:

@@ -5,12 +5,14 @@ import torch
 from budgetc.core.plan import Direct, Distill
 from budgetc.detectors.backbones import build_backbone
 from budgetc.detectors.detector import Detector
+from budgetc.detectors.efficientad import EfficientAd, EfficientAdConfig
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
 from budgetc.detectors.vae import Vae, VaeConfig
 from budgetc.errors import UsageError
 from budgetc.passes.features import tell_damage
+from budgetc.passes.follow import direct_efficientad
 from budgetc.passes.imitate import learn_student
 from budgetc.passes.restore import restore_formats
 from budgetc.passes.shrink import narrow_vae, plain_gaussian, present, refuse_foreign, smaller_reverse, smaller_stfpm
@@ -38,6 +40,8 @@ def direct(detector: Detector, step: Direct, work: Work) -> Detector:
             result = _train_vae(detector, config, step, work)
         case Gaussian() as module, GaussianConfig() as config:
             result = _train_gaussian(detector, module, config, step=step, work=work)
+        case EfficientAd() as module, EfficientAdConfig() as config:
+            result = direct_efficientad(detector, module, config, step=step, work=work)
         case _:
             raise UsageError(f"direct does not know detectors of family {detector.family}")
     return restore_formats(result, detector, work)

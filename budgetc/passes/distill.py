@@ -7,6 +7,7 @@ import torch
 from budgetc.core.plan import Distill, Prune, fingerprint
 from budgetc.detectors.backbones import Backbone, build_backbone
 from budgetc.detectors.detector import Detector, weights_digest
+from budgetc.detectors.efficientad import EfficientAd, EfficientAdConfig
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.graph import Graph
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation, TeacherStudent
@@ -14,6 +15,7 @@ from budgetc.detectors.stfpm import Stfpm, StfpmConfig
 from budgetc.detectors.vae import Vae, VaeConfig, VaeEncoder
 from budgetc.errors import UsageError
 from budgetc.passes.features import imitate_features
+from budgetc.passes.follow import distill_efficientad
 from budgetc.passes.graphs import imitate_graph
 from budgetc.passes.imitate import imitate_encoder, imitate_taps, learn_student
 from budgetc.passes.pruning.narrowing import goal_of, narrowed
@@ -52,6 +54,8 @@ def distill(detector: Detector, step: Distill, work: Work) -> Detector:
             result = _distill_gaussian(detector, module, config, step=step, work=work)
         case Graph(), _:
             result = _distill_graph(detector, step, work)
+        case EfficientAd() as module, EfficientAdConfig() as config:
+            result = distill_efficientad(detector, module, config, step=step, work=work)
         case _:
             raise UsageError(f"distill does not know detectors of family {detector.family}")
     restored = restore_formats(result, detector, work)

@@ -7,6 +7,7 @@ import torch
 from budgetc.core.plan import Distill, Prune, fingerprint
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, weights_digest
+from budgetc.detectors.efficientad import EfficientAd
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.graph import Graph
 from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent
@@ -14,6 +15,7 @@ from budgetc.detectors.stfpm import Stfpm
 from budgetc.detectors.vae import Vae, VaeConfig
 from budgetc.errors import UsageError
 from budgetc.passes.features import imitate_features
+from budgetc.passes.follow import follow, imitate_patches
 from budgetc.passes.graphs import imitate_graph
 from budgetc.passes.imitate import Imitation, imitate_latents, imitate_taps, learn_student
 from budgetc.passes.pruning.latents import keep_latents
@@ -86,6 +88,8 @@ def _learn(detector: Detector, tuning: Distill, work: Work) -> None:
             imitate_latents(detector, imitation, work)
         case Stfpm() | ReverseDistillation():
             learn_student(detector, tuning, work)
+        case EfficientAd():
+            follow(detector, imitation.effort(work), work)
         case Gaussian() as gaussian:
             imitate_features(gaussian, detector, imitation.effort(work), work)
         case Graph():
@@ -94,7 +98,7 @@ def _learn(detector: Detector, tuning: Distill, work: Work) -> None:
 
 def _with_narrower_teacher(detector: Detector, keep: float, step: Prune, work: Work) -> Detector:
     """Shared by all candidates with the same teacher: it does not depend on the student, and stays frozen."""
-    assert isinstance(detector.module, TeacherStudent)
+    assert isinstance(detector.module, TeacherStudent | EfficientAd)
     effort = work.effort_of(step.epochs, step.learning_rate, "fine-tuning the pruned teacher")
     settings = [step.allocation, step.macs, step.importance, step.round_to]
     key = fingerprint(["pruned", keep, settings, list(detector.config.input_size), effort.epochs, work.effort > 0,
@@ -102,13 +106,14 @@ def _with_narrower_teacher(detector: Detector, keep: float, step: Prune, work: W
                        weights_digest(detector.module.teacher)])  # fmt: skip
     if key not in work.trained:
         subject = subject_of(detector, "teacher")
-        narrowed(subject, goal_of(subject, keep), 1.0, step=step, work=work)
-        teacher = subject.network
-        assert isinstance(teacher, Backbone)
-        imitate_taps(teacher, detector, effort, work)
-        work.trained[key] = teacher
-    found = work.trained[key]
-    assert isinstance(found, Backbone)
+        whole = narrowed(subject, goal_of(subject, keep), 1.0, step=step, work=work)
+        if isinstance(detector.module, EfficientAd):
+            assert isinstance(whole, EfficientAd)
+            imitate_patches(whole, detector.module, effort, work)
+        else:
+            assert isinstance(subject.network, Backbone)
+            imitate_taps(subject.network, detector, effort, work)
+        work.trained[key] = subject.network
     module = copy.deepcopy(detector.module)
-    module.teacher = found
+    module.add_module("teacher", work.trained[key])
     return detector.with_module(module)

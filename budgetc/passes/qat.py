@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from budgetc.core.dataset import evenly
 from budgetc.core.plan import Qat
 from budgetc.detectors.detector import Detector, as_input
+from budgetc.detectors.efficientad import EfficientAd
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.graph import Graph
 from budgetc.detectors.layers import units
@@ -82,7 +83,7 @@ def _learner(module: nn.Module) -> nn.Module:
     """The part that learns: every network with a unit that rounds. Heads are fitted, never trained."""
     networks: dict[str, nn.Module]
     match module:
-        case Stfpm() | ReverseDistillation():
+        case Stfpm() | ReverseDistillation() | EfficientAd():
             networks = {"teacher": module.teacher, "student": module.student}
         case Gaussian():
             networks = {"backbone": module.backbone}
@@ -109,6 +110,8 @@ def _compare(plain: nn.Module, rounded: nn.Module) -> Compare:
         case (Stfpm(), Stfpm()) | (ReverseDistillation(), ReverseDistillation()):
             assert isinstance(plain, TeacherStudent) and isinstance(rounded, TeacherStudent)
             return lambda x: _taps_loss(rounded.taps(x), plain.taps(x))
+        case EfficientAd(), EfficientAd():
+            return lambda x: _features_loss(rounded, rounded.features(x), plain.features(x))
         case Vae(), Vae():
             return lambda x: _latent_loss(plain, rounded.encoder.encode(x), plain.encoder.encode(x))
         case Graph(), Graph():
@@ -124,6 +127,14 @@ def _taps_loss(own: tuple[list[Tensor], list[Tensor]], wanted: tuple[list[Tensor
         F.mse_loss((a + _SMALLEST_MAP).log(), (b + _SMALLEST_MAP).log())
         for a, b in zip(scale_maps(*own), scale_maps(*wanted), strict=True)
     ]
+    return features + torch.stack(maps).mean()
+
+
+def _features_loss(module: EfficientAd, own: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    """Features of all networks, which have variances of about 1, and the logarithms of both distances."""
+    features = torch.stack([F.mse_loss(a, b) for a, b in zip(own, wanted, strict=True)]).sum()
+    maps = [F.mse_loss((a + _SMALLEST_MAP).log(), (b + _SMALLEST_MAP).log())
+            for a, b in zip(module.distances_of(own), module.distances_of(wanted), strict=True)]  # fmt: skip
     return features + torch.stack(maps).mean()
 
 

@@ -5,21 +5,30 @@ from dataclasses import replace
 
 from torch import nn
 
+from budgetc.core.dataset import evenly
 from budgetc.detectors.detector import Detector
+from budgetc.detectors.efficientad import EfficientAd, fit_quantiles
 from budgetc.detectors.gaussian import Gaussian, fit_normals
 from budgetc.detectors.latents import fit_prototypes
 from budgetc.detectors.vae import Vae, VaeDistance
 from budgetc.passes.work import Work
 from budgetc.training.features import outputs_of
 
+_QUANTILES_ON = 256
+"""Most calibration normals whose maps are kept at once."""
+
 
 def has_fitted_head(module: nn.Module) -> bool:
-    """Whether scores are distances to what the network makes of normals."""
-    return isinstance(module, Gaussian) or (isinstance(module, Vae) and module.encoder.distance is not None)
+    """Whether scores are relative to what the network makes of normals."""
+    return isinstance(module, EfficientAd | Gaussian) or (
+        isinstance(module, Vae) and module.encoder.distance is not None
+    )
 
 
 def refit(detector: Detector, work: Work, *, anew: bool = True) -> Detector:
-    """The detector with its head fitted to training normals through the rounded network; others as they are.
+    """The detector with its head fitted to normals through the rounded network; others as they are.
+
+    Quantiles of maps are those of calibration normals, which no network was trained on; all else sees training normals.
 
     Unless `anew`, clusters of a VAE stay where they were but for what rounding moved: k-means from elsewhere ends
     elsewhere, and scores then differ by more than all rounding does (measured: DECISIONS.md).
@@ -30,12 +39,15 @@ def refit(detector: Detector, work: Work, *, anew: bool = True) -> Detector:
     if work.effort == 0 or not has_fitted_head(detector.module):
         return detector
     deployed, module = detector.deployed(), copy.deepcopy(detector.module)
-    pictures = work.pictures(detector.config.input_size)
+    size = detector.config.input_size
     match module, deployed:
         case Gaussian(), Gaussian():
-            (features,) = outputs_of(lambda x: [deployed.features(x)], pictures.as_cameras_differ())
+            (features,) = outputs_of(lambda x: [deployed.features(x)], work.pictures(size).as_cameras_differ())
             fit_normals(module, features)
+        case EfficientAd(), EfficientAd():
+            images = work.calibration(size)
+            fit_quantiles(module, *outputs_of(deployed.maps, images[evenly(len(images), _QUANTILES_ON)]))
         case Vae(), VaeDistance() if module.encoder.distance is not None:
-            (mu,) = outputs_of(lambda x: [deployed.means(x)], pictures.as_taken)
+            (mu,) = outputs_of(lambda x: [deployed.means(x)], work.pictures(size).as_taken)
             fit_prototypes(module.encoder.distance, mu, anew=anew)
     return replace(detector, module=module)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from budgetc.detectors.detector import Detector, score_images
+from budgetc.detectors.detector import Detector, deployed_part, lowest_score, score_images
 from budgetc.detectors.rounding import NumberFormat
 
 _TINY = float(np.finfo(np.float32).tiny)
@@ -28,12 +28,13 @@ def score_perturbation(
         formats: INT8 units.
         images: (n, 3, height, width).
     """
-    wanted = score_images(replace(detector, formats={}).deployed(), images)
+    lowest = lowest_score(deployed_part(detector.module))
+    wanted = score_images(replace(detector, formats={}).deployed(), images) - lowest
     spread = spread_of_signed(wanted)
     floor = _SMALL * float(np.median(wanted)) + _TINY
     found = {}
     for name, known in formats.items():
-        scores = score_images(replace(detector, formats={name: known}).deployed(), images)
+        scores = score_images(replace(detector, formats={name: known}).deployed(), images) - lowest
         moved = np.log((scores + floor) / (wanted + floor)) if spread is None else (scores - wanted) / spread
         found[name] = float(np.sqrt(np.square(moved).mean()))
     return found

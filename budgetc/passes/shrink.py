@@ -7,6 +7,7 @@ from budgetc.core.admissible import foreign_setting
 from budgetc.core.plan import Direct, Distill, Smaller
 from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone, tap_strides, tap_widths
 from budgetc.detectors.detector import Detector
+from budgetc.detectors.efficientad import EfficientAd, EfficientAdConfig
 from budgetc.detectors.layers import ConvUnit, conform, units
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig, trunk_of
@@ -15,6 +16,8 @@ from budgetc.errors import UsageError
 
 CHANNEL_STEP = 8
 """Kernels work on blocks of 8 channels; other widths cost the time of the next multiple."""
+_EFFICIENTAD_STRIDE = 32
+"""Of the autoencoder's embedding."""
 Size = tuple[int, int]
 
 
@@ -114,6 +117,21 @@ def smaller_reverse(old: ReverseConfig, network: ReverseDistillation, step: Smal
         "neck_depth": 1,
         "input_size": size,
         "smoothing": old.smoothing * size[0] / old.input_size[0],
+    })  # fmt: skip
+
+
+def smaller_efficientad(old: EfficientAdConfig, network: EfficientAd, step: Smaller) -> EfficientAdConfig:
+    """The configuration after a step: `network` says what pruning left; student and autoencoder shrink alike."""
+    autoencoder = network.student.autoencoder
+    encoder = [_outputs(unit) for _, unit in units(autoencoder.encoder)]
+    decoder = max(_outputs(unit) for _, unit in units(autoencoder.decoder))
+    teacher = (*network.teacher.widths, network.teacher.channels)
+    return EfficientAdConfig.model_validate(old.model_dump() | {
+        "teacher": tuple(narrowed(width, step.teacher or 1.0) for width in teacher),
+        "student": tuple(narrowed(width, step.student) for width in network.student.patches.widths),
+        "encoder": tuple(narrowed(width, step.student) for width in encoder),
+        "decoder": narrowed(decoder, step.student),
+        "input_size": scaled_size(old.input_size, step.input, _EFFICIENTAD_STRIDE),
     })  # fmt: skip
 
 

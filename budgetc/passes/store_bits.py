@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from budgetc.core.dataset import evenly
 from budgetc.core.plan import StoreBits, fingerprint
-from budgetc.detectors.detector import Detector, as_input, deployed_part, weights_digest
+from budgetc.detectors.detector import Detector, as_input, deployed_part, lowest_score, weights_digest
 from budgetc.detectors.layers import ConvUnit, LinearUnit, units
 from budgetc.detectors.levels import levels_of
 from budgetc.detectors.rounding import FakeQuantize, NumberFormat, StoredBits, least_scales, weight_scales
@@ -164,7 +164,8 @@ def _perturbations(detector: Detector, layers: Sequence[tuple[str, Layer]], work
 @torch.no_grad()
 def _measured(detector: Detector, layers: Sequence[tuple[str, Layer]], work: Work) -> list[list[float]]:
     images = _pictures(detector, work, _IMAGES)
-    plain = detector.deployed()(images)[0]
+    lowest = lowest_score(deployed_part(detector.module))
+    plain = detector.deployed()(images)[0] - lowest
     spread = spread_of_signed(plain.numpy())
     compared, scale = (_logs, 1.0) if spread is None else (_as_they_are, spread)
     before = compared(plain)
@@ -174,7 +175,7 @@ def _measured(detector: Detector, layers: Sequence[tuple[str, Layer]], work: Wor
         candidates = {bits: _format(unit, known, bits, work) for bits in _WIDTHS}
         errors = {bits: _error(unit.folded()[0], known) for bits, known in candidates.items()}
         module, new = copy.deepcopy(detector.module).eval(), _tables({name: candidates[_PROBED]}, work)
-        after = compared(_round_in_passing(module, detector.formats, new, images))
+        after = compared(_round_in_passing(module, detector.formats, new, images) - lowest)
         perturbation = float((after - before).square().mean()) / scale**2
         found.append([perturbation * errors[bits] / max(errors[_PROBED], 1e-30) for bits in _WIDTHS])
     return found

@@ -2,11 +2,13 @@
 
 from budgetc.core.plan import Distill
 from budgetc.detectors.detector import Detector
+from budgetc.detectors.efficientad import EfficientAd
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.graph import Graph
 from budgetc.detectors.rounding import rounded_copy
 from budgetc.detectors.vae import Vae
 from budgetc.passes.features import imitate_features
+from budgetc.passes.follow import follow
 from budgetc.passes.graphs import imitate_graph
 from budgetc.passes.imitate import imitate_encoder, learn_taps
 from budgetc.passes.tap_losses import added_loss
@@ -34,6 +36,8 @@ def tune_rounded(detector: Detector, step: Distill, work: Work) -> Detector:
                 imitate_features(module, rounded, effort, work)
             case Graph():
                 imitate_graph(rounded, effort, work)
+            case EfficientAd():
+                follow(rounded, effort, work)
             case _:
                 learn_taps(rounded, effort, work, added_loss(rounded, step, work))
     return detector.with_module(rounded_copy(module, {}))

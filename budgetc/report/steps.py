@@ -45,6 +45,7 @@ def feature_figures(report: Report) -> list[Figure]:
 
 
 _DISTANCES = {
+    "efficientad": ("Teacher-student distance", "Mean square of features on normals; anomalies lie farther."),
     "vae": ("KL from the baseline", "Nats a picture between the baseline's posterior and its own, on normals."),
     "reverse_distillation": ("Teacher-student distance", "What the score sees of normals; anomalies lie farther."),
     "stfpm": ("Teacher-student distance", "What training lowers on normals; anomalies stand out where it is larger."),

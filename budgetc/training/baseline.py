@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from budgetc.detectors.detector import Detector, as_input
+from budgetc.detectors.efficientad import EfficientAd
 from budgetc.detectors.gaussian import Gaussian, fit_normals
 from budgetc.detectors.latents import fit_prototypes
 from budgetc.detectors.reverse_distillation import ReverseDistillation, reverse_loss
 from budgetc.detectors.stfpm import Stfpm, matching_loss
 from budgetc.detectors.vae import Vae, VaeConfig, vae_loss
 from budgetc.errors import UsageError
+from budgetc.training.efficientad import Source, learn_follower, learn_source, normalize_teacher
 from budgetc.training.features import outputs_of
 from budgetc.training.loop import Curve, Effort, Examples, Progress, fit, silent
 from budgetc.training.pictures import Pictures
@@ -26,11 +28,13 @@ def train_detector(
     *,
     progress: Progress = silent,
     device: torch.device = CPU,
+    source: Source | None = None,
 ) -> tuple[Detector, Curve]:
     """Train the part of a detector that learns, on normals; the one that was passed in is unchanged in shape only.
 
     Gaussian: the distribution of features of a frozen backbone. STFPM and reverse distillation: the student, on cached
-    features of the frozen teacher. VAE: encoder and decoder. The network trains on `device` and comes back to the CPU.
+    features of the frozen teacher. VAE: encoder and decoder. EfficientAD: the teacher, where there is a
+    `source`; then student and autoencoder. The network trains on `device` and comes back to the CPU.
 
     Raises:
         UsageError: the family has no training here.
@@ -41,6 +45,8 @@ def train_detector(
             curve = _train_student(module, pictures, effort, progress)
         case ReverseDistillation() as module, _:
             curve = _train_restorer(module, pictures, effort, progress)
+        case EfficientAd() as module, _:
+            curve = _train_efficientad(module, source, pictures, effort, progress=progress)
         case Vae() as module, VaeConfig() as config:
             curve = _train_vae(module, config.beta, pictures, effort, progress=progress)
         case Gaussian() as module, _:
@@ -73,6 +79,17 @@ def _train_restorer(module: ReverseDistillation, pictures: Pictures, effort: Eff
         return reverse_loss(taps, module.student(taps))
 
     return fit(module.student, Examples(pictures.train, pictures.held_out, loss), effort, progress)
+
+
+def _train_efficientad(
+    module: EfficientAd, source: Source | None, pictures: Pictures, effort: Effort, *, progress: Progress
+) -> Curve:
+    """Without a source the teacher stays as it is, but for the scale of its features."""
+    if source is not None:
+        learn_source(module, source, pictures, replace(effort, label="distilling the teacher"), progress=progress)
+    module.eval()
+    normalize_teacher(module, pictures)
+    return learn_follower(module, pictures, effort, progress=progress)
 
 
 def _fit_gaussian(module: Gaussian, pictures: Pictures) -> Curve:

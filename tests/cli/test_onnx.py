@@ -176,7 +176,7 @@ def test_options_of_other_files(budgetc: Command, tmp_path: Path) -> None:
     file.write_bytes(plain().SerializeToString())
     for arguments, sentence in (
         (["--backbone", "resnet18"], "--backbone: only for weights of a detector that budgetc knows"),
-        (["--detector", "vae", "--score", "s"], "--score: only for ONNX files"),
+        (["--detector", "vae", "--score", "s"], "--score: only for whole networks"),
         (["--mean", "1,2"], "--mean 1,2: expected one number or three"),
         (["--std", "0"], "divided by 0"),
     ):

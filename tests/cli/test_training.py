@@ -77,6 +77,28 @@ def test_reverse_distillation_takes_its_options(budgetc: Command, data: Path, tm
     assert refused.code == 2 and "expected transposed or subpixel" in refused.err
 
 
+def test_efficientad_takes_its_options(budgetc: Command, data: Path, tmp_path: Path) -> None:
+    """Widths reach its configuration; a teacher that knows nothing, and widths beside a finished one, are refused."""
+    model, weights = tmp_path / "m.pt", tmp_path / "pdn.pth"
+    given = ("--input-size", "32", "--epochs", "1", "--student-widths", "4,8,8", "--variants", "1")
+    ended = budgetc("train", "efficientad", "--data", data, "-o", model, "--teacher-weights", "none",
+                    "--teacher-widths", "4,4,8,8", *given)  # fmt: skip
+    assert ended.code == 0, ended.err
+    config = json.loads(budgetc("inspect", model, "--json").out)["config"]
+    assert (config["teacher"], config["student"], config["padding"]) == ([4, 4, 8, 8], [4, 8, 8], True)
+    refused = budgetc("train", "efficientad", "--data", data, "-o", model, "--teacher", "plain")
+    assert refused.code == 2 and "plain: has no weights to learn from" in refused.err
+    shapes = {"conv1": (4, 3, 4, 4), "conv2": (6, 4, 4, 4), "conv3": (6, 6, 3, 3), "conv4": (10, 6, 4, 4)}
+    finished = {f"{name}.weight": torch.rand(shape) for name, shape in shapes.items()}
+    torch.save(finished | {f"{name}.bias": torch.rand(shape[0]) for name, shape in shapes.items()}, weights)
+    ended = budgetc("train", "efficientad", "--data", data, "-o", model, "--teacher-weights", weights, *given)
+    assert ended.code == 0, ended.err
+    assert json.loads(budgetc("inspect", model, "--json").out)["config"]["teacher"] == [4, 6, 6, 10]
+    refused = budgetc("train", "efficientad", "--data", data, "-o", model, "--teacher-weights", weights,
+                      "--teacher-widths", "4,4,8,8")  # fmt: skip
+    assert refused.code == 2 and "holds a finished teacher" in refused.err
+
+
 def test_inspect_of_a_bundle(budgetc: Command, model: Path) -> None:
     """`inspect` of a bundle lists family, configuration, parameters and layers."""
     found = json.loads(budgetc("inspect", model, "--json").out)

@@ -29,6 +29,10 @@ from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Step, Trun
         (Quantize(scope="student"), "reverse_distillation", "quantize.scope: the decoder reads the teacher's"),
         (Distill(loss="ranking"), "reverse_distillation", "distill.loss: .* it knows feature$"),
         (Direct(shared=1), "reverse_distillation", "direct.shared: the decoder .* reads all"),
+        (Truncate(stages=1), "efficientad", "truncate: an efficientad has no stages"),
+        (Distill(depth=1), "efficientad", "distill.depth: the layers of a patch network"),
+        (Distill(backbone="separable"), "efficientad", "distill.backbone: convolutions of an efficientad are dense"),
+        (Distill(shared=1), "efficientad", "distill.shared: the networks of an efficientad"),
         (Quantize(scope="student"), "vae", "quantize.scope: a vae has one network"),
         (Quantize(scope="student"), "graph", "quantize.scope: a graph has one network"),
         (Distill(), "graph", "distill: a graph is read from a file"),
@@ -43,7 +47,7 @@ def test_settings_of_other_families_have_a_reason(step: Step, family: str, reaso
     assert any(foreign_setting(step, other) is None for other in ("stfpm", "vae", "gaussian", "reverse_distillation"))
 
 
-@pytest.mark.parametrize("family", ["reverse_distillation", "stfpm", "vae", "gaussian"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae", "gaussian"])
 @pytest.mark.parametrize("step", [Distill(), Direct(), Prune(), Quantize(), Fp16()])
 def test_every_family_takes_the_defaults(step: Step, family: str) -> None:
     """A recipe without settings is for all."""

@@ -23,7 +23,7 @@ def _through_a_file(detector: Detector) -> Detector:
     return from_bundle(torch.load(buffer, weights_only=True))
 
 
-@pytest.mark.parametrize("family", ["reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
 def test_a_bundle_gives_the_detector_back(family: str) -> None:
     """Config, weights and threshold survive a file that holds plain data only."""
     detector = replace(small(family), threshold=1.25)
@@ -33,7 +33,7 @@ def test_a_bundle_gives_the_detector_back(family: str) -> None:
     assert not found.module.training
 
 
-@pytest.mark.parametrize("family", ["reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
 def test_formats_and_pruned_shapes_survive(family: str) -> None:
     """A pruned, quantized detector scores as before: bit by bit, but for the order of a decoder's sums."""
     detector = small(family)
@@ -45,7 +45,9 @@ def test_formats_and_pruned_shapes_survive(family: str) -> None:
     assert (found.formats, found.quantization) == (detector.formats, detector.quantization)
     expected = score_images(detector.deployed(), images)
     np.testing.assert_allclose(
-        score_images(found.deployed(), images), expected, rtol=1e-6 if family == "reverse_distillation" else 0
+        score_images(found.deployed(), images),
+        expected,
+        rtol={"efficientad": 1e-5, "reverse_distillation": 1e-6}.get(family, 0),
     )
 
 

@@ -128,7 +128,6 @@ OTHERS = {
     "Patchcore": ("memory_bank", "feature_extractor.feature_extractor.conv1.weight"),
     "Fastflow": ("fast_flow_blocks.0.module_list.0.w_perm", "norms.0.weight"),
     "Cflow": ("decoders.0.module_list.0.w", "encoder.feature_extractor.conv1.weight"),
-    "EfficientAd": ("teacher.conv1.weight", "student.conv1.weight", "ae.encoder.enconv1.weight"),
     "Dinomaly": ("bottleneck.0.fc1.weight", "decoder.0.norm1.weight", "encoder.feature_extractor.cls_token"),
     "UniNet": ("teachers.source_teacher.conv1.weight", "bottleneck.bn_layer.0.conv1.weight"),
     "Cfa": ("memory_bank", "descriptor.layer.conv2d.weight"),
@@ -141,7 +140,7 @@ def test_other_models_are_named(tmp_path: Path, model: str) -> None:
     """By the names of their weights, whichever command meets them."""
     path = tmp_path / "last.ckpt"
     torch.save({"state_dict": {f"model.{key}": torch.zeros(1) for key in OTHERS[model]}}, path)
-    said = rf"is anomalib's {model}, which budgetc does not have; of anomalib it imports Stfpm \(--detector stfpm\) and"
+    said = rf"is anomalib's {model}, which budgetc does not have; of anomalib it imports EfficientAd \("
     with pytest.raises(InputRejected, match=said):
         import_weights(path, detector="stfpm")
     with pytest.raises(InputRejected, match=said):

@@ -146,7 +146,7 @@ def test_stfpm_keys_that_do_not_fit(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"detector": "padim"}, "padim: unknown; budgetc imports reverse_distillation, stfpm, vae"),
+        ({"detector": "padim"}, "padim: unknown; budgetc imports efficientad, reverse_distillation, stfpm, vae"),
         ({"detector": "vae", "backbone": "resnet18"}, "vae has no backbone"),
         ({"detector": "stfpm", "backbone": "vgg16"}, "imports know resnet18 and wide_resnet50_2"),
     ],

@@ -30,7 +30,7 @@ def _means(detector: Detector, images: Pixels, *, rounded: bool) -> dict[str, Te
     return found
 
 
-@pytest.mark.parametrize("family", ["reverse_distillation", "stfpm", "vae", "gaussian"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae", "gaussian"])
 def test_every_channel_has_the_mean_of_the_float_network(family: str) -> None:
     """On the pictures that it was corrected by: a hundredth of the shift is left, and of a VAE half a step."""
     detector, images = small(family), textures(12, seed=2)
@@ -64,7 +64,7 @@ def test_the_step_corrects_when_asked() -> None:
     assert weights_digest(free.module) == weights_digest(detector.module)
 
 
-@pytest.mark.parametrize("family", ["reverse_distillation", "stfpm", "vae", "gaussian"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae", "gaussian"])
 def test_biases_are_whole_steps_of_the_integer_sums(family: str) -> None:
     """Of input scale times weight scale, for all layers that compute in INT8, and moved by half a step at most."""
     detector = small(family)

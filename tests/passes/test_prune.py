@@ -183,7 +183,7 @@ def test_a_gaussian_loses_taps_under_a_knapsack() -> None:
     assert from_bundle(bundle(result)).parameters() == result.parameters()
 
 
-@pytest.mark.parametrize("family", ["reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
 def test_formats_are_fitted_again(family: str) -> None:
     """A quantized, FP16-stored detector is both after pruning, with scales for the channels that are left."""
     detector = small(family)

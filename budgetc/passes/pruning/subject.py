@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from budgetc.core.dataset import evenly
 from budgetc.core.plan import fingerprint
 from budgetc.detectors.backbones import Backbone
-from budgetc.detectors.detector import Detector, as_input, deployed_part
+from budgetc.detectors.detector import Detector, as_input, deployed_part, lowest_score
+from budgetc.detectors.efficientad import EfficientAd
 from budgetc.detectors.gaussian import Gaussian, fit_normals
 from budgetc.detectors.graph import Graph
 from budgetc.detectors.reverse_distillation import Restorer, ReverseDistillation
@@ -69,6 +70,10 @@ def subject_of(detector: Detector, part: str) -> Subject:
             return Subject(whole, whole.teacher, _taps, example, taps, about)
         case Stfpm():
             return Subject(whole, whole.student, _taps, example, _log_score(whole), about)
+        case EfficientAd() if part == "teacher":
+            return Subject(whole, whole.teacher, _normalized(whole), example, lambda x: whole.features(x)[:1], about)
+        case EfficientAd():
+            return Subject(whole, whole.student, _normalized(whole), example, _log_score(whole), about)
         case ReverseDistillation():
             return Subject(whole, whole.student, _restored(whole), example, _log_score(whole), about)
         case Gaussian():
@@ -136,9 +141,10 @@ def gated(network: nn.Module, groups: Sequence[Group], gates: Mapping[str, Tenso
 
 def _log_score(whole: nn.Module) -> Judge:
     part = deployed_part(whole)
+    lowest = lowest_score(part)
 
     def judge(image: Tensor) -> list[Tensor]:
-        return [part(image)[0].clamp(min=1e-12).log()]
+        return [(part(image)[0] - lowest).clamp(min=1e-12).log()]
 
     return judge
 
@@ -163,6 +169,16 @@ def _taps(network: nn.Module, image: Tensor) -> list[Tensor]:
     assert isinstance(network, Backbone)
     taps: list[Tensor] = network(image)
     return taps
+
+
+def _normalized(whole: EfficientAd) -> Forward:
+    """What a part of it makes of the picture as the detector normalizes it."""
+
+    def forward(network: nn.Module, image: Tensor) -> list[Tensor]:
+        features: list[Tensor] = network(whole.normalized(image))
+        return features
+
+    return forward
 
 
 def _restored(whole: ReverseDistillation) -> Forward:

@@ -10,7 +10,7 @@ How = Literal["weights", "onnx", "trusted code", "factory"]
 """`trusted code`: the file was run, because its digest was named. `factory`: a function of the user's."""
 
 
-class Source(Frozen):
+class Origin(Frozen):
     """A file, or a factory, of somebody else."""
 
     how: How
