@@ -19,6 +19,7 @@ from budgetc.load.origin import Origin
 from budgetc.store.durable import write_durably
 from budgetc.store.run_directory import RunDirectory
 from budgetc.training.baseline import train_detector
+from budgetc.training.efficientad import Source
 from budgetc.training.features import outputs_of
 from budgetc.training.loop import Curve, Effort, Progress, silent
 from budgetc.training.pictures import make_pictures
