@@ -28,8 +28,10 @@ from budgetc.compiler.training import train_bundle
 from budgetc.compiler.untrained import new_gaussian
 from budgetc.core.budget import Over
 from budgetc.core.measurement import Measurement
+from budgetc.core.statistics import auroc_loss_by_category
 from budgetc.demo.dataset import write_demo_data
-from budgetc.report.schema import CategoryQuality, Quality, Report, Subject
+from budgetc.load.datasets import load_dataset
+from budgetc.report.schema import CategoryQuality, DefectRecall, Quality, Report, ScoredPicture, Subject
 from budgetc.training.loop import Effort
 
 TILE = "magnetic-tile"
@@ -125,6 +127,14 @@ def quality_lines(head: str, quality: Quality) -> Iterator[Line]:
         yield from reported(f"{head}: {name}", found)
     for one in quality.categories:
         yield from category_lines(head, one)
+    for recall in quality.recall:
+        yield recall_line(head, recall)
+
+
+def recall_line(head: str, one: DefectRecall) -> Line:
+    """By the threshold of all; by those of the categories in words."""
+    words = f"{one.found} by the threshold of all, {one.found_by_own} by those of the categories"
+    return Line(f"{head}: recall of {one.defect}", round(one.found / one.of, 4), "reported", True, "1", one.of, words)
 
 
 def category_lines(head: str, one: CategoryQuality) -> Iterator[Line]:
@@ -171,13 +181,34 @@ def against(report: Report, alone: dict[str, Report]) -> Iterator[Line]:
                    len(subjects), words)  # fmt: skip
         marked = [one.quality.aupro.value for one in subjects if one.quality.aupro is not None]
         yield Line(f"per category, {who}s: mean AUPRO", round(mean(marked), 4), "reported", True, "1", len(marked), "")
-    total = sum(bytes_of(one) for one in artifacts)
-    share = bytes_of(report.artifact) / total
+    sizes = {name: bytes_of(one) for name, one in zip(alone, artifacts, strict=True)}
+    share = bytes_of(report.artifact) / sum(sizes.values())
     yield Line("unified artifact: bytes over those of all categories' together", round(share, 4), "< 1", share < 1, "1",
-               len(artifacts), "")  # fmt: skip
-    gap = mean(one.quality.auroc_mean.value for one in artifacts) - report.artifact.quality.auroc_mean.value
-    yield Line("mean AUROC of the categories' artifacts - that of the unified one", round(gap, 4), "reported", True,
-               "1", len(artifacts), "positive: one detector a category is better")  # fmt: skip
+               len(artifacts), ", ".join(f"{name} {size} B" for name, size in sizes.items()))  # fmt: skip
+
+
+def gaps(data: Path, report: Report, alone: dict[str, Report]) -> Iterator[Line]:
+    """AUROC that one detector a category has more than the unified one, paired: all are judged by the same images."""
+    samples = load_dataset(data).samples["confirmation"]
+    scores = {one.file: one for one in pictures(report)}
+    own = {f"{category}/{one.file}": one for category, each in alone.items() for one in pictures(each)}
+    if {sample.file for sample in samples} != set(scores) or set(scores) != set(own):
+        raise RuntimeError("the splits differ, so nothing can be paired")
+    for who in ("baseline", "artifact"):
+        separate, together = ([getattr(of[sample.file], who) for sample in samples] for of in (own, scores))
+        found = auroc_loss_by_category(
+            separate, together, [sample.label for sample in samples],
+            categories=[sample.category for sample in samples], groups=[sample.group for sample in samples],
+        )  # fmt: skip
+        for name, one in {"mean": found.mean, **found.categories}.items():
+            bar = f"AUROC of the categories' {who}s - that of the unified {who}, {name}"
+            words = f"{one.lower:.4f} to {one.upper:.4f}; positive: one detector a category is better"
+            yield Line(bar, round(one.value, 4), "reported", True, "1", one.n_good + one.n_bad, words)
+
+
+def pictures(report: Report) -> tuple[ScoredPicture, ...]:
+    """Of the confirmation split."""
+    return report.exhibits.pictures if report.exhibits is not None else ()
 
 
 def bytes_of(subject: Subject) -> int:
@@ -212,7 +243,7 @@ def main() -> None:
         said = "none" if verdict is None else verdict.overall
         Line(f"{category} alone: verdict {said}", float(said.startswith("compliant")), "reported", True, "1", 1,
              f"{seconds:.0f} s").show()  # fmt: skip
-    for line in against(report, alone):
+    for line in (*against(report, alone), *gaps(folder / "data", report, alone)):
         line.show()
 
 
