@@ -10,6 +10,7 @@ from PIL import Image
 from budgetc.candidate import Workshop, Written, score_split
 from budgetc.compiler.controlling import controls_beside
 from budgetc.compiler.costing import Costing, Costs, Found
+from budgetc.compiler.label_light import agreement_between
 from budgetc.core.budget import Budget
 from budgetc.core.dataset import Dataset, Sample, evenly
 from budgetc.core.layout import ARTIFACT
@@ -136,6 +137,7 @@ class Confirmation:
             latency_p50_ratio=latency_ratio,
             model_memory_ratio=_ratio("model_memory", artifact, baseline),
             auroc_loss=auroc_loss(loss, scored[1]),
+            rank_agreement=agreement_between(*scored, self.confidence()) if self.shop.dataset.synthetic else None,
         )
 
 

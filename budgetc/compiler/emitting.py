@@ -12,6 +12,7 @@ from budgetc.compiler.controlling import control_warnings
 from budgetc.compiler.environment import environment
 from budgetc.compiler.exhibits import collect
 from budgetc.compiler.inputs import Inputs
+from budgetc.compiler.label_light import PROXY
 from budgetc.compiler.searching import Search
 from budgetc.core.dataset import Dataset
 from budgetc.core.layout import ARTIFACT, DEVICE_CONFIG, DEVICE_ENGINE, DEVICE_SCRIPT, MODEL
@@ -84,6 +85,7 @@ def _report(
         splits=describe(inputs.dataset),
         controls=controls,
         warnings=(
+            *([PROXY] if inputs.dataset.synthetic else []),
             *control_warnings(controls),
             *use_warnings(uses),
             *seed_warnings(len(confirmed.seeds) if confirmed else 0, inputs.budget.search.seeds),
@@ -97,12 +99,12 @@ def _why(search: Search, confirmed: Confirmed | None) -> str:
     if confirmed is None:
         return f"nothing was built to the end: {search.stopped_because}"
     match confirmed.verdict.overall:
-        case "compliant" | "compliant (predicted)":
-            found = "the smallest that keeps every limit"
         case "inconclusive":
             found = "breaks no limit, but whether it keeps all cannot be told for sure"
         case "not compliant":
             found = "came nearest"
+        case _:
+            found = "the smallest that keeps every limit"
     return f"{found}; the search ended because {search.stopped_because}"
 
 

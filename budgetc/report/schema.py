@@ -86,6 +86,8 @@ class Comparison(Frozen):
     """Memory above interpreter and runtime."""
     auroc_loss: Measurement
     """Baseline AUROC - artifact AUROC on the same images."""
+    rank_agreement: Measurement | None = None
+    """Spearman's rho of both scores; only where anomalies are synthetic."""
 
 
 class SearchSummary(Frozen):
