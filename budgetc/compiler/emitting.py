@@ -12,7 +12,7 @@ from budgetc.compiler.controlling import control_warnings
 from budgetc.compiler.environment import environment
 from budgetc.compiler.exhibits import collect
 from budgetc.compiler.inputs import Inputs
-from budgetc.compiler.label_light import PROXY
+from budgetc.compiler.label_light import proxy_warnings
 from budgetc.compiler.searching import Search
 from budgetc.core.dataset import Dataset
 from budgetc.core.layout import ARTIFACT, DEVICE_CONFIG, DEVICE_ENGINE, DEVICE_SCRIPT, MODEL
@@ -85,7 +85,7 @@ def _report(
         splits=describe(inputs.dataset),
         controls=controls,
         warnings=(
-            *([PROXY] if inputs.dataset.synthetic else []),
+            *proxy_warnings(inputs.dataset),
             *control_warnings(controls),
             *use_warnings(uses),
             *seed_warnings(len(confirmed.seeds) if confirmed else 0, inputs.budget.search.seeds),
