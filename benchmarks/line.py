@@ -21,7 +21,7 @@ class Line:
     n: int
     spread: str
     """Range or interval, in words; empty where the value is exact."""
-    kind: Literal["measured", "emulated", "predicted"] = "measured"
+    kind: Literal["measured", "emulated", "proxy", "predicted"] = "measured"
 
     def show(self) -> None:
         """Print it."""

@@ -166,6 +166,7 @@ def _table(found: "Feasibility", rows: int | None) -> str:
         ("cost at most", f"{found.trainings_at_most} trainings, {found.seconds_at_most / 60:.0f} min"),
         ("baseline AUROC", f"{found.baseline_auroc:.4f} on selection; floor {floor}"),
         ("images", clean(found.can_certify)),
+        *(("label-light" if not number else "", clean(one)) for number, one in enumerate(found.label_light)),
     ]
     more = f"\n... and {left} more (--all lists them)" if left else ""
     return f"{aligned(cells)}{more}\n\n{aligned(facts)}"

@@ -68,6 +68,8 @@ def _text(found: "DataCheck", files: int | None) -> str:
 
     sections = [_stock(found)]
     sections.append("What to look at\n" + ("\n".join(_finding(one, files) for one in found.findings) or "  nothing"))
+    if found.label_light:
+        sections.append("Without real anomalies\n" + "\n".join(f"  {clean(one)}" for one in found.label_light))
     if found.curves:
         sections.append("Enough normals? (a plain memory of patches with more and more of them; 10 draws each)\n"
                         + "\n".join(_curve(one) for one in found.curves))  # fmt: skip

@@ -9,7 +9,7 @@ from budgetc.compiler.confirming import Confirmation, Confirmed
 from budgetc.compiler.costing import Costs
 from budgetc.compiler.searching import Search
 from budgetc.core.statistics import Interval
-from budgetc.core.verdict import Verdict
+from budgetc.core.verdict import Verdict, undecided_by_proxy
 from budgetc.errors import BudgetcError
 from budgetc.measurement.quality import Scored, by_category, loss_between
 from budgetc.report.schema import SeedRecord
@@ -52,8 +52,8 @@ class Choosing:
             if verdict.overall.startswith("compliant"):
                 self.search.note(name, fate="chosen")
                 return self.looked[-1]
-            if {limit.outcome for limit in verdict.limits} <= {"pass", "not measured"}:
-                break  # what nobody measures here, nobody measures of another structure either
+            if _as_good_as_any(verdict):
+                break
         self._fall_back()
         return min(self.looked, key=lambda found: _distance(found.verdict), default=None)
 
@@ -90,6 +90,12 @@ class Choosing:
         self.search.note(name, fate="finalist", reason=reason)
         self.looked.append(found)
         return found
+
+
+def _as_good_as_any(verdict: Verdict) -> bool:
+    """Nothing is open but what nobody measures here of another structure either, or what no proxy can close."""
+    closed = [limit for limit in verdict.limits if not undecided_by_proxy(limit)]
+    return {limit.outcome for limit in closed} <= {"pass", "not measured"}
 
 
 def _distance(verdict: Verdict) -> tuple[bool, float]:

@@ -10,6 +10,7 @@ from PIL import Image
 from budgetc.candidate import Workshop, Written, score_split
 from budgetc.compiler.controlling import controls_beside
 from budgetc.compiler.costing import Costing, Costs, Found
+from budgetc.compiler.label_light import agreement_between
 from budgetc.compiler.localizing import locate
 from budgetc.core.budget import Budget
 from budgetc.core.dataset import Dataset, Sample, evenly
@@ -144,6 +145,7 @@ class Confirmation:
             model_memory_ratio=_ratio("model_memory", artifact, baseline),
             auroc_loss=auroc_loss(loss.over(auroc_kind(self.budget)), scored[1]),
             category_losses=category_losses(loss, scored[1]),
+            rank_agreement=agreement_between(*scored, self.confidence()) if self.shop.dataset.synthetic else None,
         )
 
 

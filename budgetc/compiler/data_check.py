@@ -9,9 +9,10 @@ from statistics import median
 import numpy as np
 
 from budgetc.compiler.controlling import judge_controls
-from budgetc.compiler.data_advice import photograph_next
+from budgetc.compiler.data_advice import DEFECT_GROUPS, photograph_next
 from budgetc.compiler.data_findings import find_all
 from budgetc.compiler.data_record import Curve, CurvePoint, DataCheck, Finding, Floor, GroupSizes, Stock, Trend
+from budgetc.compiler.label_light import what_it_shows
 from budgetc.core.dataset import Sample, evenly
 from budgetc.core.quality import Control
 from budgetc.core.statistics import images_needed
@@ -67,7 +68,20 @@ def check_data(path: str | Path, *, group: str | None = None, seed: int = 0) -> 
         controls=controls,
         curves=curves,
         floors=floors,
-        photograph=photograph_next(missing, stock, curves, findings, scenes=_scenes(inspected)),
+        label_light=() if inspected.dataset is None else what_it_shows(inspected.dataset),
+        photograph=photograph_next(
+            (*missing, *_real_anomalies(inspected)), stock, curves, findings, scenes=_scenes(inspected)
+        ),
+    )
+
+
+def _real_anomalies(inspected: Inspected) -> Sequence[str]:
+    """What is not needed to compile, but to know that defects are found."""
+    if inspected.dataset is None or not inspected.dataset.synthetic:
+        return ()
+    return (
+        f"anomalies: at least {DEFECT_GROUPS} parts of each defect type, into test/<defect type> (frames: "
+        "other/<scene>), beside normals of other parts in test/good: until then all figures are of synthetic ones",
     )
 
 
@@ -117,7 +131,8 @@ def _normals(inspected: Inspected) -> list[Sample]:
 def _judged(inspected: Inspected) -> tuple[str, list[Sample]]:
     """The selection split; of refused data, which has no sealed split, the whole test part."""
     if inspected.dataset is not None:
-        return "selection", list(inspected.dataset.samples["selection"])
+        # Synthetic anomalies are drawn for a detector; what this looks at is how pictures were taken.
+        return "selection", [one for one in inspected.dataset.samples["selection"] if not one.synthetic]
     entries = [entry for entry in inspected.source.entries if entry.part == "test"]
     return "test", [entry.sample(inspected.groups[entry.file]) for entry in entries]
 
@@ -222,7 +237,7 @@ def _trend(points: Sequence[Point], with_anomalies: bool) -> tuple[float | None,
 
 
 def _floors(inspected: Inspected) -> tuple[Floor, ...]:
-    if inspected.dataset is None:
+    if inspected.dataset is None or inspected.dataset.synthetic:
         return ()
     samples = inspected.dataset.samples["confirmation"]
     good, bad = (len({sample.group for sample in samples if sample.label == label}) for label in (0, 1))

@@ -100,5 +100,7 @@ class DataCheck(Frozen):
     """What size and four statistics tell on the selection split."""
     curves: tuple[Curve, ...]
     floors: tuple[Floor, ...]
+    label_light: tuple[str, ...] = ()
+    """What data without real anomalies can and cannot show; empty where they are real."""
     photograph: tuple[str, ...]
     """What to photograph next, most useful first."""

@@ -12,6 +12,7 @@ from budgetc.compiler.controlling import control_warnings
 from budgetc.compiler.environment import environment
 from budgetc.compiler.exhibits import collect
 from budgetc.compiler.inputs import Inputs
+from budgetc.compiler.label_light import proxy_warnings
 from budgetc.compiler.searching import Search
 from budgetc.core.budget import Budget
 from budgetc.core.dataset import Dataset
@@ -88,6 +89,7 @@ def _report(
         splits=describe(inputs.dataset),
         controls=controls,
         warnings=(
+            *proxy_warnings(inputs.dataset),
             *control_warnings(controls),
             *category_warnings(inputs.budget, confirmed.comparison if confirmed else None),
             *use_warnings(uses),
@@ -102,12 +104,12 @@ def _why(search: Search, confirmed: Confirmed | None) -> str:
     if confirmed is None:
         return f"nothing was built to the end: {search.stopped_because}"
     match confirmed.verdict.overall:
-        case "compliant" | "compliant (predicted)":
-            found = "the smallest that keeps every limit"
         case "inconclusive":
             found = "breaks no limit, but whether it keeps all cannot be told for sure"
         case "not compliant":
             found = "came nearest"
+        case _:
+            found = "the smallest that keeps every limit"
     return f"{found}; the search ended because {search.stopped_because}"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from budgetc.candidate import write
 from budgetc.compiler.controlling import control_warnings, judge_controls
+from budgetc.compiler.label_light import PROXY
 from budgetc.core.dataset import Dataset
 from budgetc.core.frozen import Frozen
 from budgetc.core.layout import REPORT_JSON
@@ -94,7 +95,7 @@ def evaluate_detector(
         data_sha256=dataset.digest,
         quality=quality_of(found, threshold, thresholds=subject.thresholds, pixels=pixels),
         controls=controls,
-        warnings=(*([warning] if seen else []), *control_warnings(controls)),
+        warnings=(*([warning] if seen else []), *([PROXY] if dataset.synthetic else []), *control_warnings(controls)),
     )
 
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -23,7 +22,6 @@ from budgetc.measurement.profile import profile_nodes
 from budgetc.measurement.quality import by_category
 from budgetc.report.pictures import Shown
 from budgetc.report.schema import AreaRecall, Exhibits, OperatorRow, ScoredPicture, Stage
-from budgetc.runtime.preprocess import decode
 
 _BINS = 4
 _UNTRAINED = "would have to be trained for this table alone: no search trained up to here"
@@ -167,6 +165,4 @@ def area_rows(dataset: Dataset, before: Judged, after: Judged) -> tuple[AreaReca
 
 
 def _area(dataset: Dataset, sample: Sample) -> float:
-    assert sample.mask is not None, "only pictures with a mask are asked for"
-    mask = np.asarray(decode((Path(dataset.root) / sample.mask).read_bytes()).convert("L"))
-    return float((mask > 0).mean())
+    return float(dataset.read_mask(sample).mean())

@@ -4,7 +4,6 @@ import base64
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ from budgetc.core.dataset import Dataset, Sample
 from budgetc.measurement.quality import Scored
 from budgetc.report.pictures import Kind, Shown
 from budgetc.runtime.artifact import Artifact, load_artifact
-from budgetc.runtime.preprocess import decode
 
 _SIDE = 176
 """Pixels of the longer side on the page."""
@@ -103,8 +101,8 @@ def mask_of(dataset: Dataset, sample: Sample, size: tuple[int, int]) -> NDArray[
     """(height, width) of a picture's defect; None without a mask."""
     if sample.mask is None:
         return None
-    mask = decode((Path(dataset.root) / sample.mask).read_bytes()).convert("L")
-    found: NDArray[np.bool_] = np.asarray(mask.resize((size[1], size[0]), Image.Resampling.NEAREST)) > 0
+    mask = Image.fromarray(dataset.read_mask(sample))
+    found: NDArray[np.bool_] = np.asarray(mask.resize((size[1], size[0]), Image.Resampling.NEAREST))
     return found
 
 

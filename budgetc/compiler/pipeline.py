@@ -17,6 +17,7 @@ from budgetc.compiler.devices import Bench, bench, pack_kit
 from budgetc.compiler.emitting import count_use, emit, partial, use_warnings
 from budgetc.compiler.environment import training_versions
 from budgetc.compiler.inputs import Device, Inputs, all_plans, default_out, load_inputs
+from budgetc.compiler.label_light import PROXY
 from budgetc.compiler.resuming import check_apart, check_resumable, record_inputs
 from budgetc.compiler.screening import Screener
 from budgetc.compiler.searching import Search
@@ -124,6 +125,8 @@ def compile_inputs(
             images = sample_images(inputs.dataset, run.path / "pictures")
             sessions, trials = choose_sessions(inputs, shop, images, say)
             shop = replace(shop, sessions=sessions)
+            if inputs.dataset.synthetic:
+                say(f"warning: {PROXY}")
             reference = measure_baseline(inputs, shop, say)
             search = _search(inputs, shop, reference, say, images=images, bench=board)
             search.sessions = trials

@@ -10,6 +10,7 @@ import torch
 from budgetc.compiler.confirming import sample_images
 from budgetc.compiler.costing import Costing
 from budgetc.compiler.inputs import all_plans, load_inputs
+from budgetc.compiler.label_light import what_it_shows
 from budgetc.compiler.pipeline import Say, make_workshop, measure_baseline, quiet
 from budgetc.compiler.screening import Screener
 from budgetc.compiler.searching import Search
@@ -38,6 +39,8 @@ class Feasibility(Frozen):
     floor: float | None
     can_certify: str
     """Whether the test part is large enough to certify the floor, and how many images would be."""
+    label_light: tuple[str, ...] = ()
+    """What data without real anomalies can and cannot show."""
     candidates: tuple[CandidateRecord, ...]
 
 
@@ -72,6 +75,7 @@ def plan_detector(
             baseline_auroc=reference.auroc.value,
             floor=floor,
             can_certify=certification(floor, reference.auroc.value, inputs.dataset.samples["confirmation"]),
+            label_light=what_it_shows(inputs.dataset),
             candidates=tuple(search.records.values()),
         )
 
@@ -83,6 +87,8 @@ def certification(floor: float | None, truth: float, samples: Sequence[Sample]) 
     """
     if floor is None:
         return "the budget limits no AUROC"
+    if any(sample.synthetic for sample in samples):
+        return f"nothing here certifies {floor:.3f}: anomalies are synthetic"
     have = min(len({sample.group for sample in samples if sample.label == label}) for label in (0, 1))
     every = len({sample.group for sample in samples}) == len(samples)
     what = "images" if every else "groups (parts, or blocks of frames)"

@@ -11,6 +11,8 @@ Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Over = Literal["mean", "worst-category", "pooled"]
 Policy = Literal["estimate", "bound", "noninferior"]
 Evidence = Literal["measured", "predicted"]
+QualityEvidence = Literal["measured", "proxy"]
+"""`proxy` also accepts figures on synthetic anomalies, where the data has no real ones."""
 
 
 class AurocLimit(Frozen):
@@ -25,6 +27,8 @@ class AurocLimit(Frozen):
     policy: Policy = "estimate"
     """`estimate` compares the value, `bound` its lower bound, `noninferior` the paired loss."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    evidence: QualityEvidence = "measured"
+    """Weakest evidence that may pass. An emulated score counts as a measured one."""
 
     @model_validator(mode="after")
     def _has_a_floor(self) -> "AurocLimit":
@@ -39,6 +43,8 @@ class AuproLimit(Frozen):
     """A floor on the area under the per-region-overlap curve (false-positive rate up to 0.3)."""
 
     min: Fraction
+    evidence: QualityEvidence = "measured"
+    """As of `auroc`."""
 
 
 class Limits(Frozen):

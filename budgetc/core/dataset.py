@@ -22,7 +22,9 @@ class Sample:
     defect: str
     """Defect type; `good` for normals."""
     mask: str | None = None
-    """Ground-truth mask, relative to the root."""
+    """Ground-truth mask, relative to the root; of a synthetic anomaly, a name that the data set's reader knows."""
+    synthetic: bool = False
+    """Whether its anomaly was made of a normal, because there are no real ones."""
 
     @property
     def label(self) -> int:
@@ -32,6 +34,17 @@ class Sample:
 
 Reader = Callable[[Sample, tuple[int, int]], NDArray[np.uint8]]
 """(sample, (height, width)) -> (3, height, width)."""
+MaskReader = Callable[[Sample], NDArray[np.bool_]]
+"""Sample with a mask -> (height, width) of the picture as it was taken."""
+
+
+def no_masks(sample: Sample) -> NDArray[np.bool_]:
+    """For data without masks.
+
+    Raises:
+        LookupError: always.
+    """
+    raise LookupError(f"{sample.file} has no mask")
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,7 @@ class Dataset:
     """Whether pictures are frames, of cameras that are never turned."""
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict, repr=False)
     """File -> (width, height) of the picture as it was taken, in pixels; without those that are not known."""
+    read_mask: MaskReader = field(default=no_masks, repr=False)
     _cache: dict[tuple[SplitName, tuple[int, int]], NDArray[np.uint8]] = field(default_factory=dict, repr=False)
 
     def images(self, split: SplitName, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -63,6 +77,11 @@ class Dataset:
     def labels(self, split: SplitName) -> NDArray[np.int64]:
         """(n,) of 0 and 1."""
         return np.array([sample.label for sample in self.samples[split]], dtype=np.int64)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether anomalies are judged that were made of normals."""
+        return any(sample.synthetic for split in self.samples.values() for sample in split)
 
     @property
     def categories(self) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ from typing import Literal
 
 from budgetc.core.frozen import Frozen
 
-Kind = Literal["measured", "emulated", "predicted", "declared"]
+Kind = Literal["measured", "emulated", "proxy", "predicted", "declared"]
+"""`proxy`: scores were measured, but on synthetic anomalies."""
 
 
 class Measurement(Frozen):

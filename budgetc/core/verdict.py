@@ -3,15 +3,21 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from budgetc.core.budget import AurocLimit, Budget, Evidence
+from budgetc.core.budget import AurocLimit, Budget, Evidence, QualityEvidence
 from budgetc.core.frozen import Frozen
 from budgetc.core.measurement import Kind, Measurement
 
 Outcome = Literal["pass", "fail", "inconclusive", "not measured"]
-Overall = Literal["compliant", "compliant (predicted)", "not compliant", "inconclusive"]
-EXIT_CODES: Mapping[Overall, int] = {"compliant": 0, "compliant (predicted)": 0, "not compliant": 3, "inconclusive": 5}
+Overall = Literal[
+    "compliant", "compliant (predicted)", "compliant (proxy)", "compliant (predicted, proxy)", "not compliant",
+    "inconclusive",
+]  # fmt: skip
+EXIT_CODES: Mapping[Overall, int] = {
+    "compliant": 0, "compliant (predicted)": 0, "compliant (proxy)": 0, "compliant (predicted, proxy)": 0,
+    "not compliant": 3, "inconclusive": 5,
+}  # fmt: skip
 """Of the command line."""
-_STRENGTH: dict[Kind, int] = {"measured": 3, "emulated": 2, "predicted": 1, "declared": 0}
+_STRENGTH: dict[Kind, int] = {"measured": 3, "emulated": 2, "proxy": 2, "predicted": 1, "declared": 0}
 _NEEDED: dict[Evidence, int] = {"measured": 3, "predicted": 1}
 
 
@@ -53,7 +59,7 @@ def judge_ceiling(
     """A value that must not exceed `bound`; with an interval, pass and fail need the whole interval."""
     if found is None:
         return _unmeasured(limit, bound, unit, "nothing measured it")
-    if limit != "artifact_size" and _STRENGTH[found.kind] < _NEEDED[evidence]:
+    if limit != "artifact_size" and found.kind != "proxy" and _STRENGTH[found.kind] < _NEEDED[evidence]:
         return _unmeasured(limit, bound, unit, f"{found.kind}, but the budget accepts only {evidence} evidence")
     upper = found.value if found.upper is None else found.upper
     lower = found.value if found.lower is None else found.lower
@@ -92,6 +98,26 @@ def judge_floor(limit: str, bound: float, found: Measurement | None, certify: bo
     )  # fmt: skip
 
 
+def judge_proxy(verdict: LimitVerdict, accepted: QualityEvidence) -> LimitVerdict:
+    """The same; where its figure is of synthetic anomalies it certifies nothing, and counts only if that is accepted.
+
+    What is not accepted is neither a pass nor a fail: real anomalies may be easier or harder to tell.
+    """
+    if verdict.measurement is None or verdict.measurement.kind != "proxy":
+        return verdict
+    if accepted == "proxy":
+        return verdict.model_copy(update={"certified": False, "reason": f"{verdict.reason}, of synthetic anomalies"})
+    reason = "rests on synthetic anomalies, which only `evidence: proxy` of the limit accepts"
+    return verdict.model_copy(update={"outcome": "inconclusive", "certified": False, "reason": reason})
+
+
+def undecided_by_proxy(verdict: LimitVerdict) -> bool:
+    """Whether a figure of synthetic anomalies keeps its limit, and is not accepted: no other candidate does more."""
+    found = verdict.measurement
+    kept = verdict.margin is None or verdict.margin >= 0
+    return verdict.outcome == "inconclusive" and found is not None and found.kind == "proxy" and kept
+
+
 def judge(budget: Budget, found: Mapping[str, Measurement], baseline_auroc: float | None) -> Verdict:
     """Every limit of the budget against what was found.
 
@@ -106,12 +132,15 @@ def judge(budget: Budget, found: Mapping[str, Measurement], baseline_auroc: floa
         if bound is not None:
             verdicts.append(judge_ceiling(name, bound, units[name], found.get(name), evidence=budget.evidence))
     if limits.auroc is not None:
-        verdicts.append(_judge_auroc(limits.auroc, found.get("auroc"), baseline_auroc))
+        accepted = limits.auroc.evidence
+        verdicts.append(judge_proxy(_judge_auroc(limits.auroc, found.get("auroc"), baseline_auroc), accepted))
         if limits.auroc.policy == "noninferior" and limits.auroc.max_drop is not None:
             drop = limits.auroc.max_drop
-            verdicts.append(judge_ceiling("auroc_loss", drop, "1", found.get("auroc_loss"), evidence="measured"))
+            loss = judge_ceiling("auroc_loss", drop, "1", found.get("auroc_loss"), evidence="measured")
+            verdicts.append(judge_proxy(loss, accepted))
     if limits.aupro is not None:
-        verdicts.append(judge_floor("aupro", limits.aupro.min, found.get("aupro"), certify=False))
+        aupro = judge_floor("aupro", limits.aupro.min, found.get("aupro"), certify=False)
+        verdicts.append(judge_proxy(aupro, limits.aupro.evidence))
     return Verdict(overall=_overall(verdicts), limits=tuple(verdicts))
 
 
@@ -128,8 +157,10 @@ def _overall(verdicts: list[LimitVerdict]) -> Overall:
         return "not compliant"
     if outcomes - {"pass"}:
         return "inconclusive"
-    predicted = any(v.measurement is not None and v.measurement.kind == "predicted" for v in verdicts)
-    return "compliant (predicted)" if predicted else "compliant"
+    kinds = {verdict.measurement.kind for verdict in verdicts if verdict.measurement is not None}
+    if "proxy" in kinds:
+        return "compliant (predicted, proxy)" if "predicted" in kinds else "compliant (proxy)"
+    return "compliant (predicted)" if "predicted" in kinds else "compliant"
 
 
 def _unmeasured(limit: str, bound: float, unit: str, reason: str) -> LimitVerdict:

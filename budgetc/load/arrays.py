@@ -50,7 +50,7 @@ def open_arrays(path: Path) -> Source:
             rows[file] = (part, row)
             entries.append(Entry(file, part, category, defect))
     reader = ArrayReader(pixels["train"], pixels["test"], rows)
-    pictures = {entry.file: _picture(reader.image(entry.file)) for entry in entries}
+    pictures = {entry.file: _picture(reader.picture(entry.file)) for entry in entries}
     stated = _stated(path, arrays, rows)
     contents = {file: picture.sha256 for file, picture in pictures.items()}
     digest = digest_of(contents | {f"group of {file}": group for file, group in (stated or {}).items()})
@@ -65,14 +65,14 @@ class ArrayReader:
     test: NDArray[np.uint8]
     rows: Mapping[str, tuple[Part, int]]
 
-    def image(self, file: str) -> Image.Image:
+    def picture(self, file: str) -> Image.Image:
         """The picture of a row, RGB."""
         part, row = self.rows[file]
         return Image.fromarray((self.train if part == "train" else self.test)[row]).convert("RGB")
 
     def __call__(self, sample: Sample, size: tuple[int, int]) -> NDArray[np.uint8]:
         """(3, height, width) of a sample, resized by the runtime's function."""
-        return resize_rgb(self.image(sample.file), *size)
+        return resize_rgb(self.picture(sample.file), *size)
 
 
 def _picture(image: Image.Image) -> Picture:

@@ -13,6 +13,13 @@ from budgetc.load.factors import Factors
 from budgetc.load.frames import is_frames, list_frames
 from budgetc.load.groups import groups_by_content, groups_by_pattern, merge_same_content, read_groups_csv
 from budgetc.load.images import FolderReader, digest_of, examine_files, read_content
+from budgetc.load.label_light import (
+    SyntheticReader,
+    has_anomalies,
+    lacks_anomalies,
+    refuse_few_normals,
+    with_synthetic,
+)
 from budgetc.load.listing import FACTORS_FILE, Source, is_good, named, subfolders
 from budgetc.load.mvtec import is_category, list_mvtec, refuse_wrong_masks
 from budgetc.load.splits import Splits, borrow_test_normals, refuse_leaks, refuse_one_class, split_by_group
@@ -20,7 +27,7 @@ from budgetc.load.video import block_samples, scenes, split_video
 
 _EXPECTED = (
     "expected train/good with test/good and test/<defect type> (MVTec layout), folders of categories that hold these, "
-    "train/<scene> with other/<scene> (frames), or an .npz file"
+    "train/<scene> with other/<scene> (frames), or an .npz file; normals alone belong into train/good"
 )
 
 
@@ -31,9 +38,12 @@ def load_dataset(path: str | Path, *, group: str | None = None, seed: int = 0) -
     expression whose first parenthesis encloses the group in a file's path), else from content:
     exact and near copies are one group, and frames are grouped in blocks of consecutive ones.
 
+    Without anomalies, or with too few for two splits, held-out normals get synthetic ones (`load/label_light.py`);
+    without a test part, 30 % of the normals are held out.
+
     Raises:
         UsageError: nothing is at the path, or `group` is no such expression.
-        InputRejected: pictures are damaged, a group is in train and in test, the test part has only one class, ...
+        InputRejected: pictures are damaged, a group is in train and in test, the test part has no normals, ...
     """
     return split_source(open_source(path), group=group, seed=seed)
 
@@ -50,6 +60,8 @@ def split_source(source: Source, *, group: str | None = None, seed: int = 0) -> 
     splits = split_video(source.entries) if video else _split_groups(source, groups, seed)
     if source.factors is not None:
         splits, source = _with_factors(splits, source, source.factors)
+    elif lacks_anomalies(splits):
+        splits, source = _with_synthetic(splits, source, seed)
     refuse_one_class(splits)
     return _dataset(source, splits, video=video)
 
@@ -57,8 +69,8 @@ def split_source(source: Source, *, group: str | None = None, seed: int = 0) -> 
 def load_test_part(path: str | Path, *, group: str | None = None) -> Dataset:
     """All test pictures of a data set as its confirmation split, the other splits empty: for evaluation alone.
 
-    train/ is neither needed nor read, except for frames without in-distribution frames in the test
-    part: those are split as by `load_dataset`, and its selection is taken too.
+    train/ is neither needed nor read, except where the test part has no anomalies, or is of frames without
+    in-distribution ones: those data are split as by `load_dataset`, and its selection is taken too.
 
     Raises:
         UsageError, InputRejected: as `load_dataset`.
@@ -67,11 +79,11 @@ def load_test_part(path: str | Path, *, group: str | None = None) -> Dataset:
     groups = stated_groups(source, group)
     entries = [entry for entry in source.entries if entry.part == "test"]
     video = source.video and groups is None
+    if not has_anomalies(entries) or (video and not any(is_good(entry) for entry in entries)):
+        whole = load_dataset(path, group=group)
+        taken = whole.samples["selection"] + whole.samples["confirmation"]
+        return replace(whole, samples=_only_confirmation(taken), _cache={})
     if video:
-        if not any(is_good(entry) for entry in entries):
-            whole = load_dataset(path)
-            taken = whole.samples["selection"] + whole.samples["confirmation"]
-            return replace(whole, samples=_only_confirmation(taken), _cache={})
         samples = tuple(sample for scene in scenes(entries) for block in block_samples(scene) for sample in block)
     else:
         groups = groups or groups_by_content(entries, source.pictures)
@@ -147,7 +159,7 @@ def _open_folder(root: Path, needs_train: bool) -> Source:
     declared = [path for path in (table, root / FACTORS_FILE) if path.exists()]
     extra = {path.name: hashlib.sha256(read_content(path)).hexdigest() for path in declared}
     factors = read_factors(root) if video else None
-    return Source(root, entries, pictures, stated, digest_of(contents | extra), reader, video, factors)
+    return Source(root, entries, pictures, stated, digest_of(contents | extra), reader, reader.mask, video, factors)
 
 
 def _with_factors(splits: Splits, source: Source, factors: Factors) -> tuple[Splits, Source]:
@@ -156,6 +168,14 @@ def _with_factors(splits: Splits, source: Source, factors: Factors) -> tuple[Spl
     pictures = {**source.pictures, **{copy: source.pictures[file] for copy, (file, _, _) in copies.items()}}
     assert isinstance(source.read, FolderReader), "only frame folders declare factors"
     return extended, replace(source, pictures=pictures, read=FactorReader(source.read, copies, factors.seed))
+
+
+def _with_synthetic(splits: Splits, source: Source, seed: int) -> tuple[Splits, Source]:
+    """The same where there are no anomalies, or too few: synthetic ones."""
+    extended, made = with_synthetic(splits, frames=source.video)
+    pictures = {**source.pictures, **{copy: source.pictures[one.file] for copy, one in made.items()}}
+    reader = SyntheticReader(source.read, made, seed, source.read_mask)
+    return extended, replace(source, pictures=pictures, read=reader, read_mask=reader.mask)
 
 
 def _test_part(source: Source) -> Source:
@@ -183,7 +203,8 @@ def _split_groups(source: Source, groups: Mapping[str, str] | None, seed: int) -
     if groups is None:
         groups = groups_by_content(entries, source.pictures)
         advice = "their pictures are near copies; keep one side, or say in groups.csv that they show different parts"
-    if source.video:
+    if source.video or not has_anomalies(entries):
+        refuse_few_normals(entries, groups)
         entries = borrow_test_normals(entries, groups, seed)
     refuse_leaks(entries, groups, advice)
     return split_by_group(entries, groups, seed)
@@ -209,4 +230,5 @@ def _only_confirmation(samples: tuple[Sample, ...]) -> Splits:
 
 def _dataset(source: Source, splits: Splits, *, video: bool) -> Dataset:
     sizes = {file: picture.size for file, picture in source.pictures.items()}
-    return Dataset(str(source.root), source.digest, splits, source.read, video=video, upright=source.video, sizes=sizes)
+    return Dataset(str(source.root), source.digest, splits, source.read, video=video, upright=source.video, sizes=sizes,
+                   read_mask=source.read_mask)  # fmt: skip

@@ -34,11 +34,19 @@ class FactorReader:
         Raises:
             InputRejected: as `FolderReader`.
         """
-        if sample.file not in self.copies:
-            return self.frames(sample, size)
-        file, factor, severity = self.copies[sample.file]
-        pixels = np.asarray(self.frames.picture(file))
-        return resize_rgb(Image.fromarray(changed(pixels, factor, severity, seed=f"{self.seed}/{file}")), *size)
+        return resize_rgb(self.picture(sample.file), *size)
+
+    def picture(self, file: str) -> Image.Image:
+        """A frame or a copy at the frame's own size.
+
+        Raises:
+            InputRejected: as `FolderReader`.
+        """
+        if file not in self.copies:
+            return self.frames.picture(file)
+        frame, factor, severity = self.copies[file]
+        pixels = np.asarray(self.frames.picture(frame))
+        return Image.fromarray(changed(pixels, factor, severity, seed=f"{self.seed}/{frame}"))
 
 
 def read_factors(root: Path) -> Factors | None:

@@ -132,7 +132,11 @@ def changed(pixels: NDArray[np.uint8], factor: FactorName, severity: float, *, s
         severity: 0 (nothing) to 1.
         seed: any text: the file's name, so that frames differ and runs do not.
     """
-    digest = hashlib.sha256(f"{seed}\0{factor}\0{severity:g}".encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+    rng = generator(f"{seed}\0{factor}\0{severity:g}")
     result = FACTORS[factor](pixels.astype(np.float32), severity, rng)
     return np.clip(np.round(result), 0, 255).astype(np.uint8)
+
+
+def generator(text: str) -> np.random.Generator:
+    """Randomness that follows from a text, so that the order in which pictures are read does not matter."""
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from budgetc.core.dataset import GOOD
 from budgetc.errors import InputRejected
-from budgetc.load.listing import FACTORS_FILE, ONLY_CATEGORY, Entry, Part, named, natural, picture_files, subfolders
+from budgetc.load.listing import ONLY_CATEGORY, Entry, Part, named, natural, picture_files, subfolders
 
 _FOLDERS = ("train", "test", "other")
 
@@ -33,11 +33,6 @@ def list_frames(root: Path, *, needs_train: bool) -> tuple[Entry, ...]:
         )
     if needs_train and not scenes["train"]:
         raise InputRejected(f"{root}: train/ holds no scenes; expected train/<scene>/0000.jpg ...")
-    if not scenes["test"] and not scenes["other"] and not (root / FACTORS_FILE).exists():
-        raise InputRejected(
-            f"{root}: only one class: no other/<scene>/ with out-of-distribution frames, "
-            f"and no {FACTORS_FILE} that makes some of the test frames"
-        )
     entries: list[Entry] = []
     for scene in scenes["train"]:
         entries += _scene(root, "train", scene, part="train", defect=GOOD)

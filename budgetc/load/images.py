@@ -82,6 +82,16 @@ class FolderReader:
             raise InputRejected(f"{self.root / file}: changed while budgetc was running; start again")
         return decode(content)
 
+    def mask(self, sample: Sample) -> NDArray[np.bool_]:
+        """(height, width) of a sample's ground truth, True where it is anomalous.
+
+        Raises:
+            InputRejected: as `__call__`.
+        """
+        assert sample.mask is not None, "only pictures with a mask are asked for"
+        truth: NDArray[np.bool_] = np.asarray(self.picture(sample.mask).convert("L")) > 0
+        return truth
+
 
 def read_content(path: Path) -> bytes:
     """The bytes of a picture file.

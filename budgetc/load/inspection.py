@@ -122,7 +122,9 @@ def _stated(root: Path, entries: tuple[Entry, ...]) -> Mapping[str, str] | None:
 
 
 def what_is_missing(inspected: Inspected) -> tuple[str, ...]:
-    """What must be there before anything can be compiled with this data, in sentences."""
+    """What must be there before anything can be compiled with this data, in sentences; nothing where it can."""
+    if inspected.dataset is not None:
+        return ()
     entries = inspected.source.entries
     normals = [entry for entry in entries if entry.part == "train"]
     test = [entry for entry in entries if entry.part == "test"]
@@ -132,7 +134,7 @@ def what_is_missing(inspected: Inspected) -> tuple[str, ...]:
     if not any(entry.defect == GOOD for entry in test) and not inspected.source.video:
         missing.append("normals to test with: put pictures of other parts without defects into test/good")
     if all(entry.defect == GOOD for entry in test):
-        missing.append("anomalies: without them no AUROC can be given; put pictures of each defect type into "
+        missing.append("anomalies: without them an AUROC is of synthetic ones; put pictures of each defect type into "
                        "test/<defect type>")  # fmt: skip
     if inspected.damaged:
         missing.append(f"readable files in place of {named(list(inspected.damaged))}")

@@ -5,12 +5,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from budgetc.core.dataset import GOOD, Reader, Sample
+from budgetc.core.dataset import GOOD, MaskReader, Sample, no_masks
 from budgetc.errors import InputRejected
 from budgetc.load.factors import Factors
 
@@ -53,6 +54,18 @@ class Picture:
     """(1024,) gray levels of the picture averaged over 32 x 32 cells."""
 
 
+class Pictures(Protocol):
+    """Reads samples, and whole pictures by their file."""
+
+    def __call__(self, sample: Sample, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """(3, height, width), resized by the runtime's function."""
+        ...
+
+    def picture(self, file: str) -> Image.Image:
+        """At its own size, RGB."""
+        ...
+
+
 @dataclass(frozen=True)
 class Source:
     """A data set read whole: entries, contents, and how to read a picture again."""
@@ -64,7 +77,8 @@ class Source:
     stated: Mapping[str, str] | None
     """File -> group, where the data set itself says it."""
     digest: str
-    read: Reader
+    read: Pictures
+    read_mask: MaskReader = no_masks
     video: bool = False
     factors: Factors | None = None
     """What happens to copies of the test normals of frames."""

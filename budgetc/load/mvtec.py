@@ -34,7 +34,19 @@ def list_mvtec(root: Path, *, needs_train: bool) -> tuple[Entry, ...]:
         if (root / name / "groups.csv").exists():
             raise InputRejected(f"{root}: {name}/groups.csv is not read; one groups.csv belongs at the root")
         entries += _category(root, root / name, name, needs_train)
+    _refuse_untested(root, entries)
     return tuple(sorted(entries, key=lambda entry: entry.file))
+
+
+def _refuse_untested(root: Path, entries: list[Entry]) -> None:
+    """Either every category has pictures to test with, or none has anomalies and normals are held out."""
+    tested = {entry.category for entry in entries if entry.part == "test"}
+    untested = sorted({entry.category for entry in entries} - tested)
+    if untested and any(entry.defect != GOOD for entry in entries):
+        raise InputRejected(
+            f"{root / untested[0]}: no test/good and test/<defect type>; expected normals and anomalies there, as "
+            f"other categories have them"
+        )
 
 
 def refuse_wrong_masks(root: Path, entries: tuple[Entry, ...], pictures: Mapping[str, Picture]) -> None:
@@ -71,8 +83,6 @@ def _train(root: Path, folder: Path, category: str) -> list[Entry]:
 
 def _test(root: Path, folder: Path, category: str) -> list[Entry]:
     defects = subfolders(folder / "test") if (folder / "test").is_dir() else []
-    if not defects:
-        raise InputRejected(f"{folder}: no test/good and test/<defect type>; expected normals and anomalies there")
     entries: list[Entry] = []
     for defect in defects:
         files = picture_files(root, folder / "test" / defect)

@@ -46,12 +46,14 @@ def split_by_group(entries: Collection[Entry], groups: Mapping[str, str], seed: 
 
 
 def borrow_test_normals(entries: Sequence[Entry], groups: Mapping[str, str], seed: int) -> tuple[Entry, ...]:
-    """The entries; where the test part has no normals, 30 % of the groups in train move there."""
-    if any(entry.part == "test" and is_good(entry) for entry in entries):
-        return tuple(entries)
-    train = _strata([entry for entry in entries if entry.part == "train"], groups)
+    """The entries; of categories whose test part has no normals, 30 % of the groups in train move there."""
+    tested = {entry.category for entry in entries if entry.part == "test" and is_good(entry)}
+    train = _strata([entry for entry in entries if entry.part == "train" and entry.category not in tested], groups)
     moved = _minor_side(train, BORROWED_SHARE, seed)
-    return tuple(replace(entry, part="test") if groups[entry.file] in moved else entry for entry in entries)
+    return tuple(
+        replace(entry, part="test") if entry.part == "train" and groups[entry.file] in moved else entry
+        for entry in entries
+    )
 
 
 def refuse_leaks(entries: Sequence[Entry], groups: Mapping[str, str], advice: str) -> None:

@@ -47,6 +47,11 @@ class Scored:
     kind: Kind = "measured"
     runtime: str = field(default_factory=runtime)
 
+    def kind_of_auroc(self, defect: str | None = None) -> Kind:
+        """`proxy` where an anomaly that it is about (one defect type, or all) is synthetic, else `kind`."""
+        about = [sample for sample in self.samples if defect is None or sample.defect == defect]
+        return "proxy" if any(sample.synthetic for sample in about) else self.kind
+
     @property
     def labels(self) -> NDArray[np.int64]:
         """(n,) of 0 and 1."""
@@ -165,11 +170,11 @@ def auroc_loss(found: Interval, scored: Scored) -> Measurement:
     return _auroc("auroc_loss", found, scored)
 
 
-def _auroc(metric: str, found: Interval, scored: Scored) -> Measurement:
+def _auroc(metric: str, found: Interval, scored: Scored, defect: str | None = None) -> Measurement:
     return Measurement(
         metric=metric, value=found.value, unit="1", lower=found.lower, upper=found.upper,
-        confidence=found.confidence, n=found.n_good + found.n_bad, kind=scored.kind, device=scored.device,
-        split=scored.split, runtime=scored.runtime, note=_note(found),
+        confidence=found.confidence, n=found.n_good + found.n_bad, device=scored.device,
+        kind=scored.kind_of_auroc(defect), split=scored.split, runtime=scored.runtime, note=_note(found),
     )  # fmt: skip
 
 
@@ -220,7 +225,7 @@ def _by_defect(scored: Scored, confidence: float) -> tuple[DefectQuality, ...]:
         if labels.min() == labels.max():
             continue  # a category without test normals
         found = auroc_interval(scored.scores[at], labels, groups=groups, confidence=confidence)
-        rows.append(DefectQuality(defect=defect, auroc=_auroc("auroc", found, scored)))
+        rows.append(DefectQuality(defect=defect, auroc=_auroc("auroc", found, scored, defect)))
     return tuple(sorted(rows, key=lambda row: row.auroc.value))
 
 

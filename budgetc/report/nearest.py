@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 
 from budgetc.core.budget import AurocLimit
-from budgetc.core.measurement import Measurement
+from budgetc.core.measurement import Kind, Measurement
 from budgetc.core.verdict import LimitVerdict, Verdict, judge
 from budgetc.report.evidence import auroc_kind, auroc_over, judge_report
 from budgetc.report.schema import CandidateRecord, Report
@@ -108,12 +108,19 @@ def _verdict(report: Report, candidate: CandidateRecord) -> Verdict:
     if candidate.auroc:
         images = report.splits.get("selection", {})
         found["auroc"] = Measurement(
-            metric="auroc", value=list(candidate.auroc.values())[-1], unit="1", kind="measured", split="selection",
-            n=images.get("good", 0) + images.get("bad", 0), device=report.target.name, note="selection split",
+            metric="auroc", value=list(candidate.auroc.values())[-1], unit="1", kind=_auroc_kind(report),
+            n=images.get("good", 0) + images.get("bad", 0), device=report.target.name, split="selection",
+            note="selection split",
         )  # fmt: skip
     over = auroc_kind(report.budget)
     reference = None if report.baseline is None else auroc_over(report.baseline.quality, over).value
     return judge(report.budget, found, reference)
+
+
+def _auroc_kind(report: Report) -> Kind:
+    """Of the selection split's figures: they are of synthetic anomalies where the baseline's are."""
+    measured = report.baseline is None or report.baseline.quality.auroc_pooled.kind != "proxy"
+    return "measured" if measured else "proxy"
 
 
 def _relaxed(report: Report, limit: LimitVerdict) -> str:

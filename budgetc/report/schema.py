@@ -89,6 +89,8 @@ class Comparison(Frozen):
     """Baseline AUROC - artifact AUROC on the same images."""
     category_losses: tuple[CategoryLoss, ...] = ()
     """The same of each category, the one that lost most first; empty where there is only one."""
+    rank_agreement: Measurement | None = None
+    """Spearman's rho of both scores; only where anomalies are synthetic."""
 
 
 class SearchSummary(Frozen):

@@ -59,12 +59,18 @@ def gains(report: Report, *, with_notes: bool = True) -> list[tuple[str, str]]:
     comparison, baseline, artifact = report.comparison, report.baseline, report.artifact
     if comparison is None or baseline is None or artifact is None:
         return []
-    return [
+    rows = [
         ("size", _size(comparison, baseline, artifact)),
         ("latency (p50)", ratio(comparison.latency_p50_ratio, with_note=with_notes)),
         ("memory above runtime", ratio(comparison.model_memory_ratio, with_note=with_notes)),
         ("AUROC", _auroc(report, baseline, artifact, with_notes)),
     ]
+    if comparison.rank_agreement is not None:
+        found = {"rank agreement": comparison.rank_agreement,
+                 "false alarms on held-out normals": artifact.quality.false_positive_rate}  # fmt: skip
+        rows += [(name, f"{one.value:.3f} ({backing(one, with_confidence=True, with_note=with_notes)})")
+                 for name, one in found.items()]  # fmt: skip
+    return rows
 
 
 def _judged_baseline(report: Report) -> Verdict | None:
@@ -90,7 +96,9 @@ def _baseline_row(limit: LimitVerdict) -> tuple[str, ...]:
 
 
 def outcome_words(limit: LimitVerdict) -> str:
-    """The outcome; a floor that only the estimate reaches says so."""
+    """The outcome; a floor that only the estimate, or only synthetic anomalies reach says so."""
+    if limit.outcome == "pass" and limit.measurement is not None and limit.measurement.kind == "proxy":
+        return "pass (proxy)"
     return "pass (estimate)" if limit.outcome == "pass" and not limit.certified else limit.outcome
 
 

@@ -32,11 +32,11 @@ def test_data_check_json_is_one_object(budgetc: Command, data: Path) -> None:
 
 def test_refused_data_is_looked_over_and_exits_4(budgetc: Command, tmp_path: Path) -> None:
     """The result on stdout, the reason on stderr."""
-    shutil.rmtree(draw_category(tmp_path) / "test")
+    shutil.rmtree(draw_category(tmp_path, train=4) / "test")
     ended = budgetc("data", "check", tmp_path)
     assert ended.code == 4
     assert "not accepted" in ended.out
-    assert "anomalies: without them no AUROC can be given" in ended.out
+    assert "anomalies: without them an AUROC is of synthetic ones" in ended.out
     assert "budgetc would not compile with this data" in ended.err
 
 
@@ -57,3 +57,13 @@ def test_nothing_there_exits_2(budgetc: Command, tmp_path: Path) -> None:
 def test_help_documents_the_exit_codes(budgetc: Command) -> None:
     """Findings alone are no failure."""
     assert "0 budgetc compiles with this data" in budgetc("data", "check", "--help").out
+
+
+def test_normals_alone_are_told_what_they_cannot_show(budgetc: Command, tmp_path: Path) -> None:
+    """Accepted; the key that accepts synthetic anomalies is named, and how many normals it takes."""
+    shutil.rmtree(draw_category(tmp_path, train=20) / "test")
+    ended = budgetc("data", "check", tmp_path)
+    assert ended.code == 0, ended.err
+    assert "Without real anomalies" in ended.out
+    assert "stays inconclusive (exit code 5) unless the budget says `auroc: {evidence: proxy}`" in ended.out
+    assert "98 would tell it from 10 %: about 545 normals of other parts in all" in ended.out

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
 from budgetc.candidate import Workshop, Written, build, finish
 from budgetc.compiler.confirming import Confirmation, Confirmed
@@ -13,7 +13,7 @@ from budgetc.compiler.costing import Costing, Costs
 from budgetc.compiler.screening import Screener
 from budgetc.compiler.searching import Search
 from budgetc.core.budget import Budget
-from budgetc.core.dataset import Dataset
+from budgetc.core.dataset import Dataset, Sample, SplitName
 from budgetc.core.measurement import Measurement
 from budgetc.core.plan import Plan, Step
 from budgetc.store.run_directory import RunDirectory
@@ -61,14 +61,14 @@ def case(run: RunDirectory, family: str, *steps: Step, data: Dataset | None = No
 
 
 def masked(folder: Path) -> Dataset:
-    """The small data set with a mask on disk for each of the four anomalies that are confirmed, larger and larger."""
+    """The small data set with a mask for each of the four anomalies that are confirmed, larger and larger."""
     plain = dataset()
-    rows = []
+    rows, masks = [], dict[str, NDArray[np.bool_]]()
     for number, sample in enumerate(plain.samples["confirmation"]):
         if sample.label:
-            mask = np.zeros(SIZE, np.uint8)
-            mask[: 4 + number, :16] = 255
-            Image.fromarray(mask).save(folder / f"{number}.png")
+            masks[sample.file] = np.zeros(SIZE, bool)
+            masks[sample.file][: 4 + number, :16] = True
             sample = type(sample)(sample.file, sample.group, sample.category, sample.defect, f"{number}.png")
         rows.append(sample)
-    return Dataset(str(folder), plain.digest, {**plain.samples, "confirmation": tuple(rows)}, plain.read)
+    samples: dict[SplitName, tuple[Sample, ...]] = {**plain.samples, "confirmation": tuple(rows)}
+    return Dataset(str(folder), plain.digest, samples, plain.read, read_mask=lambda sample: masks[sample.file])

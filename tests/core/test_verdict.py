@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from budgetc.core.budget import AurocLimit, Budget
 from budgetc.core.measurement import Kind, Measurement
@@ -203,3 +205,48 @@ def test_a_measurement_is_finite(value: float) -> None:
     """nan compares with nothing and would slip past a floor; JSON has neither."""
     with pytest.raises(ValueError, match="finite number"):
         found(value)
+
+
+QUALITY = st.fixed_dictionaries(
+    {"auroc": st.floats(0, 1), "auroc_loss": st.floats(-0.5, 0.5), "aupro": st.floats(0, 1)}
+)
+
+
+@given(
+    values=QUALITY, min_=st.floats(0.01, 1), max_drop=st.floats(0.001, 1),
+    policy=st.sampled_from(("estimate", "bound", "noninferior")), sides=st.floats(0, 0.3),
+)  # fmt: skip
+def test_synthetic_anomalies_decide_nothing_unless_accepted(
+    values: dict[str, float], min_: float, max_drop: float, policy: str, sides: float
+) -> None:
+    """Neither a pass nor a fail, whatever the figures and the policy."""
+    limits = budget(auroc={"min": min_, "max_drop": max_drop, "policy": policy}, aupro={"min": min_})
+    measured = {name: found(one, one - sides, one + sides, kind="proxy") for name, one in values.items()}
+    verdict = judge(limits, measured, 0.9)
+    assert set(outcomes(verdict).values()) == {"inconclusive"}
+    assert verdict.overall == "inconclusive"
+    assert not any(limit.certified for limit in verdict.limits)
+
+
+@given(values=QUALITY, min_=st.floats(0.01, 1), policy=st.sampled_from(("estimate", "bound", "noninferior")))
+def test_accepted_synthetic_anomalies_are_judged_alike_but_named(
+    values: dict[str, float], min_: float, policy: str
+) -> None:
+    """The outcomes of measured figures; never plainly compliant, never certified."""
+
+    def judged(kind: Kind) -> Verdict:
+        auroc = {"min": min_, "max_drop": 0.05, "policy": policy, "evidence": "proxy"}
+        limits = budget(auroc=auroc, aupro={"min": min_, "evidence": "proxy"})
+        return judge(limits, {name: found(one, one - 0.1, one + 0.1, kind=kind) for name, one in values.items()}, 0.9)
+
+    proxy, measured = judged("proxy"), judged("measured")
+    assert outcomes(proxy) == outcomes(measured)
+    assert proxy.overall == ("compliant (proxy)" if measured.overall == "compliant" else measured.overall)
+    assert not any(limit.certified for limit in proxy.limits)
+
+
+def test_predicted_cost_and_synthetic_anomalies_are_both_named() -> None:
+    """Two kinds of weak evidence, both accepted."""
+    limits = budget("predicted", latency_p95="10 ms", auroc={"min": 0.9, "evidence": "proxy"})
+    measured = {"latency_p95": found(1.0, kind="predicted"), "auroc": found(0.95, kind="proxy")}
+    assert judge(limits, measured, None).overall == "compliant (predicted, proxy)"

@@ -20,10 +20,6 @@ def break_unknown_layout(root: Path) -> None:
     draw_many(root / "pictures", 3, 1)
 
 
-def break_no_test(root: Path) -> None:
-    shutil.rmtree(root / "test")
-
-
 def break_no_train(root: Path) -> None:
     shutil.rmtree(root / "train")
 
@@ -32,17 +28,8 @@ def break_empty_class(root: Path) -> None:
     (root / "test" / "hole").mkdir()
 
 
-def break_only_good(root: Path) -> None:
-    shutil.rmtree(root / "test" / "scratch")
-
-
 def break_only_bad(root: Path) -> None:
     shutil.rmtree(root / "test" / "good")
-
-
-def break_one_bad(root: Path) -> None:
-    for number in range(1, 5):
-        (root / "test" / "scratch" / f"000{number}.png").unlink()
 
 
 def break_one_normal(root: Path) -> None:
@@ -118,12 +105,9 @@ def break_name(root: Path) -> None:
     [
         (break_empty_root, "holds no folders; expected train/good"),
         (break_unknown_layout, "holds pictures; expected train/good"),
-        (break_no_test, "no test/good and test/<defect type>"),
         (break_no_train, "no train/good/"),
         (break_empty_class, "test/hole/ holds no pictures"),
-        (break_only_good, "only one class: no anomalies"),
         (break_only_bad, "only one class: no normals"),
-        (break_one_bad, "selection has only one class: the anomalies of the test part are 1 groups"),
         (break_one_normal, "category 'all': fewer than 2 normal groups to train on"),
         (break_all_identical, "fewer than 2 normal groups to train on"),
         (break_same_content, "same content is in train and in test: train/good/0000.png = test/good/again.png"),

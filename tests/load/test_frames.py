@@ -66,13 +66,6 @@ def test_a_frame_without_a_number_is_named(tmp_path: Path) -> None:
         load_dataset(tmp_path)
 
 
-def test_frames_without_other_scenes_are_one_class(tmp_path: Path) -> None:
-    """There is nothing to detect."""
-    shutil.rmtree(draw_frames(tmp_path) / "other")
-    with pytest.raises(InputRejected, match="only one class: no other/<scene>/"):
-        load_dataset(tmp_path)
-
-
 def test_misnamed_normals_are_not_taken_for_frames(tmp_path: Path) -> None:
     """train/ok with test/good is a slip in an MVTec layout."""
     draw_many(tmp_path / "train" / "ok", 5, 1)

@@ -19,14 +19,14 @@ def test_a_sound_data_set_is_in_splits(tmp_path: Path) -> None:
     assert set(found.groups) == {entry.file for entry in found.source.entries}
 
 
-def test_normals_alone_are_read_and_the_rest_is_named(tmp_path: Path) -> None:
-    """One class cannot be compiled with, but it can be looked over."""
-    shutil.rmtree(draw_category(tmp_path) / "test")
+def test_too_few_normals_alone_are_read_and_the_rest_is_named(tmp_path: Path) -> None:
+    """Four parts cannot be compiled with, but they can be looked over."""
+    shutil.rmtree(draw_category(tmp_path, train=4) / "test")
     found = inspect_data(tmp_path)
     assert found.dataset is None
     assert found.refusal is not None
-    assert "no test/good" in found.refusal
-    assert [entry.part for entry in found.source.entries] == ["train"] * 10
+    assert "normals of 4 groups (parts), and no test part: at least 5 are needed" in found.refusal
+    assert [entry.part for entry in found.source.entries] == ["train"] * 4
     assert [sentence.split(":")[0] for sentence in what_is_missing(found)] == ["normals to test with", "anomalies"]
 
 

@@ -1,5 +1,6 @@
 """What the command line prints at the end."""
 
+from budgetc.report.evidence import judge_report
 from budgetc.report.schema import Report
 from budgetc.report.verdict_table import verdict_table
 from tests.report.example import make_report, with_limits
@@ -72,3 +73,21 @@ def test_notes_stay_in_the_report(report: Report) -> None:
 
     assert "load and run" not in verdict_table(report)
     assert "measured, n = 5; load and run" in render_markdown(report)
+
+
+def test_synthetic_anomalies_are_never_a_plain_pass(report: Report) -> None:
+    """Accepted they pass by name, also for the baseline; not accepted they leave the verdict open."""
+    assert report.artifact is not None
+
+    def table(**limit: object) -> str:
+        found = report.artifact.quality.auroc_mean.model_copy(update={"kind": "proxy"})  # type: ignore[union-attr]
+        quality = report.artifact.quality.model_copy(update={"auroc_mean": found})  # type: ignore[union-attr]
+        artifact = report.artifact.model_copy(update={"quality": quality})  # type: ignore[union-attr]
+        judged = report.model_copy(
+            update={"artifact": artifact, "budget": with_limits(report, auroc={"min": 0.9, **limit})}
+        )
+        return verdict_table(judged.model_copy(update={"verdict": judge_report(judged)}))
+
+    accepted, strict = table(evidence="proxy"), table()
+    assert accepted.startswith("host-cpu: compliant (proxy)\n") and "pass (proxy)" in accepted
+    assert strict.startswith("host-cpu: inconclusive\n") and "pass (proxy)" not in strict

@@ -3,6 +3,7 @@
 Every bound is one-sided at its `confidence`. Images that are not independent come with groups.
 """
 
+from budgetc.core.statistics.agreement import Agreement, rank_agreement
 from budgetc.core.statistics.bootstrap import block_bootstrap_auroc
 from budgetc.core.statistics.categories import MINIMUM_IMAGES, ByCategory, auroc_by_category, auroc_loss_by_category
 from budgetc.core.statistics.intervals import IDENTICAL, Interval, auroc_interval, auroc_loss_interval
@@ -21,6 +22,7 @@ from budgetc.core.statistics.roc import auroc
 __all__ = [
     "IDENTICAL",
     "MINIMUM_IMAGES",
+    "Agreement",
     "ByCategory",
     "Interval",
     "MarkedMap",
@@ -39,6 +41,7 @@ __all__ = [
     "minimum_samples",
     "percentile_bounds",
     "pixels_by_category",
+    "rank_agreement",
     "rate_interval",
     "wilson_interval",
 ]
