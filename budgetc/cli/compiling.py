@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from budgetc.report.schema import CandidateRecord, Report
 
 _ROWS = 20
-Model = Annotated[Path, typer.Argument(help="A bundle of budgetc train or budgetc import.")]
+Model = Annotated[Path, typer.Argument(help="A bundle of budgetc train or budgetc import, or an ONNX file.")]
 BudgetName = Annotated[str, typer.Option("--budget", help="Path of a budget file, or a name among targets/budgets/.")]
 Data = Annotated[Path | None, typer.Option(help="Data set; wins over the budget's.")]
 

@@ -71,6 +71,8 @@ class Inputs:
     digests: Mapping[str, str]
     """Model, budget, target, data and each recipe -> sha256."""
     device: Device | None = None
+    notes: tuple[str, ...] = ()
+    """How the model was read, where that says something of it."""
 
     @property
     def digest(self) -> str:
@@ -118,7 +120,7 @@ def load_inputs(
     # The baseline takes the form that has integer kernels, too: it is no gain of a candidate.
     return Inputs(
         Path(model), subpixel_form(bundle.detector), settled, loaded.path, target.target,
-        tuple(one.recipe for one in recipes), dataset, digests, device,
+        tuple(one.recipe for one in recipes), dataset, digests, device, bundle.notes,
     )  # fmt: skip
 
 

@@ -77,7 +77,7 @@ def compile_detector(
     """Compile a detector to the smallest artifact that keeps the budget, and write it to `out`.
 
     Args:
-        model: a bundle made by `budgetc train` or `budgetc import`.
+        model: a bundle made by `budgetc train` or `budgetc import`, or an ONNX file.
         budget: path of a budget file, or the name of one that ships with budgetc.
         data: data set; wins over the budget's.
         out: directory of the artifact; default `<model stem>.<budget stem>/` beside the model.
@@ -115,6 +115,8 @@ def compile_inputs(
     if resume:
         check_resumable(run_path(out))
     torch.set_num_threads(inputs.budget.search.threads)
+    for note in inputs.notes:
+        say(f"note: {note}")
     board = bench(inputs, say)
     with RunDirectory.open(run_path(out), store=store) as run:
         record_inputs(run, inputs.digests, inputs.budget.model_dump(mode="json"), resume=resume)

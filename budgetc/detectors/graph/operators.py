@@ -49,6 +49,11 @@ def _reshape(x: Tensor, *, shape: Sequence[int]) -> Tensor:
     return x.reshape([side or int(x.shape[axis]) for axis, side in enumerate(shape)])
 
 
+def _flatten(x: Tensor) -> Tensor:
+    # As Reshape in the file: behind Flatten, onnxruntime 1.32 computes the next layer in FP32.
+    return x.reshape(int(x.shape[0]), -1)
+
+
 def _resize(x: Tensor, *, size: Sequence[int], mode: str, corners: int = 0) -> Tensor:
     kinds = {"nearest": "nearest", "exact": "nearest-exact", "linear": "bilinear", "cubic": "bicubic"}
     align = bool(corners) if mode in ("linear", "cubic") else None
@@ -145,7 +150,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Expand": lambda x, *, shape: x.expand(*shape),
     "Gather": _gather,
     "Gelu": lambda x, *, approximate: F.gelu(x, approximate=approximate),
-    "Flatten": lambda x: x.flatten(1),
+    "Flatten": _flatten,
     "GlobalAveragePool": lambda x: F.adaptive_avg_pool2d(x, 1),
     "GlobalMaxPool": lambda x: x.amax((2, 3), keepdim=True),
     "Greater": torch.gt,

@@ -1,5 +1,6 @@
 """Which outputs of a model are its score and its map."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -74,7 +75,7 @@ def _only(where: str, option: str, candidates: Results) -> str | None:
     if len(candidates) > 1:
         raise InputRejected(
             f"{where}: {len(candidates)} outputs could be meant: {_listed(candidates)}; say which with "
-            f"budgetc import {where} {option} {next(iter(candidates))} -o model.pt"
+            f"budgetc import {shlex.quote(where)} {option} {shlex.quote(next(iter(candidates)))} -o model.pt"
         )
     return next(iter(candidates), None)
 

@@ -1,5 +1,6 @@
 """A model of one input -> the same of static shapes and FP32, with constants folded and dead branches gone."""
 
+import shlex
 from dataclasses import dataclass
 from math import prod
 
@@ -108,7 +109,7 @@ def _settled_size(
     else:
         raise InputRejected(
             f"{where}: the height and width of input {name!r} are not in the file; say what it was trained at with "
-            f"budgetc import {where} --input-size HEIGHTxWIDTH -o model.pt"
+            f"budgetc import {shlex.quote(where)} --input-size HEIGHTxWIDTH -o model.pt"
         )
     if max(size) > MAX_SIDE:
         raise InputRejected(f"{where}: input {name!r} is {size[0]}x{size[1]}, at most {MAX_SIDE} a side")
