@@ -66,6 +66,11 @@ def deployed_part(module: nn.Module) -> nn.Module:
     return part
 
 
+def least_score(part: nn.Module) -> float:
+    """The lowest score that a deployed part can give: logarithms are taken above it. 0 where scores are distances."""
+    return float(getattr(part, "least_score", 0.0))
+
+
 @torch.no_grad()
 def score_images(part: nn.Module, images: NDArray[np.uint8], batch: int = 16) -> NDArray[np.float32]:
     """Scores of the deployed part.

@@ -15,6 +15,7 @@ from budgetc.detectors.layers import conform
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation
 from budgetc.detectors.rounding import ActivationFormat, NumberFormat
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
+from budgetc.detectors.uninformed_students import StudentsConfig, UninformedStudents
 from budgetc.detectors.vae import Vae, VaeConfig
 from budgetc.errors import InputRejected
 
@@ -34,6 +35,7 @@ FAMILIES: Mapping[str, Family] = {
     "gaussian": Family(GaussianConfig, Gaussian),
     "reverse_distillation": Family(ReverseConfig, ReverseDistillation),
     "stfpm": Family(StfpmConfig, Stfpm),
+    "uninformed_students": Family(StudentsConfig, UninformedStudents),
     "vae": Family(VaeConfig, Vae),
 }
 

@@ -8,14 +8,15 @@ from torch import nn
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.gaussian import Gaussian, fit_normals
 from budgetc.detectors.latents import fit_prototypes
+from budgetc.detectors.uninformed_students import UninformedStudents, fit_normalizers
 from budgetc.detectors.vae import Vae, VaeDistance
 from budgetc.passes.work import Work
 from budgetc.training.features import outputs_of
 
 
 def has_fitted_head(module: nn.Module) -> bool:
-    """Whether scores are distances to what the network makes of normals."""
-    return isinstance(module, Gaussian) or (isinstance(module, Vae) and module.encoder.distance is not None)
+    """Whether scores are measured by what the network makes of normals."""
+    return isinstance(module, Gaussian | UninformedStudents) or (isinstance(module, Vae) and module.encoder.distance is not None)
 
 
 def refit(detector: Detector, work: Work, *, anew: bool = True) -> Detector:
@@ -35,6 +36,8 @@ def refit(detector: Detector, work: Work, *, anew: bool = True) -> Detector:
         case Gaussian(), Gaussian():
             (features,) = outputs_of(lambda x: [deployed.features(x)], pictures.as_cameras_differ())
             fit_normals(module, features)
+        case UninformedStudents(), UninformedStudents():
+            fit_normalizers(module, outputs_of(deployed.deviations, pictures.as_taken))
         case Vae(), VaeDistance() if module.encoder.distance is not None:
             (mu,) = outputs_of(lambda x: [deployed.means(x)], pictures.as_taken)
             fit_prototypes(module.encoder.distance, mu, anew=anew)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from budgetc.detectors.detector import Detector, score_images
+from budgetc.detectors.detector import Detector, deployed_part, least_score, score_images
 from budgetc.detectors.rounding import NumberFormat
 
 _SMALL = 1e-3
@@ -18,7 +18,7 @@ def score_perturbation(
 ) -> dict[str, float]:
     """Unit -> root mean square of the change of log scores where its format alone is applied.
 
-    Scores are distances, so what counts is by which factor they change. Images that look damaged should be among them:
+    Above the least one scores are distances, so what counts is by which factor they change. Images that look damaged should be among them:
     a range that normals fill may cut off what an anomaly would add.
 
     Args:
@@ -26,10 +26,11 @@ def score_perturbation(
         formats: INT8 units.
         images: (n, 3, height, width).
     """
-    wanted = score_images(replace(detector, formats={}).deployed(), images)
+    least = least_score(deployed_part(detector.module))
+    wanted = score_images(replace(detector, formats={}).deployed(), images) - least
     floor = _SMALL * float(np.median(wanted)) + np.finfo(np.float32).tiny
     found = {}
     for name, known in formats.items():
-        scores = score_images(replace(detector, formats={name: known}).deployed(), images)
+        scores = score_images(replace(detector, formats={name: known}).deployed(), images) - least
         found[name] = float(np.sqrt(np.square(np.log((scores + floor) / (wanted + floor))).mean()))
     return found

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from budgetc.core.dataset import evenly
 from budgetc.core.plan import StoreBits, fingerprint
-from budgetc.detectors.detector import Detector, as_input, deployed_part, weights_digest
+from budgetc.detectors.detector import Detector, as_input, deployed_part, least_score, weights_digest
 from budgetc.detectors.layers import ConvUnit, LinearUnit, units
 from budgetc.detectors.levels import levels_of
 from budgetc.detectors.rounding import FakeQuantize, NumberFormat, StoredBits, least_scales, weight_scales
@@ -163,21 +163,22 @@ def _perturbations(detector: Detector, layers: Sequence[tuple[str, Layer]], work
 @torch.no_grad()
 def _measured(detector: Detector, layers: Sequence[tuple[str, Layer]], work: Work) -> list[list[float]]:
     images = _pictures(detector, work, _IMAGES)
-    before = _logs(detector.deployed()(images)[0])
+    least = least_score(deployed_part(detector.module))
+    before = _logs(detector.deployed()(images)[0] - least)
     found = []
     for name, unit in layers:
         known = detector.formats.get(name, NumberFormat("fp32"))
         candidates = {bits: _format(unit, known, bits, work) for bits in _WIDTHS}
         errors = {bits: _error(unit.folded()[0], known) for bits, known in candidates.items()}
         module, new = copy.deepcopy(detector.module).eval(), _tables({name: candidates[_PROBED]}, work)
-        after = _logs(_round_in_passing(module, detector.formats, new, images))
+        after = _logs(_round_in_passing(module, detector.formats, new, images) - least)
         perturbation = float((after - before).square().mean())
         found.append([perturbation * errors[bits] / max(errors[_PROBED], 1e-30) for bits in _WIDTHS])
     return found
 
 
 def _logs(scores: Tensor) -> Tensor:
-    """(b,): of any family, scores are positive and their ratios count."""
+    """(b,): above the least one, scores of any family are positive and their ratios count."""
     return scores.clamp(min=1e-12).log()
 
 

@@ -10,11 +10,13 @@ from budgetc.detectors.gaussian import Gaussian, fit_normals
 from budgetc.detectors.latents import fit_prototypes
 from budgetc.detectors.reverse_distillation import ReverseDistillation, reverse_loss
 from budgetc.detectors.stfpm import Stfpm, matching_loss
+from budgetc.detectors.uninformed_students import StudentsConfig, UninformedStudents
 from budgetc.detectors.vae import Vae, VaeConfig, vae_loss
 from budgetc.errors import UsageError
 from budgetc.training.features import outputs_of
 from budgetc.training.loop import Curve, Effort, Examples, Progress, fit, silent
 from budgetc.training.pictures import Pictures
+from budgetc.training.students import train_students
 
 CPU = torch.device("cpu")
 
@@ -30,7 +32,7 @@ def train_detector(
     """Train the part of a detector that learns, on normals; the one that was passed in is unchanged in shape only.
 
     Gaussian: the distribution of features of a frozen backbone. STFPM and reverse distillation: the student, on cached
-    features of the frozen teacher. VAE: encoder and decoder. The network trains on `device` and comes back to the CPU.
+    features of the frozen teacher. Uninformed students: the teacher, then students. VAE: encoder and decoder. The network trains on `device` and comes back to the CPU.
 
     Raises:
         UsageError: the family has no training here.
@@ -41,6 +43,8 @@ def train_detector(
             curve = _train_student(module, pictures, effort, progress)
         case ReverseDistillation() as module, _:
             curve = _train_restorer(module, pictures, effort, progress)
+        case UninformedStudents() as module, StudentsConfig() as config:
+            curve = train_students(module, config, pictures, effort, progress)
         case Vae() as module, VaeConfig() as config:
             curve = _train_vae(module, config.beta, pictures, effort, progress=progress)
         case Gaussian() as module, _:

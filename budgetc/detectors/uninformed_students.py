@@ -1,0 +1,216 @@
+"""Uninformed students: an ensemble that predicts a teacher's descriptors of patches, and errs or disagrees on anomalies.
+
+Bergmann et al., "Uninformed Students: Student-Teacher Anomaly Detection with Discriminative Latent Embeddings"
+(CVPR 2020). Squared distances are means over channels, not sums: the normalizers take the factor out again.
+"""
+
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field as Limits
+from pydantic import model_validator
+from torch import Tensor, nn
+
+from budgetc.detectors.backbones.config import Width
+from budgetc.detectors.detector import DetectorConfig
+from budgetc.detectors.halves import half_safe_mean_square
+from budgetc.detectors.patch_network import WIDTHS, Field, PatchNetwork, PatchShape, Slope, Stride
+from budgetc.detectors.stfpm import IMAGENET_MEAN, IMAGENET_STD
+from budgetc.errors import BudgetcError
+
+
+class StudentsConfig(DetectorConfig):
+    """A teacher and its students: patch networks of one receptive field and one grid."""
+
+    field: Field = 33
+    teacher_widths: tuple[Width, ...] = WIDTHS[33]
+    student_widths: tuple[Width, ...] = WIDTHS[33]
+    descriptor: Width = 128
+    students: Annotated[int, Limits(ge=1, le=16)] = 3
+    """One student has nobody to disagree with: its map is the error alone."""
+    stride: Stride = 4
+    margin: bool = True
+    """Mirror the picture at its edges, so that patches are centered on all of it; else only whole patches count."""
+    activation: Slope = "leaky"
+    taught_by: Literal["efficientnet_lite0", "given"] = "efficientnet_lite0"
+    """Where the teacher's knowledge is from: training teaches it, or its weights were given."""
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "StudentsConfig":
+        for name, widths in (("teacher_widths", self.teacher_widths), ("student_widths", self.student_widths)):
+            if len(widths) != len(WIDTHS[self.field]):
+                raise ValueError(f"{name}: {len(widths)} given for {len(WIDTHS[self.field])} layers of {self.field} px")
+        least = self.field // 2 + 1 if self.margin else self.field
+        if min(self.input_size) < least:
+            raise ValueError(f"input_size: {self.input_size}, patches of {self.field} px need at least {least}")
+        return self
+
+    def network(self, widths: tuple[int, ...]) -> PatchShape:
+        """Of the teacher or of a student."""
+        return PatchShape(self.field, widths, self.descriptor, self.stride, self.activation)
+
+
+class Students(nn.Module):
+    """Independent networks: (b, 3, H, W) normalized -> their descriptors, (b, d, h, w) each."""
+
+    def __init__(self, config: StudentsConfig) -> None:
+        super().__init__()
+        shape = config.network(config.student_widths)
+        self.nets = nn.ModuleList(PatchNetwork(shape) for _ in range(config.students))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [net(x) for net in self.nets]
+
+
+def students_loss(target: Tensor, predictions: list[Tensor]) -> Tensor:
+    """Sum over students of the mean squared error; each learns as if it were alone (equation 6)."""
+    return torch.stack([F.mse_loss(own, target) for own in predictions]).sum()
+
+
+class UninformedStudents(nn.Module):
+    """(b, 3, H, W) in [0, 1] -> score (b,), map (b, 1, H, W). Teacher and students are deployed.
+
+    Map: (error - mu) / sd + (spread - mu) / sd, resized; the score is its maximum before it is resized.
+    """
+
+    output_names = ("score", "map")
+    half_safe = False
+    """Whether the head must survive FP16; set by the export for targets that compute in it."""
+
+    def __init__(self, config: StudentsConfig) -> None:
+        super().__init__()
+        self.size = config.input_size
+        self.teacher = PatchNetwork(config.network(config.teacher_widths))
+        self.students = Students(config)
+        self.teacher.eval()
+        terms = min(2, config.students)
+        self.register_buffer("center", torch.zeros(terms))
+        self.register_buffer("scale", torch.ones(terms))
+        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
+        # Indexing is what every runtime has; some pad with zeros alone.
+        before = config.field // 2 if config.margin else 0
+        after = config.field - 1 - before if config.margin else 0
+        for side, length in zip(("rows", "columns"), self.size, strict=True):
+            self.register_buffer(f"mirrored_{side}", _mirrored(length, before, after), persistent=False)
+            places = (length + before + after - config.field) // config.stride + 1
+            self.register_buffer(f"whole_{side}", _whole(places, -(-length // config.stride)), persistent=False)
+
+    def deployed(self) -> nn.Module:
+        """All of it."""
+        return self
+
+    def train(self, mode: bool = True) -> "UninformedStudents":
+        """The frozen teacher stays in evaluation mode."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    @property
+    def least_score(self) -> float:
+        """Of a picture that all students describe as the teacher does."""
+        return -float((self.get_buffer("center") / self.get_buffer("scale")).sum())
+
+    def normalized(self, image: Tensor) -> Tensor:
+        """(b, 3, H, W) in [0, 1] -> zero mean, unit variance by the teacher's convention, with its margin."""
+        x = (image - self.get_buffer("mean")) / self.get_buffer("std")
+        return _indexed(x, self.get_buffer("mirrored_rows"), self.get_buffer("mirrored_columns"))
+
+    def descriptors(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(b, 3, H, W) in [0, 1] -> the teacher's whitened descriptors and every student's, (b, d, h, w) each."""
+        x = self.normalized(image)
+        return self.teacher(x), self.students(x)
+
+    def deviations(self, image: Tensor) -> list[Tensor]:
+        """(b, 3, H, W) in [0, 1] -> error of the mean student and, of several, their spread: (b, 1, h, w) each."""
+        return [self._square(part) for part in _differences(*self.descriptors(image))]
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        differences = _differences(*self.descriptors(image))
+        total = self._standardized(differences[0], 0)
+        if len(differences) > 1:
+            total = total + self._standardized(differences[1], 1)
+        spread = _indexed(total, self.get_buffer("whole_rows"), self.get_buffer("whole_columns"))
+        resized = F.interpolate(spread, size=self.size, mode="bilinear", align_corners=False)
+        return total.flatten(1).amax(1), resized
+
+    def _standardized(self, difference: Tensor, term: int) -> Tensor:
+        """(square - mu) / sd, divided before squaring: sd alone may be too small for FP16."""
+        center, scale = self.get_buffer("center")[term], self.get_buffer("scale")[term]
+        return self._square(difference / scale.sqrt()) - center / scale
+
+    def _square(self, difference: Tensor) -> Tensor:
+        """Mean square over channels, (b, c, h, w) -> (b, 1, h, w)."""
+        return half_safe_mean_square(difference) if self.half_safe else difference.square().mean(1, keepdim=True)
+
+
+def _differences(target: Tensor, predictions: list[Tensor]) -> list[Tensor]:
+    """Mean student minus teacher; of several students, each minus their mean, so that no large squares cancel.
+
+    The second is (b, M d, h, w): its mean square is the mean over students of the mean over channels.
+    """
+    mean = sum(predictions[1:], predictions[0]) / len(predictions)
+    if len(predictions) == 1:
+        return [mean - target]
+    return [mean - target, torch.cat([own - mean for own in predictions], 1)]
+
+
+@torch.no_grad()
+def fit_normalizers(module: UninformedStudents, deviations: list[Tensor]) -> None:
+    """Set mean and standard deviation of error and spread in place, over all places of normals (section 3.3).
+
+    Args:
+        module: of which `deviations` is what `UninformedStudents.deviations` returned.
+        deviations: (n, 1, h, w) each.
+
+    Raises:
+        BudgetcError: they are not finite, or all alike.
+    """
+    center = torch.stack([one.double().mean() for one in deviations])
+    scale = torch.stack([one.double().std() for one in deviations])
+    if not bool((scale > 0).all()) or not bool(torch.isfinite(center + scale).all()):
+        raise BudgetcError("the students' errors on normals are all alike, or not finite: no score can be fitted")
+    module.get_buffer("center").copy_(center)
+    module.get_buffer("scale").copy_(scale)
+
+
+@torch.no_grad()
+def whiten(teacher: PatchNetwork, descriptors: Tensor) -> None:
+    """Fold into the teacher's last layer what gives these descriptors zero mean and unit deviation a channel.
+
+    Args:
+        teacher: in place.
+        descriptors: (n, d, h, w) of normals, its own (equation 5).
+    """
+    mean, deviation = descriptors.mean((0, 2, 3)), descriptors.std((0, 2, 3))
+    factor, conv = 1 / deviation.clamp(min=1e-6), teacher.out.conv
+    assert conv.bias is not None, "it was built with one"
+    conv.weight.mul_(factor.view(-1, 1, 1, 1))
+    conv.bias.copy_((conv.bias - mean) * factor)
+
+
+def compactness(descriptors: Tensor) -> Tensor:
+    """Mean absolute correlation of two channels over all places, (b, d, h, w) -> scalar (equation 4)."""
+    channels = descriptors.shape[1]
+    rows = descriptors.movedim(1, 0).flatten(1)
+    centered = F.normalize(rows - rows.mean(1, keepdim=True), dim=1)
+    return (centered @ centered.T).abs().triu(1).sum() * 2 / max(1, channels * (channels - 1))
+
+
+def _indexed(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    return x.index_select(2, rows).index_select(3, columns)
+
+
+def _mirrored(length: int, before: int, after: int) -> Tensor:
+    """Indexes of a side with so many mirrored pixels at its ends."""
+    places = torch.arange(-before, length + after)
+    inner = torch.where(places < 0, -places, places)
+    return torch.where(inner >= length, 2 * (length - 1) - inner, inner)
+
+
+def _whole(places: int, wanted: int) -> Tensor:
+    """Indexes that repeat the outermost of `places` until they are `wanted`, of the whole picture."""
+    return (torch.arange(wanted) - (wanted - places) // 2).clamp(0, places - 1)
