@@ -12,6 +12,7 @@ from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm, matching_loss
+from budgetc.detectors.uninformed_students import UninformedStudents, deviations_of
 from budgetc.detectors.vae import Latent, VaeEncoder, kl_per_latent
 from budgetc.training.losses import latent_divergence
 from budgetc.workshop import Workshop, file_key
@@ -51,6 +52,8 @@ def inner(detector: Detector, shop: Workshop) -> Inner | None:
             return Inner(torch.cat([_rows(part.features(images)) for images in _batches(detector, shop)]))
         case Stfpm() | ReverseDistillation():
             return _student(part, detector, shop)
+        case UninformedStudents():
+            return _students(part, detector, shop)
         case VaeEncoder():
             each = [part.encode(images) for images in _batches(detector, shop)]
             latent = Latent(torch.cat([one.mu for one in each]), torch.cat([one.logvar for one in each]))
@@ -100,6 +103,15 @@ def _student(part: TeacherStudent, detector: Detector, shop: Workshop) -> Inner:
         features.append(_rows(taps[-1]))
         distances += [float(matching_loss(wanted, taps))] * len(images)
     return Inner(torch.cat(features), distance=sum(distances) / len(distances))
+
+
+def _students(part: UninformedStudents, detector: Detector, shop: Workshop) -> Inner:
+    features, errors = [], []
+    for images in _batches(detector, shop):
+        teacher, students = part.descriptors(images)
+        features.append(_rows(students[0]))
+        errors.append(deviations_of(teacher, students)[0].flatten(1).mean(1))
+    return Inner(torch.cat(features), distance=float(torch.cat(errors).mean()))
 
 
 def _rows(tap: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Networks that describe patches of a picture, and the dense form that describes all patches at once.
 
-Bergmann et al., "Uninformed Students" (CVPR 2020), appendix: three receptive fields. Pooling before the output stride is
-reached halves the grid, as in the patch network; behind it, windows move by one place and later layers are dilated, so
-that the same numbers come out at every place.
+Bergmann et al., "Uninformed Students" (CVPR 2020), appendix: three receptive fields. Up to the output stride, pooling
+halves the grid, as in the patch network; then windows move by one place and later layers are dilated, so that
+the same numbers come out at every place.
 """
 
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ Field = Literal[17, 33, 65]
 """Side of the patch that one descriptor is of, in pixels."""
 Stride = Literal[1, 2, 4, 8]
 """Pixels from one described patch to the next."""
-Slope = Literal["leaky", "relu"]
-"""Of negative values: the published .005, or none, which integer kernels fuse with the convolution before it."""
+Patched = Literal["leaky", "relu"]
+"""Activations: with the published slope of .005, or with none, which integer kernels fuse with a convolution."""
 LEAKY_SLOPE = 5e-3
 _POOL = 0
 _LAYERS: dict[Field, tuple[int, ...]] = {
@@ -43,7 +43,7 @@ class PatchShape:
     widths: tuple[int, ...]
     descriptor: int
     stride: Stride
-    activation: Slope
+    activation: Patched
 
 
 class PatchNetwork(nn.Module):

@@ -1,4 +1,4 @@
-"""Uninformed students: an ensemble that predicts a teacher's descriptors of patches, and errs or disagrees on anomalies.
+"""Uninformed students: an ensemble that predicts how a teacher describes patches, and errs or disagrees on anomalies.
 
 Bergmann et al., "Uninformed Students: Student-Teacher Anomaly Detection with Discriminative Latent Embeddings"
 (CVPR 2020). Squared distances are means over channels, not sums: the normalizers take the factor out again.
@@ -12,27 +12,34 @@ from pydantic import Field as Limits
 from pydantic import model_validator
 from torch import Tensor, nn
 
+from budgetc.core.frozen import Frozen
 from budgetc.detectors.backbones.config import Width
 from budgetc.detectors.detector import DetectorConfig
 from budgetc.detectors.halves import half_safe_mean_square
-from budgetc.detectors.patch_network import WIDTHS, Field, PatchNetwork, PatchShape, Slope, Stride
+from budgetc.detectors.patch_network import WIDTHS, Field, Patched, PatchNetwork, PatchShape, Stride
 from budgetc.detectors.stfpm import IMAGENET_MEAN, IMAGENET_STD
 from budgetc.errors import BudgetcError
+
+
+class PatchConfig(Frozen):
+    """Of the layers before the descriptor."""
+
+    widths: Annotated[tuple[Width, ...], Limits(max_length=8)] = WIDTHS[33]
+    activation: Patched = "leaky"
 
 
 class StudentsConfig(DetectorConfig):
     """A teacher and its students: patch networks of one receptive field and one grid."""
 
     field: Field = 33
-    teacher_widths: tuple[Width, ...] = WIDTHS[33]
-    student_widths: tuple[Width, ...] = WIDTHS[33]
+    teacher: PatchConfig = PatchConfig()
+    student: PatchConfig = PatchConfig()
     descriptor: Width = 128
     students: Annotated[int, Limits(ge=1, le=16)] = 3
     """One student has nobody to disagree with: its map is the error alone."""
     stride: Stride = 4
     margin: bool = True
     """Mirror the picture at its edges, so that patches are centered on all of it; else only whole patches count."""
-    activation: Slope = "leaky"
     taught_by: Literal["efficientnet_lite0", "given"] = "efficientnet_lite0"
     """Where the teacher's knowledge is from: training teaches it, or its weights were given."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -40,17 +47,20 @@ class StudentsConfig(DetectorConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> "StudentsConfig":
-        for name, widths in (("teacher_widths", self.teacher_widths), ("student_widths", self.student_widths)):
+        for name, widths in (("teacher", self.teacher.widths), ("student", self.student.widths)):
             if len(widths) != len(WIDTHS[self.field]):
-                raise ValueError(f"{name}: {len(widths)} given for {len(WIDTHS[self.field])} layers of {self.field} px")
+                raise ValueError(
+                    f"{name}.widths: {len(widths)} given, a patch network of {self.field} px has "
+                    f"{len(WIDTHS[self.field])} before its descriptor"
+                )
         least = self.field // 2 + 1 if self.margin else self.field
         if min(self.input_size) < least:
             raise ValueError(f"input_size: {self.input_size}, patches of {self.field} px need at least {least}")
         return self
 
-    def network(self, widths: tuple[int, ...]) -> PatchShape:
+    def shape(self, network: PatchConfig) -> PatchShape:
         """Of the teacher or of a student."""
-        return PatchShape(self.field, widths, self.descriptor, self.stride, self.activation)
+        return PatchShape(self.field, network.widths, self.descriptor, self.stride, network.activation)
 
 
 class Students(nn.Module):
@@ -58,8 +68,7 @@ class Students(nn.Module):
 
     def __init__(self, config: StudentsConfig) -> None:
         super().__init__()
-        shape = config.network(config.student_widths)
-        self.nets = nn.ModuleList(PatchNetwork(shape) for _ in range(config.students))
+        self.nets = nn.ModuleList(PatchNetwork(config.shape(config.student)) for _ in range(config.students))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return [net(x) for net in self.nets]
@@ -83,7 +92,7 @@ class UninformedStudents(nn.Module):
     def __init__(self, config: StudentsConfig) -> None:
         super().__init__()
         self.size = config.input_size
-        self.teacher = PatchNetwork(config.network(config.teacher_widths))
+        self.teacher = PatchNetwork(config.shape(config.teacher))
         self.students = Students(config)
         self.teacher.eval()
         terms = min(2, config.students)
@@ -126,7 +135,7 @@ class UninformedStudents(nn.Module):
 
     def deviations(self, image: Tensor) -> list[Tensor]:
         """(b, 3, H, W) in [0, 1] -> error of the mean student and, of several, their spread: (b, 1, h, w) each."""
-        return [self._square(part) for part in _differences(*self.descriptors(image))]
+        return deviations_of(*self.descriptors(image))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         differences = _differences(*self.descriptors(image))
@@ -145,6 +154,11 @@ class UninformedStudents(nn.Module):
     def _square(self, difference: Tensor) -> Tensor:
         """Mean square over channels, (b, c, h, w) -> (b, 1, h, w)."""
         return half_safe_mean_square(difference) if self.half_safe else difference.square().mean(1, keepdim=True)
+
+
+def deviations_of(target: Tensor, predictions: list[Tensor]) -> list[Tensor]:
+    """Teacher's and students' descriptors -> mean squared error and, of several students, spread, (b, 1, h, w) each."""
+    return [part.square().mean(1, keepdim=True) for part in _differences(target, predictions)]
 
 
 def _differences(target: Tensor, predictions: list[Tensor]) -> list[Tensor]:

@@ -8,12 +8,14 @@ from budgetc.detectors.detector import Detector
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
+from budgetc.detectors.uninformed_students import StudentsConfig, UninformedStudents
 from budgetc.detectors.vae import Vae, VaeConfig
 from budgetc.errors import UsageError
 from budgetc.passes.features import tell_damage
 from budgetc.passes.imitate import learn_student
 from budgetc.passes.restore import restore_formats
 from budgetc.passes.shrink import narrow_vae, plain_gaussian, present, refuse_foreign, smaller_reverse, smaller_stfpm
+from budgetc.passes.students import direct_students
 from budgetc.passes.work import Work
 from budgetc.training.baseline import train_detector
 
@@ -34,6 +36,8 @@ def direct(detector: Detector, step: Direct, work: Work) -> Detector:
             result = _train_stfpm(detector, module, config, step=step, work=work)
         case ReverseDistillation() as module, ReverseConfig() as config:
             result = _train_reverse(detector, module, config, step=step, work=work)
+        case UninformedStudents() as module, StudentsConfig() as config:
+            result = direct_students(detector, module, config, step=step, work=work)
         case Vae(), VaeConfig() as config:
             result = _train_vae(detector, config, step, work)
         case Gaussian() as module, GaussianConfig() as config:

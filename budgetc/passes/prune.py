@@ -8,8 +8,10 @@ from budgetc.core.plan import Distill, Prune, fingerprint
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, weights_digest
 from budgetc.detectors.gaussian import Gaussian
+from budgetc.detectors.patch_network import PatchNetwork
 from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm
+from budgetc.detectors.uninformed_students import UninformedStudents
 from budgetc.detectors.vae import Vae, VaeConfig
 from budgetc.errors import UsageError
 from budgetc.passes.features import imitate_features
@@ -18,6 +20,7 @@ from budgetc.passes.pruning.latents import keep_latents
 from budgetc.passes.pruning.narrowing import goal_of, narrowed
 from budgetc.passes.pruning.subject import subject_of
 from budgetc.passes.restore import restore_formats
+from budgetc.passes.students import imitate_descriptors, learn_students
 from budgetc.passes.tune import tune_rounded
 from budgetc.passes.work import Work
 
@@ -84,11 +87,13 @@ def _learn(detector: Detector, tuning: Distill, work: Work) -> None:
             learn_student(detector, tuning, work)
         case Gaussian() as gaussian:
             imitate_features(gaussian, detector, imitation.effort(work), work)
+        case UninformedStudents():
+            learn_students(detector, imitation.effort(work), work)
 
 
 def _with_narrower_teacher(detector: Detector, keep: float, step: Prune, work: Work) -> Detector:
     """Shared by all candidates with the same teacher: it does not depend on the student, and stays frozen."""
-    assert isinstance(detector.module, TeacherStudent)
+    assert isinstance(detector.module, TeacherStudent | UninformedStudents)
     effort = work.effort_of(step.epochs, step.learning_rate, "fine-tuning the pruned teacher")
     settings = [step.allocation, step.macs, step.importance, step.round_to]
     key = fingerprint(["pruned", keep, settings, list(detector.config.input_size), effort.epochs, work.effort > 0,
@@ -97,12 +102,12 @@ def _with_narrower_teacher(detector: Detector, keep: float, step: Prune, work: W
     if key not in work.trained:
         subject = subject_of(detector, "teacher")
         narrowed(subject, goal_of(subject, keep), 1.0, step=step, work=work)
-        teacher = subject.network
-        assert isinstance(teacher, Backbone)
-        imitate_taps(teacher, detector, effort, work)
-        work.trained[key] = teacher
-    found = work.trained[key]
-    assert isinstance(found, Backbone)
+        match subject.network, detector.module:
+            case Backbone() as taps, _:
+                imitate_taps(taps, detector, effort, work)
+            case PatchNetwork() as new, UninformedStudents() as whole:
+                imitate_descriptors(new, whole.teacher, whole, effort, work=work)
+        work.trained[key] = subject.network
     module = copy.deepcopy(detector.module)
-    module.teacher = found
+    setattr(module, "teacher", work.trained[key])  # noqa: B010  # of either kind
     return detector.with_module(module)

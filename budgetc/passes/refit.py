@@ -16,7 +16,9 @@ from budgetc.training.features import outputs_of
 
 def has_fitted_head(module: nn.Module) -> bool:
     """Whether scores are measured by what the network makes of normals."""
-    return isinstance(module, Gaussian | UninformedStudents) or (isinstance(module, Vae) and module.encoder.distance is not None)
+    return isinstance(module, Gaussian | UninformedStudents) or (
+        isinstance(module, Vae) and module.encoder.distance is not None
+    )
 
 
 def refit(detector: Detector, work: Work, *, anew: bool = True) -> Detector:

@@ -18,8 +18,8 @@ def score_perturbation(
 ) -> dict[str, float]:
     """Unit -> root mean square of the change of log scores where its format alone is applied.
 
-    Above the least one scores are distances, so what counts is by which factor they change. Images that look damaged should be among them:
-    a range that normals fill may cut off what an anomaly would add.
+    Above the least one, scores are distances, so what counts is by which factor they change. Images that look damaged
+    should be among them: a range that normals fill may cut off what an anomaly would add.
 
     Args:
         detector: its own formats are ignored, and its head is the one of the float network.

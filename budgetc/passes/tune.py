@@ -4,9 +4,11 @@ from budgetc.core.plan import Distill
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.rounding import rounded_copy
+from budgetc.detectors.uninformed_students import UninformedStudents
 from budgetc.detectors.vae import Vae
 from budgetc.passes.features import imitate_features
 from budgetc.passes.imitate import imitate_encoder, learn_taps
+from budgetc.passes.students import learn_students
 from budgetc.passes.tap_losses import added_loss
 from budgetc.passes.work import Work
 
@@ -30,6 +32,8 @@ def tune_rounded(detector: Detector, step: Distill, work: Work) -> Detector:
                 imitate_encoder(module.encoder, rounded, effort, work, step=step)
             case Gaussian():
                 imitate_features(module, rounded, effort, work)
+            case UninformedStudents():
+                learn_students(rounded, effort, work)
             case _:
                 learn_taps(rounded, effort, work, added_loss(rounded, step, work))
     return detector.with_module(rounded_copy(module, {}))

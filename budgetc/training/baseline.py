@@ -32,7 +32,8 @@ def train_detector(
     """Train the part of a detector that learns, on normals; the one that was passed in is unchanged in shape only.
 
     Gaussian: the distribution of features of a frozen backbone. STFPM and reverse distillation: the student, on cached
-    features of the frozen teacher. Uninformed students: the teacher, then students. VAE: encoder and decoder. The network trains on `device` and comes back to the CPU.
+    features of the frozen teacher. Uninformed students: a teacher, then its students. VAE: encoder and decoder. The
+    network trains on `device` and comes back to the CPU.
 
     Raises:
         UsageError: the family has no training here.

@@ -71,7 +71,7 @@ def _rows(layer: nn.Conv2d | nn.Linear, read: Tensor) -> Tensor:
     if isinstance(layer, nn.Linear):
         return read.double()
     assert isinstance(layer.padding, tuple) and layer.groups == 1
-    places = F.unfold(read, layer.kernel_size, padding=layer.padding, stride=layer.stride)
+    places = F.unfold(read, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
     step = max(1, places.shape[2] // _PLACES)
     return places[:, :, ::step].transpose(1, 2).flatten(0, 1).double()
 
