@@ -66,11 +66,6 @@ def deployed_part(module: nn.Module) -> nn.Module:
     return part
 
 
-def least_score(part: nn.Module) -> float:
-    """The lowest score that a deployed part can give: logarithms are taken above it. 0 where scores are distances."""
-    return float(getattr(part, "least_score", 0.0))
-
-
 @torch.no_grad()
 def score_images(part: nn.Module, images: NDArray[np.uint8], batch: int = 16) -> NDArray[np.float32]:
     """Scores of the deployed part.
@@ -84,6 +79,11 @@ def score_images(part: nn.Module, images: NDArray[np.uint8], batch: int = 16) ->
     """
     scores = [part(as_input(images[start : start + batch]))[0] for start in range(0, len(images), batch)]
     return torch.cat(scores).numpy() if scores else np.zeros(0, np.float32)
+
+
+def lowest_score(part: nn.Module) -> float:
+    """The score of a picture that nothing is odd about; what is above it is a distance, whose ratios count."""
+    return float(getattr(part, "lowest_score", 0.0))
 
 
 def as_input(images: NDArray[np.uint8]) -> Tensor:

@@ -44,6 +44,7 @@ class PatchShape:
     descriptor: int
     stride: Stride
     activation: Patched
+    norm: bool
 
 
 class PatchNetwork(nn.Module):
@@ -77,7 +78,7 @@ def _layers(shape: PatchShape) -> Iterator[nn.Module]:
             # Behind the last window only a part of the places is wanted where no pooling left them out.
             stride = shape.stride // step if number == last else 1
             yield ConvUnit(
-                inputs, outputs, kernel, stride=stride, padding=0, dilation=dilation, norm=False,
+                inputs, outputs, kernel, stride=stride, padding=0, dilation=dilation, norm=shape.norm,
                 activation=shape.activation, slope=LEAKY_SLOPE,
             )  # fmt: skip
             inputs = outputs

@@ -26,6 +26,9 @@ class PatchConfig(Frozen):
 
     widths: Annotated[tuple[Width, ...], Limits(max_length=8)] = WIDTHS[33]
     activation: Patched = "leaky"
+    norm: bool = True
+    """BatchNorm behind convolutions, which the published networks lack: folded, the network is the same (measured:
+    DECISIONS.md)."""
 
 
 class StudentsConfig(DetectorConfig):
@@ -60,7 +63,7 @@ class StudentsConfig(DetectorConfig):
 
     def shape(self, network: PatchConfig) -> PatchShape:
         """Of the teacher or of a student."""
-        return PatchShape(self.field, network.widths, self.descriptor, self.stride, network.activation)
+        return PatchShape(self.field, network.widths, self.descriptor, self.stride, network.activation, network.norm)
 
 
 class Students(nn.Module):
@@ -119,7 +122,7 @@ class UninformedStudents(nn.Module):
         return self
 
     @property
-    def least_score(self) -> float:
+    def lowest_score(self) -> float:
         """Of a picture that all students describe as the teacher does."""
         return -float((self.get_buffer("center") / self.get_buffer("scale")).sum())
 

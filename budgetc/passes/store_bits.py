@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from budgetc.core.dataset import evenly
 from budgetc.core.plan import StoreBits, fingerprint
-from budgetc.detectors.detector import Detector, as_input, deployed_part, least_score, weights_digest
+from budgetc.detectors.detector import Detector, as_input, deployed_part, lowest_score, weights_digest
 from budgetc.detectors.layers import ConvUnit, LinearUnit, units
 from budgetc.detectors.levels import levels_of
 from budgetc.detectors.rounding import FakeQuantize, NumberFormat, StoredBits, least_scales, weight_scales
@@ -163,22 +163,21 @@ def _perturbations(detector: Detector, layers: Sequence[tuple[str, Layer]], work
 @torch.no_grad()
 def _measured(detector: Detector, layers: Sequence[tuple[str, Layer]], work: Work) -> list[list[float]]:
     images = _pictures(detector, work, _IMAGES)
-    least = least_score(deployed_part(detector.module))
-    before = _logs(detector.deployed()(images)[0] - least)
-    found = []
+    lowest, found = lowest_score(deployed_part(detector.module)), []
+    before = _logs(detector.deployed()(images)[0] - lowest)
     for name, unit in layers:
         known = detector.formats.get(name, NumberFormat("fp32"))
         candidates = {bits: _format(unit, known, bits, work) for bits in _WIDTHS}
         errors = {bits: _error(unit.folded()[0], known) for bits, known in candidates.items()}
         module, new = copy.deepcopy(detector.module).eval(), _tables({name: candidates[_PROBED]}, work)
-        after = _logs(_round_in_passing(module, detector.formats, new, images) - least)
+        after = _logs(_round_in_passing(module, detector.formats, new, images) - lowest)
         perturbation = float((after - before).square().mean())
         found.append([perturbation * errors[bits] / max(errors[_PROBED], 1e-30) for bits in _WIDTHS])
     return found
 
 
 def _logs(scores: Tensor) -> Tensor:
-    """(b,): above the least one, scores of any family are positive and their ratios count."""
+    """(b,): of any family, ratios of distances count."""
     return scores.clamp(min=1e-12).log()
 
 

@@ -45,7 +45,7 @@ def train_detector(
         case ReverseDistillation() as module, _:
             curve = _train_restorer(module, pictures, effort, progress)
         case UninformedStudents() as module, StudentsConfig() as config:
-            curve = train_students(module, config, pictures, effort, progress)
+            curve = train_students(module, config, pictures, effort, progress=progress)
         case Vae() as module, VaeConfig() as config:
             curve = _train_vae(module, config.beta, pictures, effort, progress=progress)
         case Gaussian() as module, _:

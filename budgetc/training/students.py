@@ -31,7 +31,7 @@ _TAUGHT = 1024
 
 
 def train_students(
-    module: UninformedStudents, config: StudentsConfig, pictures: Pictures, effort: Effort, progress: Progress
+    module: UninformedStudents, config: StudentsConfig, pictures: Pictures, effort: Effort, *, progress: Progress
 ) -> Curve:
     """Teach the teacher unless it is given, whiten it, train all students on it and fit the head, in place."""
     device = next(module.parameters()).device

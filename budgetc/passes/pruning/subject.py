@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from budgetc.core.dataset import evenly
 from budgetc.core.plan import fingerprint
 from budgetc.detectors.backbones import Backbone
-from budgetc.detectors.detector import Detector, as_input, deployed_part, least_score
+from budgetc.detectors.detector import Detector, as_input, deployed_part, lowest_score
 from budgetc.detectors.gaussian import Gaussian, fit_normals
 from budgetc.detectors.reverse_distillation import Restorer, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm
@@ -131,9 +131,10 @@ def gated(network: nn.Module, groups: Sequence[Group], gates: Mapping[str, Tenso
 
 def _log_score(whole: nn.Module) -> Judge:
     part = deployed_part(whole)
+    lowest = lowest_score(part)
 
     def judge(image: Tensor) -> list[Tensor]:
-        return [(part(image)[0] - least_score(part)).clamp(min=1e-12).log()]
+        return [(part(image)[0] - lowest).clamp(min=1e-12).log()]
 
     return judge
 
