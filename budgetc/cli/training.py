@@ -161,14 +161,7 @@ def train(
 
     rate = learning_rate or _LEARNING_RATE[detector]
     effort = Effort(epochs or _EPOCHS[detector], rate, seed, batch, label=f"training {detector}")
-    make = {
-        "gaussian": _gaussian,
-        "reverse_distillation": _reverse,
-        "stfpm": _stfpm,
-        "uninformed_students": _students,
-        "vae": _vae,
-    }[detector]
-    untrained = make(size, known[detector], seed)
+    untrained = _MAKE[detector](size, known[detector], seed)
     display = Display()
     trained = train_bundle(
         untrained, data=data, out=output, effort=effort, group=group, variants=variants,
@@ -256,6 +249,10 @@ def _vae(size: tuple[int, int], given: Options, seed: int) -> "Detector":
         prototypes=int(given["prototypes"] or 0),
         seed=seed,
     )
+
+
+_MAKE = {"gaussian": _gaussian, "reverse_distillation": _reverse, "stfpm": _stfpm, "uninformed_students": _students,
+         "vae": _vae}  # fmt: skip
 
 
 def _refuse_foreign(detector: str, known: dict[str, Options]) -> None:

@@ -35,6 +35,15 @@ WIDTHS: dict[Field, tuple[int, ...]] = {
 """Published channels of the convolutions before the descriptor."""
 
 
+def reach(field: Field) -> int:
+    """Side in pixels of what a descriptor depends on: pooling of odd sides leaves out the last ones of a patch."""
+    seen, step = 1, 1
+    for kernel in _LAYERS[field]:
+        seen += (1 if kernel == _POOL else kernel - 1) * step
+        step *= 2 if kernel == _POOL else 1
+    return seen
+
+
 @dataclass(frozen=True, slots=True)
 class PatchShape:
     """What a patch network is built from."""
@@ -48,7 +57,7 @@ class PatchShape:
 
 
 class PatchNetwork(nn.Module):
-    """(b, 3, H, W) normalized -> descriptors (b, d, h, w), h = (H - field) // stride + 1; no padding."""
+    """(b, 3, H, W) normalized -> descriptors (b, d, h, w), h = (H - reach) // stride + 1; no padding."""
 
     def __init__(self, shape: PatchShape) -> None:
         super().__init__()

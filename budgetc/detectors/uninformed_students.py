@@ -16,7 +16,7 @@ from budgetc.core.frozen import Frozen
 from budgetc.detectors.backbones.config import Width
 from budgetc.detectors.detector import DetectorConfig
 from budgetc.detectors.halves import half_safe_mean_square
-from budgetc.detectors.patch_network import WIDTHS, Field, Patched, PatchNetwork, PatchShape, Stride
+from budgetc.detectors.patch_network import WIDTHS, Field, Patched, PatchNetwork, PatchShape, Stride, reach
 from budgetc.detectors.stfpm import IMAGENET_MEAN, IMAGENET_STD
 from budgetc.errors import BudgetcError
 
@@ -104,11 +104,12 @@ class UninformedStudents(nn.Module):
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
         # Indexing is what every runtime has; some pad with zeros alone.
-        before = config.field // 2 if config.margin else 0
-        after = config.field - 1 - before if config.margin else 0
+        seen = reach(config.field)
+        before = seen // 2 if config.margin else 0
+        after = seen - 1 - before if config.margin else 0
         for side, length in zip(("rows", "columns"), self.size, strict=True):
             self.register_buffer(f"mirrored_{side}", _mirrored(length, before, after), persistent=False)
-            places = (length + before + after - config.field) // config.stride + 1
+            places = (length + before + after - seen) // config.stride + 1
             self.register_buffer(f"whole_{side}", _whole(places, -(-length // config.stride)), persistent=False)
 
     def deployed(self) -> nn.Module:
