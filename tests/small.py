@@ -106,9 +106,9 @@ def small_gaussian(seed: int = 0) -> Detector:
 
 
 def small_students(seed: int = 0, **changes: object) -> Detector:
-    """A teacher and two students of 16 channels at 32 px, patches of 33 px at 8 x 8 places, fitted to 24 textures."""
+    """A teacher and two students of 24 channels at 32 px, patches of 33 px at 8 x 8 places, fitted to 24 textures."""
     torch.manual_seed(seed)
-    networks = {"teacher": {"widths": (8, 16, 16, 16)}, "student": {"widths": (8, 16, 16, 16)}, "students": 2}
+    networks = {"teacher": {"widths": (8, 16, 24, 24)}, "student": {"widths": (8, 16, 24, 24)}, "students": 2}
     fields: dict[str, object] = {"input_size": SIZE, **networks, "descriptor": 8, "taught_by": "given", **changes}
     detector = lively(build("uninformed_students", StudentsConfig.model_validate(fields)))
     assert isinstance(detector.module, UninformedStudents)

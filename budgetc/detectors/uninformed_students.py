@@ -99,18 +99,20 @@ class UninformedStudents(nn.Module):
         self.students = Students(config)
         self.teacher.eval()
         terms = min(2, config.students)
-        self.register_buffer("center", torch.zeros(terms))
-        self.register_buffer("scale", torch.ones(terms))
+        # Not 0 or 1, which a simplified graph leaves out, nor alike: what is not fitted yet must cost what it will.
+        self.register_buffer("center", torch.tensor([0.5, 0.75])[:terms].clone())
+        self.register_buffer("scale", torch.tensor([0.3, 0.6])[:terms].clone())
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
-        # Indexing is what every runtime has; some pad with zeros alone.
         seen = reach(config.field)
-        before = seen // 2 if config.margin else 0
-        after = seen - 1 - before if config.margin else 0
-        for side, length in zip(("rows", "columns"), self.size, strict=True):
-            self.register_buffer(f"mirrored_{side}", _mirrored(length, before, after), persistent=False)
-            places = (length + before + after - seen) // config.stride + 1
-            self.register_buffer(f"whole_{side}", _whole(places, -(-length // config.stride)), persistent=False)
+        self.margin = (seen // 2, seen - 1 - seen // 2) if config.margin else (0, 0)
+        """Mirrored pixels before and after each side."""
+        described = tuple((side + sum(self.margin) - seen) // config.stride + 1 for side in self.size)
+        self.whole = (-(-self.size[0] // config.stride), -(-self.size[1] // config.stride))
+        """Places of a map that covers the picture, (h, w)."""
+        self.outside = [((whole - inner) // 2, whole - inner - (whole - inner) // 2)
+                        for inner, whole in zip(described, self.whole, strict=True)]  # fmt: skip
+        """Of them, those before and after the described ones, in each direction."""
 
     def deployed(self) -> nn.Module:
         """All of it."""
@@ -130,7 +132,7 @@ class UninformedStudents(nn.Module):
     def normalized(self, image: Tensor) -> Tensor:
         """(b, 3, H, W) in [0, 1] -> zero mean, unit variance by the teacher's convention, with its margin."""
         x = (image - self.get_buffer("mean")) / self.get_buffer("std")
-        return _indexed(x, self.get_buffer("mirrored_rows"), self.get_buffer("mirrored_columns"))
+        return F.pad(x, 2 * self.margin, mode="reflect") if any(self.margin) else x
 
     def descriptors(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(b, 3, H, W) in [0, 1] -> the teacher's whitened descriptors and every student's, (b, d, h, w) each."""
@@ -146,8 +148,9 @@ class UninformedStudents(nn.Module):
         total = self._standardized(differences[0], 0)
         if len(differences) > 1:
             total = total + self._standardized(differences[1], 1)
-        spread = _indexed(total, self.get_buffer("whole_rows"), self.get_buffer("whole_columns"))
-        resized = F.interpolate(spread, size=self.size, mode="bilinear", align_corners=False)
+        rows, columns = self.outside
+        whole = F.pad(total, (*columns, *rows), mode="replicate") if any((*columns, *rows)) else total
+        resized = F.interpolate(whole, size=self.size, mode="bilinear", align_corners=False)
         return total.flatten(1).amax(1), resized
 
     def _standardized(self, difference: Tensor, term: int) -> Tensor:
@@ -216,19 +219,3 @@ def compactness(descriptors: Tensor) -> Tensor:
     rows = descriptors.movedim(1, 0).flatten(1)
     centered = F.normalize(rows - rows.mean(1, keepdim=True), dim=1)
     return (centered @ centered.T).abs().triu(1).sum() * 2 / max(1, channels * (channels - 1))
-
-
-def _indexed(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    return x.index_select(2, rows).index_select(3, columns)
-
-
-def _mirrored(length: int, before: int, after: int) -> Tensor:
-    """Indexes of a side with so many mirrored pixels at its ends."""
-    places = torch.arange(-before, length + after)
-    inner = torch.where(places < 0, -places, places)
-    return torch.where(inner >= length, 2 * (length - 1) - inner, inner)
-
-
-def _whole(places: int, wanted: int) -> Tensor:
-    """Indexes that repeat the outermost of `places` until they are `wanted`, of the whole picture."""
-    return (torch.arange(wanted) - (wanted - places) // 2).clamp(0, places - 1)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from budgetc.core.dataset import evenly
 from budgetc.detectors.backbones import BackboneConfig, build_backbone, load_efficientnet_lite0, normalization
 from budgetc.detectors.detector import as_input
-from budgetc.detectors.patch_network import PatchNetwork
 from budgetc.detectors.uninformed_students import (
     StudentsConfig,
     UninformedStudents,
@@ -90,25 +89,15 @@ def _pretrained(module: UninformedStudents, images: np.ndarray, device: torch.de
     load_efficientnet_lite0(backbone)
     backbone = backbone.eval().to(device)
     mean, std = (torch.tensor(one, device=device).view(1, 3, 1, 1) for one in normalization("efficientnet_lite0"))
-    whole = len(module.get_buffer("whole_rows")), len(module.get_buffer("whole_columns"))
-    grid = _grid(module)
-    top, left = ((a - b) // 2 for a, b in zip(whole, grid, strict=True))
+    (top, below), (left, right) = module.outside
+    rows, columns = (slice(top, module.whole[0] - below), slice(left, module.whole[1] - right))
 
     def features(x: Tensor) -> list[Tensor]:
         large = F.interpolate(x.to(device), scale_factor=_ENLARGED, mode="bilinear", align_corners=False)
         taps = backbone((large - mean) / std)
-        resized = torch.cat([F.interpolate(tap, whole, mode="bilinear", align_corners=False) for tap in taps], 1)
-        return [resized[:, :, top : top + grid[0], left : left + grid[1]].clone()]
+        resized = torch.cat([F.interpolate(tap, module.whole, mode="bilinear", align_corners=False) for tap in taps], 1)
+        return [resized[:, :, rows, columns].clone()]
 
     (found,) = outputs_of(features, images)
     deviation, center = torch.std_mean(found, (0, 2, 3), keepdim=True)
     return (found - center) / deviation.clamp(min=1e-6)
-
-
-@torch.no_grad()
-def _grid(module: UninformedStudents) -> tuple[int, int]:
-    """(h, w) of the described patches."""
-    assert isinstance(module.teacher, PatchNetwork)
-    device = next(module.parameters()).device
-    found = module.teacher(module.normalized(torch.zeros(1, 3, *module.size, device=device)))
-    return int(found.shape[2]), int(found.shape[3])
