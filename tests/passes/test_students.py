@@ -90,8 +90,8 @@ def test_normalizers_see_normals_only() -> None:
     other = replace(work, pictures=lambda size: black, calibration=lambda size: textures(12, seed=77))
     one, two = (refit(detector, each) for each in (work, other))
     assert not torch.equal(_module(one).center, _module(detector).center)  # type: ignore[arg-type]
-    torch.testing.assert_close(_module(one).center, _module(two).center)  # type: ignore[misc]
-    torch.testing.assert_close(_module(one).scale, _module(two).scale)  # type: ignore[misc]
+    torch.testing.assert_close(_module(one).center, _module(two).center)
+    torch.testing.assert_close(_module(one).scale, _module(two).scale)
 
 
 def test_int8_keeps_the_spread_of_students() -> None:
@@ -128,7 +128,7 @@ def test_least_squares_makes_up_for_channels_of_dilated_layers(stride: int) -> N
     wanted = score_images(detector.deployed(), images)
     errors = {}
     for importance in ("l2", "reconstruction"):
-        step = Prune(keep=0.9, round_to=1, importance=importance, epochs=0)  # type: ignore[arg-type]
+        step = Prune(keep=0.9, round_to=1, importance=importance, epochs=0)
         module = prune(detector, step, work)
         errors[importance] = float(np.abs(score_images(module.deployed(), images) - wanted).mean())
     assert errors["reconstruction"] < float(np.ptp(wanted))
