@@ -31,7 +31,7 @@ def _published(module: UninformedStudents, image: Tensor) -> Tensor:
     t, each = teacher.double(), torch.stack(students).double()
     error = (each.mean(0) - t).square().mean(1)
     spread = each.square().mean((0, 2)) - each.mean(0).square().mean(1)
-    terms = zip((error, spread), module.center.double(), module.scale.double(), strict=True)
+    terms = zip((error, spread), module.get_buffer("center").double(), module.get_buffer("scale").double(), strict=True)
     return torch.stack([(value - mean) / deviation for value, mean, deviation in terms]).sum(0)
 
 
