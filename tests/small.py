@@ -16,6 +16,7 @@ from budgetc.detectors.families import build
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig, fit_normals
 from budgetc.detectors.reverse_distillation import ReverseConfig
 from budgetc.detectors.stfpm import StfpmConfig
+from budgetc.detectors.uninformed_students import StudentsConfig, UninformedStudents, fit_normalizers
 from budgetc.detectors.vae import VaeConfig
 from budgetc.passes.work import OutputCache, Size, Work
 from budgetc.training.pictures import Pictures, make_pictures
@@ -23,6 +24,8 @@ from budgetc.training.pictures import Pictures, make_pictures
 torch.set_num_threads(1)  # several workers share the cores of a test machine
 
 SIZE = (32, 32)
+OF_PICTURES = ("efficientad", "gaussian", "reverse_distillation", "stfpm", "uninformed_students", "vae")
+"""The families of budgetc's own that read a picture."""
 Pixels = NDArray[np.uint8]
 
 
@@ -123,6 +126,19 @@ def small_efficientad(seed: int = 0, **changes: object) -> Detector:
     return detector
 
 
+def small_students(seed: int = 0, **changes: object) -> Detector:
+    """A teacher and two students of 24 channels at 32 px, patches of 33 px at 8 x 8 places, fitted to 24 textures."""
+    torch.manual_seed(seed)
+    networks = {"teacher": {"widths": (8, 16, 24, 24)}, "student": {"widths": (8, 16, 24, 24)}, "students": 2}
+    fields: dict[str, object] = {"input_size": SIZE, **networks, "descriptor": 8, "taught_by": "given", **changes}
+    detector = lively(build("uninformed_students", StudentsConfig.model_validate(fields)))
+    assert isinstance(detector.module, UninformedStudents)
+    with torch.no_grad():
+        images = as_input(textures(24, seed=24, size=detector.module.size))
+        fit_normalizers(detector.module, detector.module.deviations(images))
+    return detector
+
+
 def small(family: str) -> Detector:
     """The small detector of a family."""
     return {
@@ -130,14 +146,21 @@ def small(family: str) -> Detector:
         "gaussian": small_gaussian,
         "reverse_distillation": small_reverse,
         "stfpm": small_stfpm,
+        "uninformed_students": small_students,
         "vae": small_vae,
     }[family]()
 
 
 def lively(detector: Detector) -> Detector:
     """The detector with random statistics, gains and shifts in every BatchNorm, in evaluation mode."""
+    lively_module(detector.module)
+    return detector
+
+
+def lively_module(module: nn.Module) -> None:
+    """The same of a network, in place."""
     with torch.no_grad():
-        for norm in detector.module.modules():
+        for norm in module.modules():
             if isinstance(norm, nn.BatchNorm2d):
                 assert norm.running_mean is not None and norm.running_var is not None
                 assert norm.num_batches_tracked is not None
@@ -146,8 +169,7 @@ def lively(detector: Detector) -> Detector:
                 norm.running_var.uniform_(0.5, 1.5)
                 norm.weight.uniform_(0.5, 1.5)
                 norm.bias.normal_(0, 0.2)
-    detector.module.eval()
-    return detector
+    module.eval()
 
 
 def work_for(baseline: Detector, *, effort: float = 1.0, levels: int = 63, seed: int = 0) -> Work:

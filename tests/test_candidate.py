@@ -189,7 +189,7 @@ def test_passes_never_see_test_images(run: RunDirectory, tmp_path: Path) -> None
     assert seen == {"train", "calibration"}
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_rungs_scale_epochs(family: str, run: RunDirectory) -> None:
     """The trail says what each step trained, at each share of the effort."""
     shop = _shop(small(family), run)
@@ -200,7 +200,7 @@ def test_rungs_scale_epochs(family: str, run: RunDirectory) -> None:
         assert trail[0].held_out_loss is not None
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_a_training_comes_from_the_store_the_second_time(family: str, run: RunDirectory) -> None:
     """Weights, formats and trail are those of the first; another rung or inputs are another training."""
     shop = _shop(small(family), run)
@@ -232,7 +232,7 @@ def test_a_fresh_store_gives_the_same_file(tmp_path: Path) -> None:
     assert files[0] == files[1]
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_the_threshold_is_exceeded_by_few_calibration_normals(family: str, run: RunDirectory, tmp_path: Path) -> None:
     """It is fitted through the file, after every change of the network, and is what `artifact.json` says."""
     shop = _shop(small(family), run)
@@ -307,7 +307,7 @@ def test_plans_that_cannot_be_built_say_why(step: Step, family: str, changes: di
     assert said in (applicable(_plan(step), family, target(**changes)) or "")
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_plans_that_can_be_built_have_no_objection(family: str) -> None:
     """None means go."""
     assert applicable(_plan(Quantize(), Distill(), Prune(), Fp16()), family, target()) is None

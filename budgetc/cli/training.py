@@ -16,15 +16,31 @@ if TYPE_CHECKING:
     from budgetc.training.efficientad import Source
 
 Options = dict[str, str | int | float | None]
-_EPOCHS = {"efficientad": 20, "gaussian": 1, "reverse_distillation": 60, "stfpm": 60, "vae": 100}
-_LEARNING_RATE = {"efficientad": 2e-3, "gaussian": 1e-3, "reverse_distillation": 5e-3, "stfpm": 3e-3, "vae": 1e-3}
+_EPOCHS = {"efficientad": 20, "gaussian": 1, "reverse_distillation": 60, "stfpm": 60, "uninformed_students": 12,
+           "vae": 100}  # fmt: skip
+_LEARNING_RATE = {"efficientad": 2e-3, "gaussian": 1e-3, "reverse_distillation": 5e-3, "stfpm": 3e-3,
+                  "uninformed_students": 3e-3, "vae": 1e-3}  # fmt: skip
+_PRETRAINED = ("teacher", "teacher_weights")
+_WIDTHS = ("teacher_widths", "student_widths")
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "efficientad": (*_PRETRAINED, *_WIDTHS),
+    "gaussian": (*_PRETRAINED, "taps"),
+    "reverse_distillation": (*_PRETRAINED, *_WIDTHS, "upsampling", "smoothing"),
+    "stfpm": (*_PRETRAINED, *_WIDTHS),
+    "uninformed_students": (
+        "teacher_weights", *_WIDTHS, "receptive_field", "students", "descriptor", "stride", "margin",
+    ),
+    "vae": ("widths", "hidden", "latents", "beta", "prototypes"),
+}  # fmt: skip
+"""Which options each family takes beside those of all."""
 
 
 InputSize = Annotated[str, typer.Option(help="SIDE or HEIGHTxWIDTH in pixels.")]
 Teacher = Annotated[
     str | None,
     typer.Option(
-        help="All but vae: the pretrained network: resnet18, wide_resnet50_2, efficientnet_lite0 (default), plain."
+        help="gaussian, reverse_distillation, stfpm: the pretrained network: resnet18, wide_resnet50_2, "
+        "efficientnet_lite0 (default), plain."
     ),
 ]
 TeacherWeights = Annotated[
@@ -33,15 +49,16 @@ TeacherWeights = Annotated[
 TeacherWidths = Annotated[
     str | None,
     typer.Option(
-        help="stfpm, reverse_distillation: channels of a plain teacher's stages; efficientad: of its four layers "
-        "[32,64,64,128]."
+        help="stfpm, reverse_distillation: channels of a plain teacher's stages; uninformed_students: of its layers; "
+        "efficientad: of its four layers [32,64,64,128]."
     ),
 ]
 StudentWidths = Annotated[
     str | None,
     typer.Option(
         help="stfpm: channels of a plain student's stages [16,32,48,64]; reverse_distillation: of a plain decoder's "
-        "maps, finest first [same]; efficientad: of its three hidden layers [same]; same: as the teacher."
+        "maps, finest first [same]; uninformed_students: of a student's layers [same]; efficientad: of its three "
+        "hidden layers [same]; same: as the teacher."
     ),
 ]
 Upsampling = Annotated[
@@ -53,6 +70,20 @@ Upsampling = Annotated[
 Smoothing = Annotated[
     float | None,
     typer.Option(min=0, help="reverse_distillation: deviation in pixels that maps are smoothed by [side / 64]."),
+]
+ReceptiveField = Annotated[
+    int | None, typer.Option(help="uninformed_students: side of the patches that are described: 17, 33 or 65 [33].")
+]
+Students = Annotated[int | None, typer.Option(min=1, help="uninformed_students: how many [3].")]
+Descriptor = Annotated[
+    int | None, typer.Option(min=1, help="uninformed_students: channels that describe a patch [64].")
+]
+Stride = Annotated[
+    int | None, typer.Option(help="uninformed_students: pixels from one patch to the next: 1, 2, 4 or 8 [4].")
+]
+Margin = Annotated[
+    bool | None,
+    typer.Option("--margin/--no-margin", help="uninformed_students: mirror pictures at their edges, or not [not]."),
 ]
 Taps = Annotated[
     str | None,
@@ -74,7 +105,17 @@ Variants = Annotated[
     int | None, typer.Option(min=1, help="Pictures made of each normal [as many as make 2500, at most 16].")
 ]
 Epochs = Annotated[
-    int | None, typer.Option(min=1, help="At most; training stops early. [vae 100, efficientad 20, else 60]")
+    int | None,
+    typer.Option(
+        min=1, help="At most; training stops early. [uninformed_students 12, efficientad 20, vae 100, else 60]"
+    ),
+]
+
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        min=1e-8, help="[reverse_distillation 0.005, stfpm, uninformed_students 0.003, efficientad 0.002, vae 0.001]"
+    ),
 ]
 
 
@@ -84,7 +125,8 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    detector: Annotated[str, typer.Argument(help="efficientad, gaussian, reverse_distillation, stfpm or vae.")],
+    context: typer.Context,
+    detector: Annotated[str, typer.Argument(help=f"{', '.join(_EPOCHS)}.")],
     *,
     data: Annotated[Path, typer.Option(help="Data set; only its normal training pictures are used.")],
     output: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write.")] = Path("model.pt"),
@@ -95,6 +137,11 @@ def train(
     student_widths: StudentWidths = None,
     upsampling: Upsampling = None,
     smoothing: Smoothing = None,
+    receptive_field: ReceptiveField = None,
+    students: Students = None,
+    descriptor: Descriptor = None,
+    stride: Stride = None,
+    margin: Margin = None,
     taps: Taps = None,
     widths: Widths = None,
     hidden: Hidden = None,
@@ -103,10 +150,7 @@ def train(
     prototypes: Prototypes = None,
     variants: Variants = None,
     epochs: Epochs = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(min=1e-8, help="[reverse_distillation 0.005, stfpm 0.003, efficientad 0.002, vae 0.001]"),
-    ] = None,
+    learning_rate: LearningRate = None,
     batch: Annotated[int, typer.Option(min=2, help="Pictures of one gradient step.")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and the held-out choice.")] = 0,
     group: Group = None,
@@ -115,15 +159,9 @@ def train(
 ) -> None:
     """Train a detector on normal pictures and fit its threshold."""
     size = input_size_of(input_size)
-    pretrained = {"teacher": teacher, "teacher_weights": teacher_weights}
-    for_stfpm = {"teacher_widths": teacher_widths, "student_widths": student_widths}
-    for_reverse = {"upsampling": upsampling, "smoothing": smoothing}
-    for_vae = {"widths": widths, "hidden": hidden, "latents": latents, "beta": beta, "prototypes": prototypes}
     known: dict[str, Options] = {
-        "efficientad": {**pretrained, **for_stfpm},
-        "gaussian": {**pretrained, "taps": taps}, "stfpm": {**pretrained, **for_stfpm}, "vae": {**for_vae},
-        "reverse_distillation": {**pretrained, **for_stfpm, **for_reverse},
-    }  # fmt: skip
+        family: {name: context.params[name] for name in names} for family, names in _OPTIONS.items()
+    }
     if detector not in _EPOCHS:
         raise UsageError(f"unknown detector {detector!r}; budgetc trains {', '.join(_EPOCHS)}")
     _refuse_foreign(detector, known)
@@ -146,8 +184,7 @@ def _untrained(detector: str, size: tuple[int, int], given: Options, seed: int) 
     """The detector, and what its teacher is to learn from where it has one to learn."""
     if detector == "efficientad":
         return _efficientad(size, given, seed)
-    make = {"gaussian": _gaussian, "reverse_distillation": _reverse, "stfpm": _stfpm, "vae": _vae}[detector]
-    return make(size, given, seed), None
+    return _MAKE[detector](size, given, seed), None
 
 
 def _efficientad(size: tuple[int, int], given: Options, seed: int) -> "tuple[Detector, Source | None]":
@@ -202,6 +239,20 @@ def _reverse(size: tuple[int, int], given: Options, seed: int) -> "Detector":
     )  # fmt: skip
 
 
+def _students(size: tuple[int, int], given: Options, seed: int) -> "Detector":
+    from budgetc.compiler.untrained import new_uninformed_students
+
+    weights, widths, narrow = (given[name] for name in ("teacher_weights", "teacher_widths", "student_widths"))
+    numbers = {name: int(value) for name in ("receptive_field", "students", "descriptor", "stride")
+               if (value := given[name]) is not None}  # fmt: skip
+    return new_uninformed_students(
+        size, teacher_weights=None if weights is None else str(weights),
+        teacher_widths=None if widths is None else widths_of("--teacher-widths", widths, ()),
+        student_widths="same" if narrow in (None, "same") else widths_of("--student-widths", narrow, ()),
+        margin=bool(given["margin"]), seed=seed, **numbers,
+    )  # fmt: skip
+
+
 def _teacher(given: Options) -> tuple[str, str | None, tuple[int, ...]]:
     """Its architecture, the file of its weights, and the widths of a plain one."""
     from budgetc.compiler.untrained import TEACHER_WIDTHS
@@ -228,6 +279,10 @@ def _vae(size: tuple[int, int], given: Options, seed: int) -> "Detector":
         prototypes=int(given["prototypes"] or 0),
         seed=seed,
     )
+
+
+_MAKE = {"gaussian": _gaussian, "reverse_distillation": _reverse, "stfpm": _stfpm, "uninformed_students": _students,
+         "vae": _vae}  # fmt: skip
 
 
 def _refuse_foreign(detector: str, known: dict[str, Options]) -> None:

@@ -13,6 +13,7 @@ from budgetc.detectors.efficientad import EfficientAd
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm, matching_loss
+from budgetc.detectors.uninformed_students import UninformedStudents, deviations_of
 from budgetc.detectors.vae import Latent, VaeEncoder, kl_per_latent
 from budgetc.training.losses import latent_divergence
 from budgetc.workshop import Workshop, file_key
@@ -56,6 +57,8 @@ def inner(detector: Detector, shop: Workshop) -> Inner | None:
             parts = [part.features(images) for images in _batches(detector, shop)]
             local = torch.cat([part.distances_of(one)[0] for one in parts])
             return Inner(torch.cat([_rows(one[1]) for one in parts]), distance=float(local.mean()))
+        case UninformedStudents():
+            return _students(part, detector, shop)
         case VaeEncoder():
             each = [part.encode(images) for images in _batches(detector, shop)]
             latent = Latent(torch.cat([one.mu for one in each]), torch.cat([one.logvar for one in each]))
@@ -105,6 +108,15 @@ def _student(part: TeacherStudent, detector: Detector, shop: Workshop) -> Inner:
         features.append(_rows(taps[-1]))
         distances += [float(matching_loss(wanted, taps))] * len(images)
     return Inner(torch.cat(features), distance=sum(distances) / len(distances))
+
+
+def _students(part: UninformedStudents, detector: Detector, shop: Workshop) -> Inner:
+    features, errors = [], []
+    for images in _batches(detector, shop):
+        teacher, students = part.descriptors(images)
+        features.append(_rows(students[0]))
+        errors.append(deviations_of(teacher, students)[0].flatten(1).mean(1))
+    return Inner(torch.cat(features), distance=float(torch.cat(errors).mean()))
 
 
 def _rows(tap: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from budgetc.detectors.families import build
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation, mirror_of
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
+from budgetc.detectors.uninformed_students import StudentsConfig, UninformedStudents
 from budgetc.detectors.upsampling import Upsampling
 from budgetc.detectors.vae import VaeConfig
 from budgetc.errors import InputRejected, UsageError
@@ -46,6 +47,12 @@ DEEP_TAPS: dict[Architecture, tuple[int, ...]] = {
 """The stages that a gaussian looks at, from stride 8 on: textures, parts, and what surrounds them."""
 TEACHER_WIDTHS = (32, 64, 96, 128)
 STUDENT_WIDTHS = (16, 32, 48, 64)
+PATCH_WIDTHS: dict[int, tuple[int, ...]] = {
+    17: (32, 64, 64, 64), 33: (32, 64, 64, 64), 65: (32, 32, 64, 64, 64),
+}  # fmt: skip
+PATCH_DESCRIPTOR = 64
+"""The published 128 to 256 and 512 take hours on a processor; a descriptor wider than the layer before it has no more
+to say."""
 _SMOOTHED = 64
 """Sides of a picture over the deviation that its map is smoothed by: the paper's 4 pixels of 256."""
 _MAXIMUM_SEED = 2**31
@@ -122,6 +129,56 @@ def new_reverse_distillation(
     detector = build("reverse_distillation", config)
     assert isinstance(detector.module, ReverseDistillation)
     load_teacher(detector.module.teacher, config.teacher, teacher_weights)
+    return detector
+
+
+def new_uninformed_students(
+    input_size: tuple[int, int], *, receptive_field: int = 33, teacher_weights: str | Path | None = None,
+    teacher_widths: Sequence[int] | None = None, student_widths: Sequence[int] | Literal["same"] = "same",
+    students: int = 3, descriptor: int = PATCH_DESCRIPTOR, stride: int = 4, margin: bool = False, seed: int = 0,
+) -> Detector:  # fmt: skip
+    """Patch networks: a teacher, which training teaches unless its weights are given, and untrained students.
+
+    Args:
+        input_size: (height, width).
+        receptive_field: side of the described patches: 17, 33 or 65.
+        teacher_weights: a state_dict of a patch network (`layers.0.conv.weight`, ..., `out.conv.weight`), whose widths
+            and descriptor it has then; "none" leaves it random; None lets training teach it by EfficientNet-Lite0.
+        teacher_widths: channels of its convolutions before the descriptor; None: about a quarter of the published ones.
+        student_widths: the same of each student; "same": the teacher's.
+        students: how many.
+        descriptor: channels of what describes a patch.
+        stride: pixels from one patch to the next: 1, 2, 4 or 8.
+        margin: mirror pictures at their edges, so that patches are centered on all of it.
+        seed: of all random weights.
+
+    Raises:
+        UsageError, InputRejected: as `new_stfpm`.
+    """
+    given = None if teacher_weights in (None, "none") else _patch_weights(str(teacher_weights))
+    widths = tuple(teacher_widths or PATCH_WIDTHS.get(receptive_field, ()))
+    if given is not None:
+        *layers, descriptor = (len(one) for name, one in given.items() if name.endswith(".conv.weight"))
+        widths = tuple(layers)
+    norm = given is None or any(".norm." in name for name in given)
+    mean, std = normalization("efficientnet_lite0")
+    try:
+        config = StudentsConfig.model_validate({
+            "input_size": input_size, "field": receptive_field, "teacher": {"widths": widths, "norm": norm},
+            "student": {"widths": widths if student_widths == "same" else student_widths}, "students": students,
+            "descriptor": descriptor, "stride": stride, "margin": margin, "mean": mean, "std": std,
+            "taught_by": "efficientnet_lite0" if teacher_weights is None else "given",
+        })  # fmt: skip
+    except ValidationError as error:
+        raise UsageError(f"no such uninformed_students: {first_error(error)}") from error
+    torch.manual_seed(checked_seed(seed))
+    detector = build("uninformed_students", config)
+    assert isinstance(detector.module, UninformedStudents)
+    if given is not None:
+        try:
+            load_strictly(detector.module.teacher, given)
+        except InputRejected as error:
+            raise InputRejected(f"{teacher_weights}: {error}") from error
     return detector
 
 
@@ -272,6 +329,15 @@ def load_teacher(teacher: Backbone, config: BackboneConfig, weights: str | Path 
         load_strictly(teacher, {ours: found[theirs].float() for theirs, ours in names.items()})
     except InputRejected as error:
         raise InputRejected(f"{path}: {error}") from error
+
+
+def _patch_weights(weights: str) -> dict[str, torch.Tensor]:
+    if not Path(weights).exists():
+        raise UsageError(f"--teacher-weights {weights}: no such file")
+    found = dict(read_checkpoint(Path(weights)).weights)
+    if "out.conv.weight" not in found:
+        raise InputRejected(f"{weights}: these are not the weights of a patch network; out.conv.weight is missing")
+    return found
 
 
 def first_error(error: ValidationError) -> str:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from budgetc.core.plan import Direct, Distill, Fp16, Prune, Qat, Quantize, Smaller, Step, Truncate
 
-_TAUGHT = {"feature": ("efficientad", "gaussian", "reverse_distillation", "stfpm", "vae"), "map": ("stfpm",),
-           "relation": ("stfpm", "vae"), "ranking": ("stfpm", "vae"), "divergence": ("vae",)}  # fmt: skip
+_TAUGHT = {"feature": ("efficientad", "gaussian", "reverse_distillation", "stfpm", "uninformed_students", "vae"),
+           "map": ("stfpm",), "relation": ("stfpm", "vae"), "ranking": ("stfpm", "vae"),
+           "divergence": ("vae",)}  # fmt: skip
 """Loss -> the families that know it."""
-_WITH_TEACHER = ("efficientad", "reverse_distillation", "stfpm")
+_WITH_TEACHER = ("efficientad", "reverse_distillation", "stfpm", "uninformed_students")
 
 
 def foreign_setting(step: Step, family: str) -> str | None:
@@ -29,6 +30,8 @@ def foreign_setting(step: Step, family: str) -> str | None:
             return "truncate: the decoder of a reverse_distillation reads and restores every tap; distill it instead"
         case Truncate() if family == "efficientad":
             return "truncate: an efficientad has no stages to cut off; distill it, also to smaller pictures"
+        case Truncate() if family == "uninformed_students":
+            return "truncate: a patch network describes its patch in its last layer alone; distill it instead"
         case Quantize() if family == "reverse_distillation" and step.scope == "student":
             return "quantize.scope: the decoder reads the teacher's features, so that both compute in INT8 or neither"
         case Quantize() if family not in _WITH_TEACHER and step.scope == "student":
@@ -71,6 +74,10 @@ def _known(family: str) -> str:
 
 
 def _foreign_shape(step: Smaller, name: str, family: str) -> str | None:
+    if step.students is not None and family != "uninformed_students":
+        return f"{name}.students: only uninformed_students have several, not a {family}"
+    if family == "uninformed_students" and (step.depth is not None or step.backbone != "plain"):
+        return f"{name}: layers of a patch network follow from its receptive field; leave out depth and backbone"
     if step.shared and family == "reverse_distillation":
         return f"{name}.shared: the decoder of a reverse_distillation reads all of the teacher's features anyway"
     if step.shared and family == "efficientad":

@@ -95,6 +95,8 @@ class Smaller(Frozen):
     """Stages of a teacher whose result the student reads in place of the picture, so that they are computed once."""
     input: Ratio = 1.0
     """Sides of the picture over the old ones."""
+    students: Annotated[int, Field(ge=1, le=16)] | None = None
+    """How many students an ensemble of them has; None: as many as the old one. One needs no others to disagree with."""
     latents: Ratio = 1.0
     """Latent dimensions of a VAE over those of the old."""
     drop_hidden: bool = False
@@ -224,6 +226,7 @@ def _smaller_words(step: Smaller) -> list[str]:
     words += [] if step.depth is None else [f"depth {step.depth}"]
     words += [] if step.shared == 0 else [f"shared {step.shared}"]
     words += [] if step.input == 1.0 else [f"input {step.input:g}"]
+    words += [] if step.students is None else [f"{step.students} student{'s' * (step.students > 1)}"]
     words += [] if step.latents == 1.0 else [f"latents {step.latents:g}"]
     return words + (["no hidden layers"] if step.drop_hidden else [])
 

@@ -17,6 +17,7 @@ from budgetc.detectors.layers import conform
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation
 from budgetc.detectors.rounding import ActivationFormat, NumberFormat
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
+from budgetc.detectors.uninformed_students import StudentsConfig, UninformedStudents
 from budgetc.detectors.vae import Vae, VaeConfig
 from budgetc.errors import InputRejected
 
@@ -38,6 +39,7 @@ FAMILIES: Mapping[str, Family] = {
     "graph": Family(GraphConfig, Graph),
     "reverse_distillation": Family(ReverseConfig, ReverseDistillation),
     "stfpm": Family(StfpmConfig, Stfpm),
+    "uninformed_students": Family(StudentsConfig, UninformedStudents),
     "vae": Family(VaeConfig, Vae),
 }
 

@@ -31,15 +31,15 @@ class Rounding(Protocol):
         """What the next unit reads."""
 
 
-def activation_module(kind: Activation) -> nn.Module:
-    """The torch module of an activation."""
+def activation_module(kind: Activation, slope: float = LEAKY_SLOPE) -> nn.Module:
+    """The torch module of an activation; `slope` is of a leaky one."""
     match kind:
         case "relu":
             return nn.ReLU()
         case "relu6":
             return nn.ReLU6()
         case "leaky":
-            return nn.LeakyReLU(LEAKY_SLOPE)
+            return nn.LeakyReLU(slope)
         case "none":
             return nn.Identity()
 
@@ -52,11 +52,11 @@ class Unit(nn.Module):
     head: bool
     """A part of the score: always computes in FP32, and keeps its channels."""
 
-    def __init__(self, activation: Activation, *, head: bool = False) -> None:
+    def __init__(self, activation: Activation, *, head: bool = False, slope: float = LEAKY_SLOPE) -> None:
         super().__init__()
         self.rounding = None
         self.head = head
-        self.activation = activation_module(activation)
+        self.activation = activation_module(activation, slope)
         self.fuses = activation != "leaky"
 
     def fold(self) -> None:
@@ -86,15 +86,17 @@ class ConvUnit(Unit):
         *,
         stride: int = 1,
         padding: int | None = None,
+        dilation: int = 1,
         groups: int = 1,
         norm: bool = True,
         eps: float = 1e-5,
         activation: Activation = "relu",
+        slope: float = LEAKY_SLOPE,
         head: bool = False,
     ) -> None:
-        super().__init__(activation, head=head)
+        super().__init__(activation, head=head, slope=slope)
         padding = kernel // 2 if padding is None else padding
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=not norm)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups, bias=not norm)
         self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=eps) if norm else nn.Identity()
 
     def folded(self) -> tuple[Tensor, Tensor | None]:

@@ -9,6 +9,7 @@ from budgetc.detectors.efficientad import EfficientAd, EfficientAdConfig
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
+from budgetc.detectors.uninformed_students import StudentsConfig, UninformedStudents
 from budgetc.detectors.vae import Vae, VaeConfig
 from budgetc.errors import UsageError
 from budgetc.passes.features import tell_damage
@@ -16,6 +17,7 @@ from budgetc.passes.follow import direct_efficientad
 from budgetc.passes.imitate import learn_student
 from budgetc.passes.restore import restore_formats
 from budgetc.passes.shrink import narrow_vae, plain_gaussian, present, refuse_foreign, smaller_reverse, smaller_stfpm
+from budgetc.passes.students import direct_students
 from budgetc.passes.work import Work
 from budgetc.training.baseline import train_detector
 
@@ -36,6 +38,8 @@ def direct(detector: Detector, step: Direct, work: Work) -> Detector:
             result = _train_stfpm(detector, module, config, step=step, work=work)
         case ReverseDistillation() as module, ReverseConfig() as config:
             result = _train_reverse(detector, module, config, step=step, work=work)
+        case UninformedStudents() as module, StudentsConfig() as config:
+            result = direct_students(detector, module, config, step=step, work=work)
         case Vae(), VaeConfig() as config:
             result = _train_vae(detector, config, step, work)
         case Gaussian() as module, GaussianConfig() as config:

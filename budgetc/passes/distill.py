@@ -12,6 +12,7 @@ from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.graph import Graph
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
+from budgetc.detectors.uninformed_students import StudentsConfig, UninformedStudents
 from budgetc.detectors.vae import Vae, VaeConfig, VaeEncoder
 from budgetc.errors import UsageError
 from budgetc.passes.features import imitate_features
@@ -31,6 +32,7 @@ from budgetc.passes.shrink import (
     smaller_stfpm,
     warm_start,
 )
+from budgetc.passes.students import distill_students
 from budgetc.passes.tune import tune_rounded
 from budgetc.passes.work import Size, Work
 
@@ -48,6 +50,8 @@ def distill(detector: Detector, step: Distill, work: Work) -> Detector:
             result = _distill_stfpm(detector, module, config, step=step, work=work)
         case ReverseDistillation() as module, ReverseConfig() as config:
             result = _distill_reverse(detector, module, config, step=step, work=work)
+        case UninformedStudents() as module, StudentsConfig() as config:
+            result = distill_students(detector, module, config, step=step, work=work)
         case Vae() as module, VaeConfig() as config:
             result = _distill_vae(detector, module, config, step=step, work=work)
         case Gaussian() as module, GaussianConfig() as config:

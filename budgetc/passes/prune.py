@@ -10,8 +10,10 @@ from budgetc.detectors.detector import Detector, weights_digest
 from budgetc.detectors.efficientad import EfficientAd
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.graph import Graph
+from budgetc.detectors.patch_network import PatchNetwork
 from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm
+from budgetc.detectors.uninformed_students import UninformedStudents
 from budgetc.detectors.vae import Vae, VaeConfig
 from budgetc.errors import UsageError
 from budgetc.passes.features import imitate_features
@@ -22,6 +24,7 @@ from budgetc.passes.pruning.latents import keep_latents
 from budgetc.passes.pruning.narrowing import goal_of, narrowed
 from budgetc.passes.pruning.subject import subject_of
 from budgetc.passes.restore import restore_formats
+from budgetc.passes.students import imitate_descriptors, learn_students
 from budgetc.passes.tune import tune_rounded
 from budgetc.passes.work import Work
 
@@ -94,11 +97,13 @@ def _learn(detector: Detector, tuning: Distill, work: Work) -> None:
             imitate_features(gaussian, detector, imitation.effort(work), work)
         case Graph():
             imitate_graph(detector, imitation.effort(work), work)
+        case UninformedStudents():
+            learn_students(detector, imitation.effort(work), work)
 
 
 def _with_narrower_teacher(detector: Detector, keep: float, step: Prune, work: Work) -> Detector:
     """Shared by all candidates with the same teacher: it does not depend on the student, and stays frozen."""
-    assert isinstance(detector.module, TeacherStudent | EfficientAd)
+    assert isinstance(detector.module, TeacherStudent | EfficientAd | UninformedStudents)
     effort = work.effort_of(step.epochs, step.learning_rate, "fine-tuning the pruned teacher")
     settings = [step.allocation, step.macs, step.importance, step.round_to]
     key = fingerprint(["pruned", keep, settings, list(detector.config.input_size), effort.epochs, work.effort > 0,
@@ -107,12 +112,14 @@ def _with_narrower_teacher(detector: Detector, keep: float, step: Prune, work: W
     if key not in work.trained:
         subject = subject_of(detector, "teacher")
         whole = narrowed(subject, goal_of(subject, keep), 1.0, step=step, work=work)
-        if isinstance(detector.module, EfficientAd):
-            assert isinstance(whole, EfficientAd)
-            imitate_patches(whole, detector.module, effort, work)
-        else:
-            assert isinstance(subject.network, Backbone)
-            imitate_taps(subject.network, detector, effort, work)
+        match subject.network, detector.module:
+            case Backbone() as taps, _:
+                imitate_taps(taps, detector, effort, work)
+            case PatchNetwork() as new, UninformedStudents() as old:
+                imitate_descriptors(new, old.teacher, old, effort, work=work)
+            case _, EfficientAd() as old:
+                assert isinstance(whole, EfficientAd)
+                imitate_patches(whole, old, effort, work)
         work.trained[key] = subject.network
     module = copy.deepcopy(detector.module)
     module.add_module("teacher", work.trained[key])

@@ -19,6 +19,7 @@ from budgetc.detectors.layers import units
 from budgetc.detectors.learned_rounding import LearnedRounding, learning_copy, settle
 from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm, matching_loss, scale_maps
+from budgetc.detectors.uninformed_students import UninformedStudents, deviations_of
 from budgetc.detectors.vae import Latent, Vae
 from budgetc.errors import UsageError
 from budgetc.passes.biases import round_biases
@@ -85,6 +86,8 @@ def _learner(module: nn.Module) -> nn.Module:
     match module:
         case Stfpm() | ReverseDistillation() | EfficientAd():
             networks = {"teacher": module.teacher, "student": module.student}
+        case UninformedStudents():
+            networks = {"teacher": module.teacher, "students": module.students}
         case Gaussian():
             networks = {"backbone": module.backbone}
         case Vae():
@@ -112,6 +115,8 @@ def _compare(plain: nn.Module, rounded: nn.Module) -> Compare:
             return lambda x: _taps_loss(rounded.taps(x), plain.taps(x))
         case EfficientAd(), EfficientAd():
             return lambda x: _features_loss(rounded, rounded.features(x), plain.features(x))
+        case UninformedStudents(), UninformedStudents():
+            return lambda x: _descriptors_loss(plain, rounded, x)
         case Vae(), Vae():
             return lambda x: _latent_loss(plain, rounded.encoder.encode(x), plain.encoder.encode(x))
         case Graph(), Graph():
@@ -136,6 +141,15 @@ def _features_loss(module: EfficientAd, own: list[Tensor], wanted: list[Tensor])
     maps = [F.mse_loss((a + _SMALLEST_MAP).log(), (b + _SMALLEST_MAP).log())
             for a, b in zip(module.distances_of(own), module.distances_of(wanted), strict=True)]  # fmt: skip
     return features + torch.stack(maps).mean()
+
+
+def _descriptors_loss(plain: UninformedStudents, rounded: UninformedStudents, image: Tensor) -> Tensor:
+    """All descriptors, and the logarithms of error and spread."""
+    own, wanted = ([first, *others] for first, others in (one.descriptors(image) for one in (rounded, plain)))
+    descriptors = torch.stack([F.mse_loss(a, b) for a, b in zip(own, wanted, strict=True)]).mean()
+    pairs = zip(deviations_of(own[0], own[1:]), deviations_of(wanted[0], wanted[1:]), strict=True)
+    maps = [F.mse_loss((a + _SMALLEST_MAP).log(), (b + _SMALLEST_MAP).log()) for a, b in pairs]
+    return descriptors + torch.stack(maps).mean()
 
 
 def _latent_loss(plain: Vae, own: Latent, wanted: Latent) -> Tensor:

@@ -10,6 +10,7 @@ from budgetc.detectors.detector import Detector
 from budgetc.detectors.efficientad import EfficientAd, fit_quantiles
 from budgetc.detectors.gaussian import Gaussian, fit_normals
 from budgetc.detectors.latents import fit_prototypes
+from budgetc.detectors.uninformed_students import UninformedStudents, fit_normalizers
 from budgetc.detectors.vae import Vae, VaeDistance
 from budgetc.passes.work import Work
 from budgetc.training.features import outputs_of
@@ -20,7 +21,7 @@ _QUANTILES_ON = 256
 
 def has_fitted_head(module: nn.Module) -> bool:
     """Whether scores are relative to what the network makes of normals."""
-    return isinstance(module, EfficientAd | Gaussian) or (
+    return isinstance(module, EfficientAd | Gaussian | UninformedStudents) or (
         isinstance(module, Vae) and module.encoder.distance is not None
     )
 
@@ -47,6 +48,8 @@ def refit(detector: Detector, work: Work, *, anew: bool = True) -> Detector:
         case EfficientAd(), EfficientAd():
             images = work.calibration(size)
             fit_quantiles(module, *outputs_of(deployed.maps, images[evenly(len(images), _QUANTILES_ON)]))
+        case UninformedStudents(), UninformedStudents():
+            fit_normalizers(module, outputs_of(deployed.deviations, work.pictures(size).as_taken))
         case Vae(), VaeDistance() if module.encoder.distance is not None:
             (mu,) = outputs_of(lambda x: [deployed.means(x)], work.pictures(size).as_taken)
             fit_prototypes(module.encoder.distance, mu, anew=anew)

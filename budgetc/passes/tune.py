@@ -6,11 +6,13 @@ from budgetc.detectors.efficientad import EfficientAd
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.graph import Graph
 from budgetc.detectors.rounding import rounded_copy
+from budgetc.detectors.uninformed_students import UninformedStudents
 from budgetc.detectors.vae import Vae
 from budgetc.passes.features import imitate_features
 from budgetc.passes.follow import follow
 from budgetc.passes.graphs import imitate_graph
 from budgetc.passes.imitate import imitate_encoder, learn_taps
+from budgetc.passes.students import learn_students
 from budgetc.passes.tap_losses import added_loss
 from budgetc.passes.work import Work
 
@@ -38,6 +40,8 @@ def tune_rounded(detector: Detector, step: Distill, work: Work) -> Detector:
                 imitate_graph(rounded, effort, work)
             case EfficientAd():
                 follow(rounded, effort, work)
+            case UninformedStudents():
+                learn_students(rounded, effort, work)
             case _:
                 learn_taps(rounded, effort, work, added_loss(rounded, step, work))
     return detector.with_module(rounded_copy(module, {}))

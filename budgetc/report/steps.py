@@ -49,6 +49,10 @@ _DISTANCES = {
     "vae": ("KL from the baseline", "Nats a picture between the baseline's posterior and its own, on normals."),
     "reverse_distillation": ("Teacher-student distance", "What the score sees of normals; anomalies lie farther."),
     "stfpm": ("Teacher-student distance", "What training lowers on normals; anomalies stand out where it is larger."),
+    "uninformed_students": (
+        "Students' error",
+        "Mean squared, of whitened descriptors of normals; anomalies lie farther.",
+    ),
 }
 
 

@@ -93,6 +93,7 @@ class Stop:
 Decision = PriceStructure | Screen | Train | Stop
 _MOST_STAGES, _STAGE = 8, 0.5
 """A stage less is about as much as half a halving of width."""
+_USUAL_STUDENTS = 3
 _SCHEDULE = 0.5
 """Twice the epochs are about as much as half a halving of width."""
 _ROUNDED = 0.5
@@ -147,9 +148,9 @@ def settings_of(plan: Plan) -> tuple[float, ...]:
 
 def _shape_of(plan: Plan) -> tuple[float, ...]:
     """Of the networks that took the place of the old ones, and of the taps: without hidden layers, log2 of the latents,
-    separable, convolutions of a stage, stages of a shared trunk, first stage that is judged.
+    separable, convolutions of a stage, stages of a shared trunk, first stage that is judged, log2 of students.
     """
-    dropped = latents = separable = depth = shared = first = 0.0
+    dropped = latents = separable = depth = shared = first = students = 0.0
     for step in plan.steps:
         match step:
             case Truncate() if step.first is not None:
@@ -160,9 +161,10 @@ def _shape_of(plan: Plan) -> tuple[float, ...]:
                 separable = float(step.backbone == "separable")
                 depth = 0.0 if step.depth is None else math.log2((step.depth + 1) / 2)
                 shared = _STAGE * step.shared
+                students = students if step.students is None else _STAGE * math.log2(step.students / _USUAL_STUDENTS)
             case _:
                 pass
-    return dropped, latents, separable, depth, shared, first
+    return dropped, latents, separable, depth, shared, first, students
 
 
 def _schedule_of(plan: Plan) -> tuple[float, ...]:

@@ -11,12 +11,14 @@ from budgetc.detectors.gaussian import Gaussian, fit_normals
 from budgetc.detectors.latents import fit_prototypes
 from budgetc.detectors.reverse_distillation import ReverseDistillation, reverse_loss
 from budgetc.detectors.stfpm import Stfpm, matching_loss
+from budgetc.detectors.uninformed_students import StudentsConfig, UninformedStudents
 from budgetc.detectors.vae import Vae, VaeConfig, vae_loss
 from budgetc.errors import UsageError
 from budgetc.training.efficientad import Source, learn_follower, learn_source, normalize_teacher
 from budgetc.training.features import outputs_of
 from budgetc.training.loop import Curve, Effort, Examples, Progress, fit, silent
 from budgetc.training.pictures import Pictures
+from budgetc.training.students import train_students
 
 CPU = torch.device("cpu")
 
@@ -34,7 +36,8 @@ def train_detector(
 
     Gaussian: the distribution of features of a frozen backbone. STFPM and reverse distillation: the student, on cached
     features of the frozen teacher. VAE: encoder and decoder. EfficientAD: the teacher, where there is a
-    `source`; then student and autoencoder. The network trains on `device` and comes back to the CPU.
+    `source`; then student and autoencoder. Uninformed students: a teacher, then its students. The network trains on
+    `device` and comes back to the CPU.
 
     Raises:
         UsageError: the family has no training here.
@@ -47,6 +50,8 @@ def train_detector(
             curve = _train_restorer(module, pictures, effort, progress)
         case EfficientAd() as module, _:
             curve = _train_efficientad(module, source, pictures, effort, progress=progress)
+        case UninformedStudents() as module, StudentsConfig() as config:
+            curve = train_students(module, config, pictures, effort, progress=progress)
         case Vae() as module, VaeConfig() as config:
             curve = _train_vae(module, config.beta, pictures, effort, progress=progress)
         case Gaussian() as module, _:

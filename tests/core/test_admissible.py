@@ -33,6 +33,10 @@ from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Step, Trun
         (Distill(depth=1), "efficientad", "distill.depth: the layers of a patch network"),
         (Distill(backbone="separable"), "efficientad", "distill.backbone: convolutions of an efficientad are dense"),
         (Distill(shared=1), "efficientad", "distill.shared: the networks of an efficientad"),
+        (Truncate(stages=1), "uninformed_students", "truncate: a patch network"),
+        (Distill(depth=1), "uninformed_students", "distill: layers of a patch network .*receptive field"),
+        (Direct(shared=1), "uninformed_students", "direct.shared: "),
+        (Distill(students=2), "stfpm", "distill.students: only uninformed_students"),
         (Quantize(scope="student"), "vae", "quantize.scope: a vae has one network"),
         (Quantize(scope="student"), "graph", "quantize.scope: a graph has one network"),
         (Distill(), "graph", "distill: a graph is read from a file"),
@@ -44,10 +48,15 @@ def test_settings_of_other_families_have_a_reason(step: Step, family: str, reaso
     import re
 
     assert re.search(reason, foreign_setting(step, family) or "")
-    assert any(foreign_setting(step, other) is None for other in ("stfpm", "vae", "gaussian", "reverse_distillation"))
+    assert any(
+        foreign_setting(step, other) is None
+        for other in ("stfpm", "vae", "gaussian", "reverse_distillation", "uninformed_students")
+    )
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae", "gaussian"])
+@pytest.mark.parametrize(
+    "family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae", "gaussian"]
+)
 @pytest.mark.parametrize("step", [Distill(), Direct(), Prune(), Quantize(), Fp16()])
 def test_every_family_takes_the_defaults(step: Step, family: str) -> None:
     """A recipe without settings is for all."""

@@ -12,7 +12,7 @@ from budgetc.passes.quantize import quantize
 from tests.small import small, small_stfpm, small_vae, textures, work_for
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_the_deployed_part_is_a_copy(family: str) -> None:
     """Changing what `deployed()` returned leaves the detector as it was."""
     detector = small(family)

@@ -27,7 +27,9 @@ _MOST, _MEAN, _AUROC = 0.1, 0.02, 0.003
 step higher. Trained networks are held to an AUROC within .001 by `benchmarks/calibration.py`."""
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae", "gaussian"])
+@pytest.mark.parametrize(
+    "family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae", "gaussian"]
+)
 @pytest.mark.parametrize("kind", list(FORMATS))
 def test_the_file_scores_as_torch_does(family: str, kind: str) -> None:
     """Every score within a step or two, most of them equal, and nearly the same AUROC."""

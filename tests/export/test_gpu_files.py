@@ -22,7 +22,7 @@ GPU = load_target("jetson-nano-gpu").target
 
 
 @pytest.mark.parametrize("halves", [False, True])
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_the_file_stays_within_what_tensorrt_reads(family: str, halves: bool) -> None:
     """Opset 13, IR 8 at most, and none of the operators that its parser lacks, asserted in the written bytes."""
     detector = fp16(small(family), Fp16()) if halves else small(family)
@@ -55,7 +55,7 @@ def _scales(model: onnx.ModelProto, name: str) -> bool:
     return bool(name) and any(node.op_type == "Resize" and name in node.input[1:] for node in model.graph.node)
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_scores_keep_their_order_when_every_operator_rounds_to_fp16(family: str) -> None:
     """The whole exported graph in half precision against PyTorch in single precision, on 24 pictures."""
     detector = small(family)
@@ -70,7 +70,7 @@ def test_scores_keep_their_order_when_every_operator_rounds_to_fp16(family: str)
     assert spearmanr(exact, halves).statistic > 0.99
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 @torch.no_grad()
 def test_the_file_scores_what_the_detector_does(family: str) -> None:
     """The head that survives FP16 is the detector's head, in onnxruntime and in PyTorch."""

@@ -25,7 +25,7 @@ def _rounded(detector: Detector) -> Detector:
 
 
 @pytest.mark.parametrize("opset", [13, 15, 17])
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_the_file_has_the_opset_of_the_target(family: str, opset: int) -> None:
     """Exactly that one and no other domain, at an IR version the target reads, INT8 and FP16 included."""
     wanted = target(max_opset=opset, max_ir_version=8)
@@ -34,7 +34,7 @@ def test_the_file_has_the_opset_of_the_target(family: str, opset: int) -> None:
     assert model.ir_version <= 8
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_all_shapes_are_static(family: str) -> None:
     """Batch 1, the size of the configuration, and outputs as DESIGN declares them."""
     graph = onnx.load_model_from_string(export_detector(small(family), target()).model).graph
@@ -74,7 +74,7 @@ def test_inner_names_cost_no_bytes() -> None:
     assert b"student" not in data and b"conv.weight" not in data
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_exporting_leaves_the_detector_as_it_was(family: str) -> None:
     """Folding and halving happen in a copy."""
     detector = _rounded(small(family))
@@ -89,7 +89,7 @@ def test_exporting_twice_gives_the_same_bytes() -> None:
     assert export_detector(detector, target()).model == export_detector(detector, target()).model
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_structure_is_about_shapes_and_formats_only(family: str) -> None:
     """Other weights keep the digest; INT8 changes it."""
     first = small(family)

@@ -19,7 +19,7 @@ def _weight_bytes(model: bytes) -> int:
     return sum(t.nbytes for t in tensors(model).values() if t.ndim > 1 and t.size > 64)
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_fp16_halves_the_bytes_of_weights(family: str) -> None:
     """Every weight, the score heads' included, takes two bytes."""
     detector = small(family)
@@ -28,7 +28,7 @@ def test_fp16_halves_the_bytes_of_weights(family: str) -> None:
     assert len(halves) < 0.6 * len(whole)
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_halves_are_unpacked_once_at_load(family: str) -> None:
     """Constant folding removes every Cast: the graph that runs is the FP32 one."""
     detector = small(family)
@@ -38,7 +38,7 @@ def test_halves_are_unpacked_once_at_load(family: str) -> None:
     assert fused_kernels(half) == float_kernels
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_after_int8_what_is_left_in_fp32_is_halved(family: str) -> None:
     """First convolutions and heads in two bytes, everything else in one."""
     detector = small(family)
@@ -47,7 +47,7 @@ def test_after_int8_what_is_left_in_fp32_is_halved(family: str) -> None:
     assert {t.dtype for t in stored} == {np.dtype(np.int8), np.dtype(np.float16)}
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 @pytest.mark.parametrize("recipe", ["float", "fp16", "int8", "int8 student", "int8 fp16"])
 def test_the_file_scores_as_the_network(family: str, recipe: str) -> None:
     """Every output of every storage, on images that nothing was fitted to."""

@@ -26,7 +26,7 @@ def profiled(run: RunDirectory, family: str, *steps: Step) -> tuple[NodeTime, ..
     return profile_nodes(written.directory)
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_int8_shows_where_it_really_runs(family: str, run: RunDirectory) -> None:
     """Convolutions take integers, heads stay in FP32, and what changes between them is told apart."""
     nodes = profiled(run, family, Quantize())

@@ -8,6 +8,7 @@ from budgetc.detectors.detector import weights_digest
 from budgetc.detectors.efficientad import EfficientAd
 from budgetc.detectors.reverse_distillation import TeacherStudent
 from budgetc.detectors.stfpm import Stfpm
+from budgetc.detectors.uninformed_students import UninformedStudents
 from budgetc.detectors.vae import VaeConfig
 from budgetc.errors import UsageError
 from budgetc.passes.direct import direct
@@ -16,7 +17,7 @@ from tests.small import at_effort, lively, small, small_efficientad, small_stfpm
 QUICK = Direct(student=0.5, epochs=2)
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_the_result_is_smaller_and_trained(family: str) -> None:
     """Narrower networks, and not the weights that they started from."""
     detector = small(family)
@@ -26,11 +27,12 @@ def test_the_result_is_smaller_and_trained(family: str) -> None:
     assert weights_digest(trained.module) != weights_digest(bare.module)
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_nothing_is_learned_from_the_baselines_student(family: str) -> None:
     """Another baseline of the same shape, and the same teacher, gives the same weights."""
     one, other = small(family), small(family)
-    if isinstance(other.module, TeacherStudent) and isinstance(one.module, TeacherStudent):
+    taught = TeacherStudent | UninformedStudents
+    if isinstance(other.module, taught) and isinstance(one.module, taught):
         lively(other)
         other.module.teacher = one.module.teacher
     elif isinstance(one.module, EfficientAd):

@@ -23,7 +23,7 @@ def _nets(detector: Detector) -> Stfpm:
     return detector.module
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_the_result_has_fewer_parameters(family: str) -> None:
     """Narrower layers are really built."""
     detector = small(family)
@@ -74,7 +74,7 @@ def test_the_order_of_candidates_does_not_change_their_weights() -> None:
     assert weights_digest(distill(detector, step, work).module) == weights_digest(alone.module)
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_training_brings_it_nearer_to_the_baseline(family: str) -> None:
     """The held-out loss of many epochs is lower than that of one."""
     detector = small(family)
@@ -124,7 +124,7 @@ def test_a_vae_has_no_teacher_to_shrink() -> None:
         distill(detector, Distill(teacher=0.5), work_for(detector))
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_a_quantized_detector_is_calibrated_again(family: str) -> None:
     """Formats by the same settings as before, for the units and activations of the new network."""
     detector = small(family)
@@ -138,7 +138,7 @@ def test_a_quantized_detector_is_calibrated_again(family: str) -> None:
         assert known.output is not None and known.output.scale == pytest.approx(again[name].output.scale, rel=1e-3)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_training_under_rounding_changes_weights(family: str) -> None:
     """Quantization-aware training is training, not only calibration."""
     detector = small(family)
@@ -150,7 +150,7 @@ def test_training_under_rounding_changes_weights(family: str) -> None:
     assert weights_digest(after.module) != weights_digest(aware.module)
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_zero_epochs_train_nothing(family: str) -> None:
     """A step that asks for no epochs gets none, at full effort too."""
     detector = small(family)
@@ -168,7 +168,7 @@ def test_effort_scales_the_epochs() -> None:
         assert work.curves[-1].epochs == expected
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_a_pruned_detector_gets_smaller_too(family: str) -> None:
     """Ratios are of the channels there are, not of those there once were."""
     detector = small(family)

@@ -116,7 +116,9 @@ def test_weights_keep_the_levels_of_the_target(levels: int) -> None:
             torch.testing.assert_close(largest, torch.full_like(largest, levels))
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae", "gaussian"])
+@pytest.mark.parametrize(
+    "family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae", "gaussian"]
+)
 def test_learning_starts_from_what_ptq_computes_and_ends_in_what_ships(family: str) -> None:
     """Before a step the learning copy computes what the formats say; settled at once, it gives them back."""
     detector, _ = _quantized(family)

@@ -120,7 +120,7 @@ def test_percentile_ranges_are_narrower() -> None:
     assert any(a is not None and b is not None and a.scale < b.scale for a, b in pairs)
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_scores_change_a_little_and_only_a_little(family: str) -> None:
     """INT8 rounds, and the order of pictures mostly stays."""
     detector = small(family)

@@ -36,7 +36,9 @@ def test_a_layer_whose_steps_are_too_coarse_is_found(name: str) -> None:
     assert max(found, key=lambda one: found[one]) == name
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae", "gaussian"])
+@pytest.mark.parametrize(
+    "family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae", "gaussian"]
+)
 def test_the_most_sensitive_layers_stay_in_float(family: str) -> None:
     """As many as the step says; their weights are not rounded, and nothing else changes."""
     detector = small(family)
@@ -54,7 +56,9 @@ def test_the_most_sensitive_layers_stay_in_float(family: str) -> None:
         assert mixed[name].compute == "fp32" and mixed[name].output == whole[name].output
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae", "gaussian"])
+@pytest.mark.parametrize(
+    "family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae", "gaussian"]
+)
 @pytest.mark.parametrize("count", [1, 2])
 def test_no_file_is_larger_than_its_price(family: str, count: int) -> None:
     """Before training the largest layers are assumed to stay in FP32."""

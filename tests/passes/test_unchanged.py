@@ -18,7 +18,7 @@ STEPS = (
 )
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 @pytest.mark.parametrize("quantized", [False, True])
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: str(step.step))
 def test_the_input_stays_as_it_was(family: str, quantized: bool, step: Step) -> None:

@@ -23,14 +23,14 @@ def pictures() -> Pictures:
     return make_pictures(textures(8, seed=1), [str(i) for i in range(8)], seed=0, variants=4)
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_more_epochs_give_a_lower_held_out_loss(family: str, pictures: Pictures) -> None:
     """Both families learn normals."""
     short, long = (train_detector(small(family), pictures, Effort(n, 3e-3, seed=0))[1] for n in (1, 8))
     assert (long.held_out_loss or 1e9) < (short.held_out_loss or 0)
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_training_repeats(family: str, pictures: Pictures) -> None:
     """The same seed gives the same weights."""
     digests = {weights_digest(train_detector(small(family), pictures, EFFORT)[0].module) for _ in range(2)}

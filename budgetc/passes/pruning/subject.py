@@ -19,6 +19,7 @@ from budgetc.detectors.gaussian import Gaussian, fit_normals
 from budgetc.detectors.graph import Graph
 from budgetc.detectors.reverse_distillation import Restorer, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm
+from budgetc.detectors.uninformed_students import UninformedStudents
 from budgetc.detectors.vae import VaeEncoder
 from budgetc.errors import UsageError
 from budgetc.passes.pruning.groups import Forward, Group, Survey, survey
@@ -76,6 +77,12 @@ def subject_of(detector: Detector, part: str) -> Subject:
             return Subject(whole, whole.student, _normalized(whole), example, _log_score(whole), about)
         case ReverseDistillation():
             return Subject(whole, whole.student, _restored(whole), example, _log_score(whole), about)
+        case UninformedStudents():
+            forward = _descriptors(whole)
+            if part == "teacher":
+                described: Judge = lambda x: forward(whole.teacher, x)  # noqa: E731  # one use, with a type
+                return Subject(whole, whole.teacher, forward, example, described, about)
+            return Subject(whole, whole.students, forward, example, _log_score(whole), about)
         case Gaussian():
             return Subject(whole, whole, _whitened, example, _log_score(whole), about)
         case Graph():
@@ -190,6 +197,16 @@ def _restored(whole: ReverseDistillation) -> Forward:
             taps = whole.teacher(whole.normalized(image))
         restored: list[Tensor] = network(taps)
         return restored
+
+    return forward
+
+
+def _descriptors(whole: UninformedStudents) -> Forward:
+    """Of a teacher or of all students, whose channels are compared and stay."""
+
+    def forward(network: nn.Module, image: Tensor) -> list[Tensor]:
+        found: Tensor | list[Tensor] = network(whole.normalized(image))
+        return [found] if isinstance(found, Tensor) else found
 
     return forward
 

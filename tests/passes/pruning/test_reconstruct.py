@@ -68,7 +68,7 @@ def test_the_first_chosen_explain_the_others() -> None:
     assert sorted(rank.tolist()) == list(range(1, 25))
 
 
-@pytest.mark.parametrize("family", ["gaussian", "reverse_distillation", "stfpm", "vae"])
+@pytest.mark.parametrize("family", ["gaussian", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
 def test_least_squares_lower_the_error_of_every_reader(family: str) -> None:
     """Over the pictures they are taken of; dropped columns are 0, and nothing else than the readers changes."""
     subject, groups = _prepared(small(family))
