@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from budgetc.detectors.detector import Detector
 
 Options = dict[str, str | int | float | None]
-_EPOCHS = {"gaussian": 1, "reverse_distillation": 60, "stfpm": 60, "vae": 100}
-_LEARNING_RATE = {"gaussian": 1e-3, "reverse_distillation": 5e-3, "stfpm": 3e-3, "vae": 1e-3}
+_EPOCHS = {"flow_vae": 200, "gaussian": 1, "reverse_distillation": 60, "stfpm": 60, "vae": 100}
+_LEARNING_RATE = {"flow_vae": 1e-3, "gaussian": 1e-3, "reverse_distillation": 5e-3, "stfpm": 3e-3, "vae": 1e-3}
 
 
 InputSize = Annotated[str, typer.Option(help="SIDE or HEIGHTxWIDTH in pixels.")]
 Teacher = Annotated[
     str | None,
     typer.Option(
-        help="All but vae: the pretrained network: resnet18, wide_resnet50_2, efficientnet_lite0 (default), plain."
+        help="All but the VAEs: the pretrained network: resnet18, wide_resnet50_2, efficientnet_lite0 (default), plain."
     ),
 ]
 TeacherWeights = Annotated[
-    str | None, typer.Option(help="All but vae: its state_dict or .safetensors; none leaves it random.")
+    str | None, typer.Option(help="All but the VAEs: its state_dict or .safetensors; none leaves it random.")
 ]
 TeacherWidths = Annotated[
     str | None, typer.Option(help="stfpm, reverse_distillation: channels of a plain teacher's stages.")
@@ -53,11 +53,11 @@ Taps = Annotated[
     str | None,
     typer.Option(help="gaussian: the stages whose features are judged together [efficientnet_lite0: 3,4,5,6,7]."),
 ]
-Widths = Annotated[str | None, typer.Option(help="vae: channels of its blocks [128,64,32,16].")]
+Widths = Annotated[str | None, typer.Option(help="vae: channels of its blocks [128,64,32,16]; flow_vae: [32,64,128,256].")]
 Hidden = Annotated[
     str | None, typer.Option(help="vae: sizes of its linear layers [2048,1000,250]; none: no such layer.")
 ]
-Latents = Annotated[int | None, typer.Option(min=1, help="vae: latent variables [30].")]
+Latents = Annotated[int | None, typer.Option(min=1, help="vae: latent variables [30]; flow_vae: of each direction [12].")]
 Beta = Annotated[float | None, typer.Option(min=1e-6, help="vae: weight of the KL divergence in its loss [1.4].")]
 Prototypes = Annotated[
     int | None,
@@ -65,10 +65,13 @@ Prototypes = Annotated[
         min=0, help="vae: score by the distance to the nearest of so many clusters of normals [0: by the KL]."
     ),
 ]
+Fields = Annotated[
+    int | None, typer.Option(min=1, help="flow_vae: successive flow fields that are read at once [6].")
+]
 Variants = Annotated[
     int | None, typer.Option(min=1, help="Pictures made of each normal [as many as make 2500, at most 16].")
 ]
-Epochs = Annotated[int | None, typer.Option(min=1, help="At most; training stops early. [vae 100, else 60]")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="At most; training stops early. [flow_vae 200, vae 100, else 60]")]
 
 
 def register(app: typer.Typer) -> None:
@@ -77,7 +80,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    detector: Annotated[str, typer.Argument(help="gaussian, reverse_distillation, stfpm or vae.")],
+    detector: Annotated[str, typer.Argument(help="flow_vae, gaussian, reverse_distillation, stfpm or vae.")],
     *,
     data: Annotated[Path, typer.Option(help="Data set; only its normal training pictures are used.")],
     output: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write.")] = Path("model.pt"),
@@ -94,10 +97,11 @@ def train(
     latents: Latents = None,
     beta: Beta = None,
     prototypes: Prototypes = None,
+    fields: Fields = None,
     variants: Variants = None,
     epochs: Epochs = None,
     learning_rate: Annotated[
-        float | None, typer.Option(min=1e-8, help="[reverse_distillation 0.005, stfpm 0.003, vae 0.001]")
+        float | None, typer.Option(min=1e-8, help="[reverse_distillation 0.005, stfpm 0.003, VAEs 0.001]")
     ] = None,
     batch: Annotated[int, typer.Option(min=2, help="Pictures of one gradient step.")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and the held-out choice.")] = 0,
@@ -113,6 +117,7 @@ def train(
     for_vae = {"widths": widths, "hidden": hidden, "latents": latents, "beta": beta, "prototypes": prototypes}
     known: dict[str, Options] = {
         "gaussian": {**pretrained, "taps": taps}, "stfpm": {**pretrained, **for_stfpm}, "vae": {**for_vae},
+        "flow_vae": {"widths": widths, "latents": latents, "fields": fields},
         "reverse_distillation": {**pretrained, **for_stfpm, **for_reverse},
     }  # fmt: skip
     if detector not in _EPOCHS:
@@ -124,7 +129,7 @@ def train(
 
     rate = learning_rate or _LEARNING_RATE[detector]
     effort = Effort(epochs or _EPOCHS[detector], rate, seed, batch, label=f"training {detector}")
-    make = {"gaussian": _gaussian, "reverse_distillation": _reverse, "stfpm": _stfpm, "vae": _vae}[detector]
+    make = {"flow_vae": _flow_vae, "gaussian": _gaussian, "reverse_distillation": _reverse, "stfpm": _stfpm, "vae": _vae}[detector]
     untrained = make(size, known[detector], seed)
     display = Display()
     trained = train_bundle(
@@ -199,6 +204,17 @@ def _vae(size: tuple[int, int], given: Options, seed: int) -> "Detector":
         prototypes=int(given["prototypes"] or 0),
         seed=seed,
     )
+
+
+def _flow_vae(size: tuple[int, int], given: Options, seed: int) -> "Detector":
+    from budgetc.compiler.untrained import new_flow_vae
+    from budgetc.detectors.flow_vae import FlowVaeConfig
+
+    defaults = FlowVaeConfig()
+    return new_flow_vae(
+        size, widths=widths_of("--widths", given["widths"], defaults.widths),
+        latents=int(given["latents"] or defaults.latents), fields=int(given["fields"] or defaults.fields), seed=seed,
+    )  # fmt: skip
 
 
 def _refuse_foreign(detector: str, known: dict[str, Options]) -> None:

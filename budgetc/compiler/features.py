@@ -12,7 +12,7 @@ from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm, matching_loss
-from budgetc.detectors.vae import Latent, VaeEncoder, kl_per_latent
+from budgetc.detectors.variational import Latent, LatentEncoder, kl_per_latent
 from budgetc.training.losses import latent_divergence
 from budgetc.workshop import Workshop, file_key
 
@@ -51,7 +51,7 @@ def inner(detector: Detector, shop: Workshop) -> Inner | None:
             return Inner(torch.cat([_rows(part.features(images)) for images in _batches(detector, shop)]))
         case Stfpm() | ReverseDistillation():
             return _student(part, detector, shop)
-        case VaeEncoder():
+        case LatentEncoder():
             each = [part.encode(images) for images in _batches(detector, shop)]
             latent = Latent(torch.cat([one.mu for one in each]), torch.cat([one.logvar for one in each]))
             return Inner(latent.mu, latent)

@@ -20,6 +20,8 @@ from budgetc.errors import UsageError
 from budgetc.load.config import load_budget, load_recipe, load_target
 from budgetc.load.datasets import load_dataset
 from budgetc.load.model import load_model
+from budgetc.load.motion import as_read_by
+from budgetc.runtime.flow import opencv_version
 
 
 class ReadData(Protocol):
@@ -101,9 +103,12 @@ def load_inputs(
     bundle = load_model(Path(model))
     # Always the same split: with another one, what a baseline was trained on could be what it is judged by.
     dataset = read(_data_path(loaded.budget, loaded.path, data), group=loaded.budget.group)
+    dataset = as_read_by(dataset, bundle.detector.config)
     digests = {"model": bundle.sha256, "budget": loaded.sha256, "target": target.sha256, "data": dataset.digest}
     if settled != loaded.budget:
         digests["evidence"] = fingerprint(evidence)
+    if dataset.inputs is not None:
+        digests["opencv"] = opencv_version()
     if device is not None:
         digests["device"] = device.digest
     digests |= {f"recipe {one.recipe.name}": one.sha256 for one in recipes}

@@ -14,6 +14,7 @@ from budgetc.detectors.families import bundle
 from budgetc.errors import UsageError
 from budgetc.load.config import load_target
 from budgetc.load.datasets import load_dataset
+from budgetc.load.motion import as_read_by
 from budgetc.store.durable import write_durably
 from budgetc.store.run_directory import RunDirectory
 from budgetc.training.baseline import train_detector
@@ -69,11 +70,11 @@ def train_bundle(
     path = _checked_out(Path(out))
     device = _checked_device(train_device)
     torch.set_num_threads(threads)
-    dataset = load_dataset(data, group=group)
+    dataset = as_read_by(load_dataset(data, group=group), detector.config)
     groups = [sample.group for sample in dataset.samples["train"]]
     pictures = make_pictures(
         dataset.images("train", detector.config.input_size), groups, seed=effort.seed, variants=variants,
-        upright=dataset.upright,
+        upright=dataset.upright, motion=dataset.inputs is not None,
     )  # fmt: skip
     trained, curve = train_detector(detector, pictures, effort, progress=progress, device=device)
     calibrated = replace(trained, threshold=_fit_threshold(trained, dataset, effort.seed))

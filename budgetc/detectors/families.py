@@ -10,6 +10,7 @@ from torch import nn
 
 from budgetc.core.plan import Quantize
 from budgetc.detectors.detector import Detector, DetectorConfig
+from budgetc.detectors.flow_vae import FlowVae, FlowVaeConfig
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.layers import conform
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation
@@ -31,6 +32,7 @@ class Family:
 
 
 FAMILIES: Mapping[str, Family] = {
+    "flow_vae": Family(FlowVaeConfig, FlowVae),
     "gaussian": Family(GaussianConfig, Gaussian),
     "reverse_distillation": Family(ReverseConfig, ReverseDistillation),
     "stfpm": Family(StfpmConfig, Stfpm),

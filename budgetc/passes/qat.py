@@ -17,7 +17,7 @@ from budgetc.detectors.layers import units
 from budgetc.detectors.learned_rounding import LearnedRounding, learning_copy, settle
 from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm, matching_loss, scale_maps
-from budgetc.detectors.vae import Latent, Vae
+from budgetc.detectors.variational import Latent, Variational
 from budgetc.errors import UsageError
 from budgetc.passes.biases import round_biases
 from budgetc.passes.features import whitened_loss
@@ -85,7 +85,7 @@ def _learner(module: nn.Module) -> nn.Module:
             networks = {"teacher": module.teacher, "student": module.student}
         case Gaussian():
             networks = {"backbone": module.backbone}
-        case Vae():
+        case Variational():
             networks = {"encoder": module.encoder}
         case _:
             raise UsageError(f"qat does not know detectors of type {type(module).__name__}")
@@ -106,7 +106,7 @@ def _compare(plain: nn.Module, rounded: nn.Module) -> Compare:
         case (Stfpm(), Stfpm()) | (ReverseDistillation(), ReverseDistillation()):
             assert isinstance(plain, TeacherStudent) and isinstance(rounded, TeacherStudent)
             return lambda x: _taps_loss(rounded.taps(x), plain.taps(x))
-        case Vae(), Vae():
+        case Variational(), Variational():
             return lambda x: _latent_loss(plain, rounded.encoder.encode(x), plain.encoder.encode(x))
         case _:
             raise UsageError(f"qat does not know detectors of type {type(plain).__name__}")
@@ -122,7 +122,7 @@ def _taps_loss(own: tuple[list[Tensor], list[Tensor]], wanted: tuple[list[Tensor
     return features + torch.stack(maps).mean()
 
 
-def _latent_loss(plain: Vae, own: Latent, wanted: Latent) -> Tensor:
+def _latent_loss(plain: Variational, own: Latent, wanted: Latent) -> Tensor:
     """What a distance to clusters sees of the means, and the logarithm of the distance; else the whole posterior."""
     distance = plain.encoder.distance
     if distance is None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from torch import nn
 
 from budgetc.detectors.detector import Detector
+from budgetc.detectors.flow_vae import FlowEncoder, FlowVae, fit_units
 from budgetc.detectors.gaussian import Gaussian, fit_normals
 from budgetc.detectors.latents import fit_prototypes
 from budgetc.detectors.vae import Vae, VaeDistance
@@ -14,8 +15,8 @@ from budgetc.training.features import outputs_of
 
 
 def has_fitted_head(module: nn.Module) -> bool:
-    """Whether scores are distances to what the network makes of normals."""
-    return isinstance(module, Gaussian) or (isinstance(module, Vae) and module.encoder.distance is not None)
+    """Whether scores are in terms of what the network makes of normals."""
+    return isinstance(module, Gaussian | FlowVae) or (isinstance(module, Vae) and module.encoder.distance is not None)
 
 
 def refit(detector: Detector, work: Work, *, anew: bool = True) -> Detector:
@@ -35,6 +36,9 @@ def refit(detector: Detector, work: Work, *, anew: bool = True) -> Detector:
         case Gaussian(), Gaussian():
             (features,) = outputs_of(lambda x: [deployed.features(x)], pictures.as_cameras_differ())
             fit_normals(module, features)
+        case FlowVae(), FlowEncoder():
+            (distances,) = outputs_of(lambda x: [deployed.distances(x)], pictures.as_taken)
+            fit_units(module.encoder, distances)
         case Vae(), VaeDistance() if module.encoder.distance is not None:
             (mu,) = outputs_of(lambda x: [deployed.means(x)], pictures.as_taken)
             fit_prototypes(module.encoder.distance, mu, anew=anew)

@@ -4,7 +4,7 @@ from budgetc.core.plan import Distill
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.rounding import rounded_copy
-from budgetc.detectors.vae import Vae
+from budgetc.detectors.variational import Variational
 from budgetc.passes.features import imitate_features
 from budgetc.passes.imitate import imitate_encoder, learn_taps
 from budgetc.passes.tap_losses import added_loss
@@ -26,7 +26,7 @@ def tune_rounded(detector: Detector, step: Distill, work: Work) -> Detector:
     rounded = Detector(detector.family, detector.config, module)
     if effort.epochs > 0:
         match module:
-            case Vae():
+            case Variational():
                 imitate_encoder(module.encoder, rounded, effort, work, step=step)
             case Gaussian():
                 imitate_features(module, rounded, effort, work)

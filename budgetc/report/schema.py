@@ -285,6 +285,19 @@ class Report(Frozen):
         return session is not None and session.preoptimized
 
 
+class FlowBlock(Frozen):
+    """How successive frames become flow fields; `budgetc.runtime.device_flow` holds the constants of each step."""
+
+    method: Literal["clahe-farneback"] = "clahe-farneback"
+    frame_height: int
+    """Frames are resized to this, and their center becomes a field."""
+    frame_width: int
+    fields: int
+    """Of each direction: first the horizontal ones, the oldest first, then the vertical ones."""
+    largest: float
+    """Pixels between two frames: a byte is 128 + 127 times the motion over this, clipped; the graph reads byte / 255."""
+
+
 class Preprocessing(Frozen):
     """How a picture becomes the input of the graph; the same function in training and on the device."""
 
@@ -293,6 +306,8 @@ class Preprocessing(Frozen):
     resize: Literal["pillow-bilinear"] = "pillow-bilinear"
     color: Literal["rgb"] = "rgb"
     scale: Literal["0..1"] = "0..1"
+    flow: FlowBlock | None = None
+    """None, or not written: the graph reads one picture."""
 
 
 class MonitorBlock(Frozen):
@@ -333,6 +348,8 @@ class ArtifactSpec(Frozen):
     score: str = "score"
     map: str | None = None
     """Name of the anomaly map output, where there is one."""
+    parts: tuple[str, ...] = ()
+    """Names of outputs that the score is made of, (1,) each; not written where there are none."""
     preprocessing: Preprocessing
     threshold: float
     """Anomalous when score > threshold."""
@@ -347,8 +364,11 @@ def plain_spec(spec: ArtifactSpec) -> dict[str, object]:
     """As it is written: session options that are onnxruntime's defaults, and no monitor, cost no byte."""
     session = spec.session.model_dump(exclude_defaults=True) if spec.session is not None else {}
     watch = spec.monitor.model_dump() if spec.monitor is not None else {}
-    kept = {name: part for name, part in (("session", session), ("monitor", watch)) if part}
-    return {**spec.model_dump(exclude={"session", "monitor"}), **kept}
+    kept = {name: part for name, part in (("session", session), ("monitor", watch), ("parts", spec.parts)) if part}
+    moving = None if spec.preprocessing.flow is not None else {"flow"}
+    picture = spec.preprocessing.model_dump(exclude=moving)
+    rest = spec.model_dump(exclude={"session", "monitor", "parts"})
+    return {**rest, "preprocessing": picture, **kept}
 
 
 def spec_text(spec: ArtifactSpec) -> str:

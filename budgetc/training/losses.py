@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from budgetc.detectors.vae import Latent
+from budgetc.detectors.variational import Latent
 
 _SAME = 1e-6
 """Difference of logarithms of scores below which two pictures have no order."""

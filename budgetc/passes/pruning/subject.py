@@ -17,7 +17,7 @@ from budgetc.detectors.detector import Detector, as_input, deployed_part
 from budgetc.detectors.gaussian import Gaussian, fit_normals
 from budgetc.detectors.reverse_distillation import Restorer, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm
-from budgetc.detectors.vae import VaeEncoder
+from budgetc.detectors.variational import LatentEncoder
 from budgetc.errors import UsageError
 from budgetc.passes.pruning.groups import Forward, Group
 from budgetc.passes.work import Size, Work
@@ -52,7 +52,7 @@ def subject_of(detector: Detector, part: str) -> Subject:
         UsageError: the family is not known.
     """
     whole = copy.deepcopy(detector.module).eval()
-    example = torch.zeros(1, 3, *detector.config.input_size)
+    example = torch.zeros(detector.config.input_shape)
     about = fingerprint([part, detector.config.model_dump(mode="json")])
     match whole:
         case Stfpm() | ReverseDistillation() if part == "teacher":
@@ -66,7 +66,7 @@ def subject_of(detector: Detector, part: str) -> Subject:
             return Subject(whole, whole, _whitened, example, _log_score(whole), about)
         case _:
             encoder = getattr(whole, "encoder", None)
-            if not isinstance(encoder, VaeEncoder):
+            if not isinstance(encoder, LatentEncoder):
                 raise UsageError(f"prune does not know detectors of family {detector.family}")
             return Subject(whole, encoder, _latent, example, _log_score(whole), about)
 
@@ -160,5 +160,5 @@ def _whitened(network: nn.Module, image: Tensor) -> list[Tensor]:
 
 
 def _latent(network: nn.Module, image: Tensor) -> list[Tensor]:
-    assert isinstance(network, VaeEncoder)
+    assert isinstance(network, LatentEncoder)
     return list(network.encode(image))

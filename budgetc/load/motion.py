@@ -1,0 +1,123 @@
+"""A data set as a detector of motion reads it: a sample is the last of successive frames of one clip."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budgetc.core.dataset import SPLITS, Dataset, Reader, Sample
+from budgetc.detectors.detector import DetectorConfig
+from budgetc.detectors.flow_vae import FlowVaeConfig
+from budgetc.errors import InputRejected
+from budgetc.load.listing import natural
+from budgetc.load.splits import refuse_one_class
+from budgetc.runtime.flow import new_stream, to_frame
+
+_COPY = re.compile(r"#[a-z-]+=[0-9.e-]+$")
+"""Of the name of a frame's copy under a factor (`load/declared.py`)."""
+_JUMP = 1.5
+"""Usual differences of two frames' numbers, above which frames are missing and a clip begins anew."""
+
+
+def as_read_by(dataset: Dataset, config: DetectorConfig) -> Dataset:
+    """The data set itself; of a detector of motion, the frames that have enough others of their clip before them.
+
+    A clip is a stretch of successive frames of one scene (and one factor) within one split, so that no field is
+    computed from frames of two splits: the warm start of a field, too, goes back to the first frame of the stretch.
+    Within a split, a sample may reach back into the block before that of its last frame.
+
+    Raises:
+        InputRejected: the data are no frames, or no clip of a split is long enough.
+        UsageError: OpenCV is missing.
+    """
+    if not isinstance(config, FlowVaeConfig):
+        return dataset
+    if not dataset.upright:
+        raise InputRejected(
+            f"{dataset.root}: a detector of motion reads successive frames, and these are single pictures; expected "
+            "train/<scene>/0000.png ... and other/<scene>/"
+        )
+    new_stream(config.input_size, config.fields, config.largest)
+    clips = {name: list(_clips(dataset.samples[name], dataset.video)) for name in SPLITS}
+    # A list of names, not of positions: reading starts at the first frame of a clip, whatever is asked for.
+    before = {sample.file: clip for found in clips.values() for clip in found for sample in clip}
+    samples = {
+        name: _with_history(dataset.samples[name], clips[name], config.fields) for name in SPLITS
+    }
+    _refuse_short(dataset, samples, config.fields)
+    reader = MotionReader(dataset.read, config, before)
+    return replace(dataset, samples=samples, inputs=reader, channels=config.channels, _cache={})
+
+
+@dataclass(frozen=True)
+class MotionReader:
+    """Reads the flow fields up to a frame; a module-level class, so that worker processes can be handed one."""
+
+    frames: Reader
+    config: FlowVaeConfig
+    clips: Mapping[str, Sequence[Sample]]
+    """File -> all frames of its clip."""
+    _latest: dict[str, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
+    """Fields of the clip that was read last: its frames are asked for one after another."""
+
+    def __call__(self, sample: Sample, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """(2 * fields, height, width): motion as bytes, see `budgetc.runtime.device_flow`."""
+        assert size == self.config.input_size, "the crop belongs to the detector"
+        if sample.file not in self._latest:
+            self._latest.clear()
+            self._latest.update(self._read(self.clips[sample.file]))
+        return self._latest[sample.file]
+
+    def _read(self, clip: Sequence[Sample]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        stream = new_stream(self.config.input_size, self.config.fields, self.config.largest)
+        for sample in clip:
+            stream.push(to_frame(self.frames(sample, self.config.frame_size)))
+            if not stream.missing:
+                yield sample.file, stream.fields()
+
+
+def _clips(samples: Sequence[Sample], video: bool) -> Iterator[list[Sample]]:
+    """Stretches of one folder and factor in the order of time; of one group, where groups are no blocks of a scene."""
+    scenes: dict[tuple[str, str, str], list[Sample]] = {}
+    for sample in samples:
+        path = PurePosixPath(sample.file)
+        copy = _COPY.search(path.name)
+        key = (str(path.parent), copy.group() if copy else "", "" if video else sample.group)
+        scenes.setdefault(key, []).append(sample)
+    for scene in scenes.values():
+        yield from _unbroken(sorted(scene, key=lambda sample: natural(_COPY.sub("", sample.file))))
+
+
+def _unbroken(scene: Sequence[Sample]) -> Iterator[list[Sample]]:
+    numbers = [natural(_COPY.sub("", sample.file))[0] for sample in scene]
+    steps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
+    usual = median(steps) if steps else 1
+    clip = [scene[0]]
+    for sample, step in zip(scene[1:], steps, strict=True):
+        if step > _JUMP * usual:
+            yield clip
+            clip = []
+        clip.append(sample)
+    yield clip
+
+
+def _with_history(
+    samples: Sequence[Sample], clips: Sequence[Sequence[Sample]], fields: int
+) -> tuple[Sample, ...]:
+    whole = {sample.file for clip in clips for sample in clip[fields:]}
+    return tuple(sample for sample in samples if sample.file in whole)
+
+
+def _refuse_short(dataset: Dataset, samples: Mapping[str, Sequence[Sample]], fields: int) -> None:
+    empty = [name for name in SPLITS if dataset.samples[name] and not samples[name]]
+    if empty:
+        raise InputRejected(
+            f"{dataset.root}: no clip in {', '.join(empty)} has {fields + 1} successive frames, which a sample of "
+            f"{fields} flow fields needs; add frames, or choose fewer fields"
+        )
+    if dataset.samples["selection"]:
+        refuse_one_class({name: tuple(samples[name]) for name in SPLITS})
