@@ -21,7 +21,6 @@ from budgetc.core.target import Target
 from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone
 from budgetc.detectors.detector import Detector, DetectorConfig, weights_digest
 from budgetc.detectors.families import bundle
-from budgetc.detectors.flow_vae import FlowVaeConfig
 from budgetc.detectors.layers import conform
 from budgetc.measurement.host import cpu_features, device
 from budgetc.measurement.monitoring import empty_table, fit_monitor, table_size
@@ -239,11 +238,11 @@ def _export_facts(shop: Workshop) -> list[object]:
 
 def preprocessing_of(config: DetectorConfig) -> Preprocessing:
     """How a runtime makes what a detector reads."""
-    height, width = config.input_size
-    if not isinstance(config, FlowVaeConfig):
+    (height, width), motion = config.input_size, config.motion
+    if motion is None:
         return Preprocessing(height=height, width=width)
-    tall, wide = config.frame_size
-    flow = FlowBlock(frame_height=tall, frame_width=wide, fields=config.fields, largest=config.largest)
+    tall, wide = motion.frame_size
+    flow = FlowBlock(frame_height=tall, frame_width=wide, fields=motion.fields, largest=motion.largest)
     return Preprocessing(height=height, width=width, flow=flow)
 
 

@@ -53,11 +53,15 @@ Taps = Annotated[
     str | None,
     typer.Option(help="gaussian: the stages whose features are judged together [efficientnet_lite0: 3,4,5,6,7]."),
 ]
-Widths = Annotated[str | None, typer.Option(help="vae: channels of its blocks [128,64,32,16]; flow_vae: [32,64,128,256].")]
+Widths = Annotated[
+    str | None, typer.Option(help="vae: channels of its blocks [128,64,32,16]; flow_vae: [32,64,128,256].")
+]
 Hidden = Annotated[
     str | None, typer.Option(help="vae: sizes of its linear layers [2048,1000,250]; none: no such layer.")
 ]
-Latents = Annotated[int | None, typer.Option(min=1, help="vae: latent variables [30]; flow_vae: of each direction [12].")]
+Latents = Annotated[
+    int | None, typer.Option(min=1, help="vae: latent variables [30]; flow_vae: of each direction [12].")
+]
 Beta = Annotated[float | None, typer.Option(min=1e-6, help="vae: weight of the KL divergence in its loss [1.4].")]
 Prototypes = Annotated[
     int | None,
@@ -65,13 +69,13 @@ Prototypes = Annotated[
         min=0, help="vae: score by the distance to the nearest of so many clusters of normals [0: by the KL]."
     ),
 ]
-Fields = Annotated[
-    int | None, typer.Option(min=1, help="flow_vae: successive flow fields that are read at once [6].")
-]
+Fields = Annotated[int | None, typer.Option(min=1, help="flow_vae: successive flow fields that are read at once [6].")]
 Variants = Annotated[
     int | None, typer.Option(min=1, help="Pictures made of each normal [as many as make 2500, at most 16].")
 ]
-Epochs = Annotated[int | None, typer.Option(min=1, help="At most; training stops early. [flow_vae 200, vae 100, else 60]")]
+Epochs = Annotated[
+    int | None, typer.Option(min=1, help="At most; training stops early. [flow_vae 200, vae 100, else 60]")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -110,15 +114,13 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a detector on normal pictures and fit its threshold."""
-    size = input_size_of(input_size)
     pretrained = {"teacher": teacher, "teacher_weights": teacher_weights}
     for_stfpm = {"teacher_widths": teacher_widths, "student_widths": student_widths}
-    for_reverse = {"upsampling": upsampling, "smoothing": smoothing}
+    for_reverse, for_flow = {"upsampling": upsampling, "smoothing": smoothing}, {"widths": widths, "latents": latents}
     for_vae = {"widths": widths, "hidden": hidden, "latents": latents, "beta": beta, "prototypes": prototypes}
     known: dict[str, Options] = {
         "gaussian": {**pretrained, "taps": taps}, "stfpm": {**pretrained, **for_stfpm}, "vae": {**for_vae},
-        "flow_vae": {"widths": widths, "latents": latents, "fields": fields},
-        "reverse_distillation": {**pretrained, **for_stfpm, **for_reverse},
+        "reverse_distillation": {**pretrained, **for_stfpm, **for_reverse}, "flow_vae": {**for_flow, "fields": fields},
     }  # fmt: skip
     if detector not in _EPOCHS:
         raise UsageError(f"unknown detector {detector!r}; budgetc trains {', '.join(_EPOCHS)}")
@@ -129,12 +131,12 @@ def train(
 
     rate = learning_rate or _LEARNING_RATE[detector]
     effort = Effort(epochs or _EPOCHS[detector], rate, seed, batch, label=f"training {detector}")
-    make = {"flow_vae": _flow_vae, "gaussian": _gaussian, "reverse_distillation": _reverse, "stfpm": _stfpm, "vae": _vae}[detector]
-    untrained = make(size, known[detector], seed)
-    display = Display()
+    make = {"flow_vae": _flow_vae, "gaussian": _gaussian, "reverse_distillation": _reverse, "stfpm": _stfpm,
+            "vae": _vae}[detector]  # fmt: skip
+    untrained = make(input_size_of(input_size), known[detector], seed)
     trained = train_bundle(
         untrained, data=data, out=output, effort=effort, group=group, variants=variants,
-        train_device=train_device, progress=display.progress,
+        train_device=train_device, progress=Display().progress,
     )  # fmt: skip
     _print(trained, json=json)
 

@@ -14,7 +14,7 @@ from budgetc.compiler.exhibits import collect
 from budgetc.compiler.inputs import Inputs
 from budgetc.compiler.searching import Search
 from budgetc.core.dataset import Dataset
-from budgetc.core.layout import ARTIFACT, DEVICE_CONFIG, DEVICE_ENGINE, DEVICE_SCRIPT, MODEL
+from budgetc.core.layout import ARTIFACT, DEVICE_CONFIG, DEVICE_ENGINE, DEVICE_FLOW, DEVICE_SCRIPT, MODEL
 from budgetc.core.plan import fingerprint
 from budgetc.core.target import Target
 from budgetc.load.datasets import describe
@@ -23,7 +23,8 @@ from budgetc.measurement.quality import by_category, quality_of
 from budgetc.measurement.size import deployed_bytes, measure_size
 from budgetc.report.emit import write_report
 from budgetc.report.schema import BoardRecord, CandidateRecord, Report, Subject
-from budgetc.runtime import device_engine, device_score
+from budgetc.runtime import device_engine, device_flow, device_score
+from budgetc.runtime.spec import read_spec
 from budgetc.search.finalists import near_ties
 from budgetc.search.space import compliant
 from budgetc.store.output import atomic_directory
@@ -169,6 +170,8 @@ def _copy_artifact(source: Path, directory: Path, target: Target) -> None:
     (directory / DEVICE_SCRIPT).parent.mkdir()
     shutil.copyfile(Path(device_score.__file__), directory / DEVICE_SCRIPT)
     (directory / DEVICE_CONFIG).write_bytes(device_config(source / ARTIFACT, target))
+    if read_spec(source / ARTIFACT).flow is not None:
+        shutil.copyfile(Path(device_flow.__file__), directory / DEVICE_FLOW)
     if target.runtime == "tensorrt":
         shutil.copyfile(Path(device_engine.__file__), directory / DEVICE_ENGINE)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from budgetc.candidate import write
 from budgetc.compiler.controlling import control_warnings, judge_controls
-from budgetc.core.dataset import Dataset
+from budgetc.core.dataset import Dataset, Motion
 from budgetc.core.frozen import Frozen
 from budgetc.core.layout import REPORT_JSON
 from budgetc.core.quality import Control, Quality
@@ -19,11 +19,13 @@ from budgetc.export.onnx_file import export_detector
 from budgetc.load.config import load_target
 from budgetc.load.datasets import content_digest, load_dataset, load_test_part
 from budgetc.load.model import load_model
+from budgetc.load.motion import as_read_by
 from budgetc.measurement.controls import CONTROLS, Described, describe_images
 from budgetc.measurement.host import device
 from budgetc.measurement.quality import Scored, fit_threshold, quality_of, score_pixels
 from budgetc.report.verify import read_report
 from budgetc.runtime.artifact import Artifact, load_artifact
+from budgetc.runtime.spec import Spec
 from budgetc.store.durable import write_durably
 from budgetc.training.loop import Progress, silent
 
@@ -69,7 +71,7 @@ def evaluate_detector(
     """
     with tempfile.TemporaryDirectory() as scratch:
         subject = _subject(Path(detector), Path(scratch))
-        dataset = load_test_part(data, group=group)
+        dataset = as_read_by(load_test_part(data, group=group), motion_of(subject.artifact.spec))
         threshold = subject.threshold
         if threshold is None:
             threshold = _calibrated(subject.artifact, data, group)
@@ -125,7 +127,7 @@ def _subject(path: Path, scratch: Path) -> _Subject:
 
 def _calibrated(artifact: Artifact, data: str | Path, group: str | None) -> float:
     try:
-        dataset = load_dataset(data, group=group)
+        dataset = as_read_by(load_dataset(data, group=group), motion_of(artifact.spec))
     except Exception as error:
         raise UsageError(
             f"the bundle has no threshold, and none can be fitted on {data}: {error}. "
@@ -133,6 +135,14 @@ def _calibrated(artifact: Artifact, data: str | Path, group: str | None) -> floa
         ) from error
     size = (artifact.spec.height, artifact.spec.width)
     return fit_threshold(score_pixels(artifact, dataset.images("calibration", size)))
+
+
+def motion_of(spec: Spec) -> Motion | None:
+    """What an artifact reads of successive frames; None where it is one picture."""
+    flow = spec.flow
+    if flow is None:
+        return None
+    return Motion((spec.height, spec.width), (flow.frame_height, flow.frame_width), flow.fields, flow.largest)
 
 
 def _score(artifact: Artifact, dataset: Dataset, progress: Progress) -> Scored:

@@ -103,7 +103,7 @@ def load_inputs(
     bundle = load_model(Path(model))
     # Always the same split: with another one, what a baseline was trained on could be what it is judged by.
     dataset = read(_data_path(loaded.budget, loaded.path, data), group=loaded.budget.group)
-    dataset = as_read_by(dataset, bundle.detector.config)
+    dataset = as_read_by(dataset, bundle.detector.config.motion)
     digests = {"model": bundle.sha256, "budget": loaded.sha256, "target": target.sha256, "data": dataset.digest}
     if settled != loaded.budget:
         digests["evidence"] = fingerprint(evidence)

@@ -70,7 +70,7 @@ def train_bundle(
     path = _checked_out(Path(out))
     device = _checked_device(train_device)
     torch.set_num_threads(threads)
-    dataset = as_read_by(load_dataset(data, group=group), detector.config)
+    dataset = as_read_by(load_dataset(data, group=group), detector.config.motion)
     groups = [sample.group for sample in dataset.samples["train"]]
     pictures = make_pictures(
         dataset.images("train", detector.config.input_size), groups, seed=effort.seed, variants=variants,

@@ -191,7 +191,7 @@ def new_flow_vae(
     input_size: tuple[int, int], *, widths: Sequence[int] = (32, 64, 128, 256), latents: int = 12, fields: int = 6,
     seed: int = 0,
 ) -> Detector:  # fmt: skip
-    """An untrained flow VAE: channels of its convolutions, latent variables of each direction, flow fields read at once.
+    """An untrained flow VAE: channels of its convolutions, latent variables of a direction, fields read at once.
 
     Frames are resized so that fields of `input_size` are the published share of them; paddings follow.
 

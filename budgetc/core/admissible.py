@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from budgetc.core.plan import Direct, Distill, Fp16, Prune, Qat, Quantize, Smaller, Step, Truncate
 
-_TAUGHT = {"feature": ("gaussian", "reverse_distillation", "stfpm", "vae"), "map": ("stfpm",),
-           "relation": ("stfpm", "vae"), "ranking": ("stfpm", "vae"), "divergence": ("vae",)}  # fmt: skip
+_TAUGHT = {"feature": ("flow_vae", "gaussian", "reverse_distillation", "stfpm", "vae"), "map": ("stfpm",),
+           "relation": ("flow_vae", "stfpm", "vae"), "ranking": ("flow_vae", "stfpm", "vae"),
+           "divergence": ("flow_vae", "vae")}  # fmt: skip
 """Loss -> the families that know it."""
 _WITH_TEACHER = ("reverse_distillation", "stfpm")
 
@@ -21,8 +22,8 @@ def foreign_setting(step: Step, family: str) -> str | None:
         return None
     name = step.step
     match step:
-        case Truncate() if family == "vae":
-            return "truncate: the linear layers of a vae fit one size of picture, and are not pretrained"
+        case Truncate() if family in ("flow_vae", "vae"):
+            return f"truncate: the linear layers of a {family} fit one size of picture, and are not pretrained"
         case Truncate() if family == "reverse_distillation":
             return "truncate: the decoder of a reverse_distillation reads and restores every tap; distill it instead"
         case Quantize() if family == "reverse_distillation" and step.scope == "student":
@@ -31,6 +32,8 @@ def foreign_setting(step: Step, family: str) -> str | None:
             return f"quantize.scope: a {family} has one network, so that it makes no difference"
         case Prune() | Smaller() if family not in _WITH_TEACHER and step.teacher is not None:
             return f"{name}.teacher: a {family} deploys no teacher; leave the setting out"
+        case Prune() if family == "flow_vae" and step.latents is not None:
+            return "prune.latents: both directions of a flow_vae keep theirs; leave the setting out"
         case Prune() if family != "vae" and step.latents is not None:
             return f"prune.latents: a {family} has none; leave the setting out"
         case Distill() if family not in _TAUGHT[step.loss]:
@@ -50,12 +53,18 @@ def _foreign_shape(step: Smaller, name: str, family: str) -> str | None:
         return f"{name}.shared: the decoder of a reverse_distillation reads all of the teacher's features anyway"
     if step.shared and family != "stfpm":
         return f"{name}.shared: a {family} has no teacher whose stages could be shared"
+    if family == "flow_vae" and step.input != 1.0:
+        return f"{name}.input: a flow_vae reads fields of one size; train one of a smaller --input-size"
+    if family == "flow_vae" and step.latents != 1.0:
+        return f"{name}.latents: both directions of a flow_vae keep theirs; leave the setting out"
     if step.input != 1.0 and family == "gaussian":
         return f"{name}.input: a gaussian imitates features of the same grid; truncate makes its pictures smaller"
+    if family in ("flow_vae", "vae") and step.backbone != "plain":
+        return f"{name}.backbone: convolutions of a {family} are dense"
+    if family in ("flow_vae", "vae") and step.depth is not None:
+        return f"{name}.depth: a block of a {family} has one convolution"
     if family == "vae":
-        if step.backbone != "plain":
-            return f"{name}.backbone: convolutions of a vae are dense"
-        return None if step.depth is None else f"{name}.depth: a block of a vae has one convolution"
+        return None
     if step.drop_hidden:
         return f"{name}.drop_hidden: only a vae has hidden linear layers, not a {family}"
     return None if step.latents == 1.0 else f"{name}.latents: only a vae has latent dimensions, not a {family}"

@@ -34,6 +34,20 @@ Reader = Callable[[Sample, tuple[int, int]], NDArray[np.uint8]]
 """(sample, (height, width)) -> (3, height, width)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """What a detector of motion reads up to a frame: flow fields of both directions, as bytes."""
+
+    size: tuple[int, int]
+    """(height, width) of the fields."""
+    frame_size: tuple[int, int]
+    """(height, width) of the frames that they are the center of."""
+    fields: int
+    """Successive ones, of each direction."""
+    largest: float
+    """Pixels between two frames that the end of the scale stands for."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Samples by split. Train and calibration hold normals only; no group is in two splits."""

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from budgetc.core.dataset import Motion
 from budgetc.core.frozen import Frozen
 from budgetc.core.plan import Quantize
 from budgetc.detectors.rounding import NumberFormat, rounded_copy
@@ -25,6 +26,11 @@ class DetectorConfig(Frozen):
     def channels(self) -> int:
         """Of what the network reads: those of a picture."""
         return 3
+
+    @property
+    def motion(self) -> Motion | None:
+        """What is read of successive frames; None where it is one picture."""
+        return None
 
     @property
     def parts(self) -> tuple[str, ...]:

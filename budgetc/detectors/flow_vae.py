@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from budgetc.core.dataset import Motion
 from budgetc.detectors.detector import DetectorConfig
 from budgetc.detectors.halves import half_safe_kl
 from budgetc.detectors.layers import ConvUnit, InputUnit, LinearUnit
@@ -85,6 +86,11 @@ class FlowVaeConfig(DetectorConfig):
     def channels(self) -> int:
         """Horizontal and vertical fields."""
         return 2 * self.fields
+
+    @property
+    def motion(self) -> Motion:
+        """Fields and the frames that they come from."""
+        return Motion(self.input_size, self.frame_size, self.fields, self.largest)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -173,9 +179,10 @@ class FlowEncoder(LatentEncoder):
         super().__init__()
         self.fields = config.fields
         self.horizontal, self.vertical = FieldEncoder(config), FieldEncoder(config)
-        # Fitted to normals by `fit_units`. Not 1 before: a factor of 1 would be folded away from a graph that is
-        # exported for its price.
-        self.register_buffer("gain", torch.full((1, 2), 0.5))
+        # Fitted to normals by `fit_units`. Before, neither 1 nor equal: an exporter would fold or merge them, and the
+        # graph that is priced would be another one.
+        self.register_buffer("gain_h", torch.full((1,), 0.5))
+        self.register_buffer("gain_v", torch.full((1,), 0.25))
 
     @property
     def latents(self) -> int:
@@ -193,15 +200,16 @@ class FlowEncoder(LatentEncoder):
         horizontal, vertical = self.directions(image)
         return Latent(torch.cat([horizontal.mu, vertical.mu], 1), torch.cat([horizontal.logvar, vertical.logvar], 1))
 
-    def distances(self, image: Tensor) -> Tensor:
-        """(b, 2 * fields, H, W) in [0, 1] -> (b, 2): d_h and d_v in nats."""
+    def distances(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, 2 * fields, H, W) in [0, 1] -> d_h and d_v in nats, (b,) each."""
         each = [half_safe_kl(*latent) if self.half_safe else kl_per_latent(latent)
                 for latent in self.directions(image)]  # fmt: skip
-        return torch.stack([kl.sum(1) for kl in each], 1)
+        return each[0].sum(1), each[1].sum(1)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        distances = self.distances(image)
-        return (distances * self.get_buffer("gain")).amax(1), distances[:, 0], distances[:, 1]
+        horizontal, vertical = self.distances(image)
+        score = torch.maximum(horizontal * self.get_buffer("gain_h"), vertical * self.get_buffer("gain_v"))
+        return score, horizontal, vertical
 
 
 class FieldDecoder(nn.Module):
@@ -215,11 +223,11 @@ class FieldDecoder(nn.Module):
         channels = (config.fields, *config.widths)
         for at in reversed(range(len(config.widths))):
             # Rows and columns of a border that the encoder did not read come back as they are not: by zeros.
-            extra = tuple((side + 2 * pad - KERNEL) % config.strides[at]
-                          for side, pad in zip(config.sizes[at], config.paddings[at], strict=True))  # fmt: skip
+            height, width = ((side + 2 * pad - KERNEL) % config.strides[at]
+                             for side, pad in zip(config.sizes[at], config.paddings[at], strict=True))  # fmt: skip
             last = at == 0
             layers.append(nn.ConvTranspose2d(channels[at + 1], channels[at], KERNEL, config.strides[at],
-                                             config.paddings[at], extra, bias=last))  # fmt: skip
+                                             config.paddings[at], (height, width), bias=last))  # fmt: skip
             layers += [] if last else [nn.BatchNorm2d(channels[at]), nn.ELU()]
         self.layers = nn.Sequential(nn.ELU(), *layers)
 
@@ -262,10 +270,11 @@ _SELDOM = 0.95
 
 
 @torch.no_grad()
-def fit_units(encoder: FlowEncoder, distances: Tensor) -> None:
-    """Set the units of both directions in place, from the (n, 2) distances of normals.
+def fit_units(encoder: FlowEncoder, horizontal: Tensor, vertical: Tensor) -> None:
+    """Set the units of both directions in place, from the distances of normals, (n,) each.
 
     The threshold of the score follows from calibration normals, as for every detector.
     """
-    units = torch.quantile(distances.double(), _SELDOM, dim=0).clamp(min=1e-6)
-    encoder.get_buffer("gain").copy_((1 / units).float()[None])
+    for name, distances in (("gain_h", horizontal), ("gain_v", vertical)):
+        unit = torch.quantile(distances.double(), _SELDOM).clamp(min=1e-6)
+        encoder.get_buffer(name).copy_((1 / unit).float())

@@ -1,5 +1,6 @@
 """A data set as a detector of motion reads it: a sample is the last of successive frames of one clip."""
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,9 +10,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from budgetc.core.dataset import SPLITS, Dataset, Reader, Sample
-from budgetc.detectors.detector import DetectorConfig
-from budgetc.detectors.flow_vae import FlowVaeConfig
+from budgetc.core.dataset import SPLITS, Dataset, Motion, Reader, Sample, SplitName
 from budgetc.errors import InputRejected
 from budgetc.load.listing import natural
 from budgetc.load.splits import refuse_one_class
@@ -23,8 +22,8 @@ _JUMP = 1.5
 """Usual differences of two frames' numbers, above which frames are missing and a clip begins anew."""
 
 
-def as_read_by(dataset: Dataset, config: DetectorConfig) -> Dataset:
-    """The data set itself; of a detector of motion, the frames that have enough others of their clip before them.
+def as_read_by(dataset: Dataset, motion: Motion | None) -> Dataset:
+    """The data set itself; for a detector of motion, the frames that have enough others of their clip before them.
 
     A clip is a stretch of successive frames of one scene (and one factor) within one split, so that no field is
     computed from frames of two splits: the warm start of a field, too, goes back to the first frame of the stretch.
@@ -34,23 +33,21 @@ def as_read_by(dataset: Dataset, config: DetectorConfig) -> Dataset:
         InputRejected: the data are no frames, or no clip of a split is long enough.
         UsageError: OpenCV is missing.
     """
-    if not isinstance(config, FlowVaeConfig):
+    if motion is None:
         return dataset
     if not dataset.upright:
         raise InputRejected(
             f"{dataset.root}: a detector of motion reads successive frames, and these are single pictures; expected "
             "train/<scene>/0000.png ... and other/<scene>/"
         )
-    new_stream(config.input_size, config.fields, config.largest)
+    new_stream(motion.size, motion.fields, motion.largest)
     clips = {name: list(_clips(dataset.samples[name], dataset.video)) for name in SPLITS}
     # A list of names, not of positions: reading starts at the first frame of a clip, whatever is asked for.
     before = {sample.file: clip for found in clips.values() for clip in found for sample in clip}
-    samples = {
-        name: _with_history(dataset.samples[name], clips[name], config.fields) for name in SPLITS
-    }
-    _refuse_short(dataset, samples, config.fields)
-    reader = MotionReader(dataset.read, config, before)
-    return replace(dataset, samples=samples, inputs=reader, channels=config.channels, _cache={})
+    samples = {name: _with_history(dataset.samples[name], clips[name], motion.fields) for name in SPLITS}
+    _refuse_short(dataset, samples, motion.fields)
+    reader = MotionReader(dataset.read, motion, before)
+    return replace(dataset, samples=samples, inputs=reader, channels=2 * motion.fields, _cache={})
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class MotionReader:
     """Reads the flow fields up to a frame; a module-level class, so that worker processes can be handed one."""
 
     frames: Reader
-    config: FlowVaeConfig
+    motion: Motion
     clips: Mapping[str, Sequence[Sample]]
     """File -> all frames of its clip."""
     _latest: dict[str, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
@@ -66,16 +63,16 @@ class MotionReader:
 
     def __call__(self, sample: Sample, size: tuple[int, int]) -> NDArray[np.uint8]:
         """(2 * fields, height, width): motion as bytes, see `budgetc.runtime.device_flow`."""
-        assert size == self.config.input_size, "the crop belongs to the detector"
+        assert size == self.motion.size, "the crop belongs to the detector"
         if sample.file not in self._latest:
             self._latest.clear()
             self._latest.update(self._read(self.clips[sample.file]))
         return self._latest[sample.file]
 
     def _read(self, clip: Sequence[Sample]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        stream = new_stream(self.config.input_size, self.config.fields, self.config.largest)
+        stream = new_stream(self.motion.size, self.motion.fields, self.motion.largest)
         for sample in clip:
-            stream.push(to_frame(self.frames(sample, self.config.frame_size)))
+            stream.push(to_frame(self.frames(sample, self.motion.frame_size)))
             if not stream.missing:
                 yield sample.file, stream.fields()
 
@@ -94,7 +91,7 @@ def _clips(samples: Sequence[Sample], video: bool) -> Iterator[list[Sample]]:
 
 def _unbroken(scene: Sequence[Sample]) -> Iterator[list[Sample]]:
     numbers = [natural(_COPY.sub("", sample.file))[0] for sample in scene]
-    steps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
+    steps = [after - before for before, after in itertools.pairwise(numbers)]
     usual = median(steps) if steps else 1
     clip = [scene[0]]
     for sample, step in zip(scene[1:], steps, strict=True):
@@ -105,14 +102,12 @@ def _unbroken(scene: Sequence[Sample]) -> Iterator[list[Sample]]:
     yield clip
 
 
-def _with_history(
-    samples: Sequence[Sample], clips: Sequence[Sequence[Sample]], fields: int
-) -> tuple[Sample, ...]:
+def _with_history(samples: Sequence[Sample], clips: Sequence[Sequence[Sample]], fields: int) -> tuple[Sample, ...]:
     whole = {sample.file for clip in clips for sample in clip[fields:]}
     return tuple(sample for sample in samples if sample.file in whole)
 
 
-def _refuse_short(dataset: Dataset, samples: Mapping[str, Sequence[Sample]], fields: int) -> None:
+def _refuse_short(dataset: Dataset, samples: Mapping[SplitName, tuple[Sample, ...]], fields: int) -> None:
     empty = [name for name in SPLITS if dataset.samples[name] and not samples[name]]
     if empty:
         raise InputRejected(
@@ -120,4 +115,4 @@ def _refuse_short(dataset: Dataset, samples: Mapping[str, Sequence[Sample]], fie
             f"{fields} flow fields needs; add frames, or choose fewer fields"
         )
     if dataset.samples["selection"]:
-        refuse_one_class({name: tuple(samples[name]) for name in SPLITS})
+        refuse_one_class(dict(samples))

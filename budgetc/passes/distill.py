@@ -7,6 +7,7 @@ import torch
 from budgetc.core.plan import Distill, fingerprint
 from budgetc.detectors.backbones import Backbone, build_backbone
 from budgetc.detectors.detector import Detector, weights_digest
+from budgetc.detectors.flow_vae import FlowVae, FlowVaeConfig
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
@@ -16,6 +17,7 @@ from budgetc.passes.features import imitate_features
 from budgetc.passes.imitate import imitate_encoder, imitate_taps, learn_student
 from budgetc.passes.restore import restore_formats
 from budgetc.passes.shrink import (
+    narrow_flow_vae,
     narrow_vae,
     plain_gaussian,
     plain_teacher,
@@ -44,6 +46,8 @@ def distill(detector: Detector, step: Distill, work: Work) -> Detector:
             result = _distill_reverse(detector, module, config, step=step, work=work)
         case Vae() as module, VaeConfig() as config:
             result = _distill_vae(detector, module, config, step=step, work=work)
+        case FlowVae() as module, FlowVaeConfig() as config:
+            result = _distill_flow_vae(detector, module, config, step=step, work=work)
         case Gaussian() as module, GaussianConfig() as config:
             result = _distill_gaussian(detector, module, config, step=step, work=work)
         case _:
@@ -60,6 +64,18 @@ def _distill_vae(detector: Detector, old: Vae, old_config: VaeConfig, *, step: D
     _warm_encoder(new.encoder, old.encoder, config, old_config)
     result = detector.with_module(new, config)
     effort = work.effort_of(step.epochs, step.learning_rate, "distilling the encoder")
+    imitate_encoder(new.encoder, result, effort, work, step=step)
+    return result
+
+
+def _distill_flow_vae(
+    detector: Detector, old: FlowVae, old_config: FlowVaeConfig, *, step: Distill, work: Work
+) -> Detector:
+    config = narrow_flow_vae(old_config, step)
+    new = FlowVae(config)
+    warm_start(new.encoder, old.encoder)
+    result = detector.with_module(new, config)
+    effort = work.effort_of(step.epochs, step.learning_rate, "distilling the encoders")
     imitate_encoder(new.encoder, result, effort, work, step=step)
     return result
 

@@ -95,8 +95,8 @@ def _most_sensitive(detector: Detector, chosen: Mapping[str, NumberFormat], step
 
 
 def _seen(config: DetectorConfig, step: Quantize, work: Work) -> NDArray[np.uint8]:
-    """(n, channels, height, width): what ranges are found on. With effort 0 one picture is enough: formats decide numbers,
-    not structure.
+    """(n, channels, height, width): what ranges are found on. With effort 0 one picture is enough: formats decide
+    numbers, not structure.
     """
     size = config.input_size
     if work.effort == 0:
@@ -109,7 +109,9 @@ def _seen(config: DetectorConfig, step: Quantize, work: Work) -> NDArray[np.uint
         case "augmented":
             pictures = work.pictures(size).normal
         case "noise":
-            pixels = np.random.default_rng(work.seed).normal(_NOISE_MEAN, _NOISE_SPREAD, (step.samples, config.channels, *size))
+            pixels = np.random.default_rng(work.seed).normal(
+                _NOISE_MEAN, _NOISE_SPREAD, (step.samples, config.channels, *size)
+            )
             return np.clip(pixels, 0, 255).round().astype(np.uint8)
     return pictures[evenly(len(pictures), step.samples)]
 

@@ -37,8 +37,8 @@ def refit(detector: Detector, work: Work, *, anew: bool = True) -> Detector:
             (features,) = outputs_of(lambda x: [deployed.features(x)], pictures.as_cameras_differ())
             fit_normals(module, features)
         case FlowVae(), FlowEncoder():
-            (distances,) = outputs_of(lambda x: [deployed.distances(x)], pictures.as_taken)
-            fit_units(module.encoder, distances)
+            horizontal, vertical = outputs_of(lambda x: list(deployed.distances(x)), pictures.as_taken)
+            fit_units(module.encoder, horizontal, vertical)
         case Vae(), VaeDistance() if module.encoder.distance is not None:
             (mu,) = outputs_of(lambda x: [deployed.means(x)], pictures.as_taken)
             fit_prototypes(module.encoder.distance, mu, anew=anew)

@@ -295,7 +295,7 @@ class FlowBlock(Frozen):
     fields: int
     """Of each direction: first the horizontal ones, the oldest first, then the vertical ones."""
     largest: float
-    """Pixels between two frames: a byte is 128 + 127 times the motion over this, clipped; the graph reads byte / 255."""
+    """Pixels between two frames: bytes are 128 + 127 times motion over this, clipped; the graph reads bytes / 255."""
 
 
 class Preprocessing(Frozen):

@@ -98,8 +98,7 @@ class Artifact:
         except errors.InputRejected:
             self.reset()
             raise
-        self._stream.push(pixels)
-        return to_input(self._stream.fields())
+        return to_input(self._stream.take(pixels))
 
     def run(self, inputs: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
         """The graph alone: score (1,) and, where there is one, map (1, 1, height, width)."""

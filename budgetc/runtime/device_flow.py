@@ -30,21 +30,26 @@ class FlowStream:
     """
 
     def __init__(self, size: "tuple[int, int]", fields: int, largest: float, threads: int = 1) -> None:
-        import cv2  # here, because only these detectors need it
-
+        try:
+            import cv2  # here, because only detectors of motion need it
+        except ImportError as error:
+            raise ImportError(f"{error}; python3 -m pip install opencv-python-headless") from error
         self._cv2 = cv2  # type: Any
         cv2.setNumThreads(threads)
         self._light = cv2.createCLAHE(clipLimit=CLIP_LIMIT, tileGridSize=TILES)
         self.version = str(cv2.__version__)
         self.size, self.scale = size, STEPS / largest
         self._kept = deque(maxlen=fields)  # type: deque[Any]
+        self.frame = size[::-1]
+        """(width, height) of frames; those of `stream_of` are larger than the fields."""
         self.reset()
 
-    def reset(self) -> None:
+    def reset(self) -> "FlowStream":
         """Start a new clip: no field reaches from one to the next."""
         self._last = None  # type: Any
         self._flow = None  # type: Any
         self._kept.clear()
+        return self
 
     @property
     def missing(self) -> int:
@@ -73,6 +78,11 @@ class FlowStream:
         known = [still] * ((self._kept.maxlen or 0) - len(self._kept)) + list(self._kept)
         return np.ascontiguousarray(np.stack(known, axis=1).reshape(-1, *self.size))
 
+    def take(self, frame: Any) -> Any:
+        """`push` and then `fields`."""
+        self.push(frame)
+        return self.fields()
+
     def _start(self) -> Any:
         return np.zeros((*self.size, 2), np.float32) if self._flow is None else self._flow.copy()
 
@@ -80,3 +90,16 @@ class FlowStream:
         (height, width), (wanted, wide) = gray.shape, self.size
         top, left = (height - wanted) // 2, (width - wide) // 2
         return np.ascontiguousarray(gray[top : top + wanted, left : left + wide])
+
+
+def stream_of(spec: "dict[str, Any]") -> FlowStream:
+    """The stream of an `artifact.json`.
+
+    Raises:
+        ImportError: OpenCV is missing.
+    """
+    picture = spec["preprocessing"]
+    flow = picture["flow"]
+    stream = FlowStream((picture["height"], picture["width"]), flow["fields"], flow["largest"], spec["threads"])
+    stream.frame = (flow["frame_width"], flow["frame_height"])
+    return stream

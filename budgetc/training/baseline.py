@@ -31,7 +31,8 @@ def train_detector(
     """Train the part of a detector that learns, on normals; the one that was passed in is unchanged in shape only.
 
     Gaussian: the distribution of features of a frozen backbone. STFPM and reverse distillation: the student, on cached
-    features of the frozen teacher. VAE and flow VAE: encoder and decoder. The network trains on `device` and comes back to the CPU.
+    features of the frozen teacher. VAEs: encoder and decoder. The network trains on `device` and comes back to
+    the CPU.
 
     Raises:
         UsageError: the family has no training here.
@@ -111,8 +112,8 @@ def _train_flow(module: FlowVae, pictures: Pictures, effort: Effort, progress: P
         return flow_loss(module(fields), fields)
 
     curve = fit(module, Examples(pictures.train, pictures.held_out, loss), effort, progress)
-    (distances,) = outputs_of(lambda x: [module.encoder.distances(x.to(device))], pictures.as_taken)
-    fit_units(module.encoder, distances)
+    horizontal, vertical = outputs_of(lambda x: list(module.encoder.distances(x.to(device))), pictures.as_taken)
+    fit_units(module.encoder, horizontal, vertical)
     return curve
 
 

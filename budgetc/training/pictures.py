@@ -56,8 +56,8 @@ class Pictures:
 
 
 def make_pictures(
-    images: Pixels, groups: list[str], *, seed: int, variants: int | None = None, damage: int = 1, upright: bool = False,
-    motion: bool = False,
+    images: Pixels, groups: list[str], *, seed: int, variants: int | None = None, damage: int = 1,
+    upright: bool = False, motion: bool = False,
 ) -> Pictures:  # fmt: skip
     """All pictures of a training split.
 
