@@ -29,6 +29,11 @@ _LARGEST = 0.1
 """Of the frame's width: the motion between two frames that is the largest to be told."""
 
 
+_LOGVAR = 30.0
+_HALF_MU, _HALF_LOGVAR = 60.0, 7.0
+"""The sum of a dozen latents at both bounds, and half of it, fits in FP16."""
+
+
 class FlowVaeConfig(DetectorConfig):
     """Shape of the encoders, and of what they read; the defaults are the published ones."""
 
@@ -202,9 +207,17 @@ class FlowEncoder(LatentEncoder):
 
     def distances(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """(b, 2 * fields, H, W) in [0, 1] -> d_h and d_v in nats, (b,) each."""
-        each = [half_safe_kl(*latent) if self.half_safe else kl_per_latent(latent)
-                for latent in self.directions(image)]  # fmt: skip
-        return each[0].sum(1), each[1].sum(1)
+        horizontal, vertical = (self._divergence(latent) for latent in self.directions(image))
+        return horizontal, vertical
+
+    def _divergence(self, latent: Latent) -> Tensor:
+        """(b,) sum of the KL of all latents. Far from normals, such as in front of a still picture, nothing bounds what
+        the heads say: where e^logvar would be infinite, the distance is only very large.
+        """
+        if self.half_safe:
+            mu, logvar = latent.mu.clamp(-_HALF_MU, _HALF_MU), latent.logvar.clamp(max=_HALF_LOGVAR)
+            return half_safe_kl(mu, logvar).sum(1)
+        return kl_per_latent(Latent(latent.mu, latent.logvar.clamp(max=_LOGVAR))).sum(1)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         horizontal, vertical = self.distances(image)

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from budgetc.core.dataset import SPLITS, Dataset, Motion, Reader, Sample, SplitName
 from budgetc.errors import InputRejected
+from budgetc.load.factors import ORDERS, stride_of
 from budgetc.load.listing import natural
 from budgetc.load.splits import refuse_one_class
 from budgetc.runtime.flow import new_stream, to_frame
 
-_COPY = re.compile(r"#[a-z-]+=[0-9.e-]+$")
-"""Of the name of a frame's copy under a factor (`load/declared.py`)."""
+_COPY = re.compile(r"#([a-z-]+)=([0-9.e-]+)$")
+"""Of the name of a frame's copy under a factor and its severity (`load/declared.py`)."""
 _JUMP = 1.5
 """Usual differences of two frames' numbers, above which frames are missing and a clip begins anew."""
 
@@ -34,6 +35,7 @@ def as_read_by(dataset: Dataset, motion: Motion | None) -> Dataset:
         UsageError: OpenCV is missing.
     """
     if motion is None:
+        _refuse_orders(dataset)
         return dataset
     if not dataset.upright:
         raise InputRejected(
@@ -82,11 +84,26 @@ def _clips(samples: Sequence[Sample], video: bool) -> Iterator[list[Sample]]:
     scenes: dict[tuple[str, str, str], list[Sample]] = {}
     for sample in samples:
         path = PurePosixPath(sample.file)
-        copy = _COPY.search(path.name)
-        key = (str(path.parent), copy.group() if copy else "", "" if video else sample.group)
+        changed = _COPY.search(path.name)
+        key = (str(path.parent), changed.group() if changed else "", "" if video else sample.group)
         scenes.setdefault(key, []).append(sample)
-    for scene in scenes.values():
-        yield from _unbroken(sorted(scene, key=lambda sample: natural(_COPY.sub("", sample.file))))
+    for (_, copy, _), scene in scenes.items():
+        ordered = sorted(scene, key=lambda sample: natural(_COPY.sub("", sample.file)))
+        for clip in _unbroken(ordered):
+            yield from _reordered(clip, copy)
+
+
+def _reordered(clip: list[Sample], copy: str) -> Iterator[list[Sample]]:
+    """The clip in the order that its factor shows it in: backwards, or every second frame, and then the others."""
+    known = _COPY.search(copy)
+    match known.group(1) if known else "":
+        case "reverse":
+            yield clip[::-1]
+        case "faster" if known is not None:
+            stride = stride_of(float(known.group(2)))
+            yield from (clip[first::stride] for first in range(min(stride, len(clip))))
+        case _:
+            yield clip
 
 
 def _unbroken(scene: Sequence[Sample]) -> Iterator[list[Sample]]:
@@ -105,6 +122,16 @@ def _unbroken(scene: Sequence[Sample]) -> Iterator[list[Sample]]:
 def _with_history(samples: Sequence[Sample], clips: Sequence[Sequence[Sample]], fields: int) -> tuple[Sample, ...]:
     whole = {sample.file for clip in clips for sample in clip[fields:]}
     return tuple(sample for sample in samples if sample.file in whole)
+
+
+def _refuse_orders(dataset: Dataset) -> None:
+    for name in SPLITS:
+        found = next((sample.defect for sample in dataset.samples[name] if sample.defect in ORDERS), None)
+        if found is not None and any(_COPY.search(sample.file) for sample in dataset.samples[name]):
+            raise InputRejected(
+                f"{dataset.root}: factors.yaml: {found} changes the order of frames alone, and this detector reads "
+                "single pictures; leave it out, or train a flow_vae"
+            )
 
 
 def _refuse_short(dataset: Dataset, samples: Mapping[SplitName, tuple[Sample, ...]], fields: int) -> None:
