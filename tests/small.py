@@ -12,6 +12,7 @@ from budgetc.core.target import Target
 from budgetc.detectors.backbones import BackboneConfig
 from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.families import build
+from budgetc.detectors.flow_vae import FlowVae, FlowVaeConfig, fit_units
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig, fit_normals
 from budgetc.detectors.reverse_distillation import ReverseConfig
 from budgetc.detectors.stfpm import StfpmConfig
@@ -22,6 +23,7 @@ from budgetc.training.pictures import Pictures, make_pictures
 torch.set_num_threads(1)  # several workers share the cores of a test machine
 
 SIZE = (32, 32)
+FIELDS = (24, 32)
 Pixels = NDArray[np.uint8]
 
 
@@ -104,8 +106,33 @@ def small_gaussian(seed: int = 0) -> Detector:
     return detector
 
 
+def small_flow_vae(seed: int = 0) -> Detector:
+    """Encoders of 8 to 24 channels that read six fields of 24 x 32 in each direction."""
+    torch.manual_seed(seed)
+    detector = lively(build("flow_vae", FlowVaeConfig(input_size=FIELDS, widths=(8, 16, 24), latents=3)))
+    assert isinstance(detector.module, FlowVae)
+    with torch.no_grad():
+        fit_units(detector.module.encoder, *detector.module.encoder.distances(as_input(flows(16, seed=7))))
+    return detector
+
+
+def flows(count: int, *, seed: int = 0, size: Size = FIELDS) -> Pixels:
+    """(count, 12, H, W) uint8: motion that changes slowly over a field and from field to field."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: size[0], : size[1]]
+    made = []
+    for _ in range(count):
+        fy, fx = rng.uniform(0.05, 0.3, (2, 2, 1, 1, 1))
+        wave = np.sin(fy * y + fx * x + np.arange(6).reshape(1, 6, 1, 1) * 0.2 + rng.uniform(0, 6, (2, 1, 1, 1)))
+        made.append((128 + 30 * wave + rng.normal(0, 3, (2, 6, *size))).reshape(12, *size))
+    pixels: Pixels = np.clip(np.stack(made), 0, 255).astype(np.uint8)
+    return pixels
+
+
 def small(family: str) -> Detector:
     """The small detector of a family."""
+    if family == "flow_vae":
+        return small_flow_vae()
     return {"gaussian": small_gaussian, "reverse_distillation": small_reverse, "stfpm": small_stfpm, "vae": small_vae}[
         family
     ]()
@@ -130,16 +157,20 @@ def lively(detector: Detector) -> Detector:
 def work_for(baseline: Detector, *, effort: float = 1.0, levels: int = 63, seed: int = 0) -> Work:
     """What passes work with: 8 training pictures in four orientations, 12 calibration pictures."""
     made: dict[Size, Pictures] = {}
+    moving = baseline.config.motion is not None
+    draw = flows if moving else textures
 
     def pictures(size: Size) -> Pictures:
         if size not in made:
-            normals = textures(8, seed=1, size=size)
-            made[size] = make_pictures(normals, [str(i) for i in range(8)], seed=seed, variants=4)
+            made[size] = make_pictures(
+                draw(8, seed=1, size=size), [str(i) for i in range(8)], seed=seed, variants=4, upright=moving,
+                motion=moving,
+            )  # fmt: skip
         return made[size]
 
     return Work(
         pictures=pictures,
-        calibration=lambda size: textures(12, seed=2, size=size),
+        calibration=lambda size: draw(12, seed=2, size=size),
         baseline=baseline,
         weight_levels=levels,
         effort=effort,

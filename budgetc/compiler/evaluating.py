@@ -6,13 +6,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from budgetc.candidate import write
 from budgetc.compiler.controlling import control_warnings, judge_controls
-from budgetc.core.dataset import Dataset, Motion
+from budgetc.core.dataset import Dataset
 from budgetc.core.frozen import Frozen
 from budgetc.core.layout import REPORT_JSON
+from budgetc.core.measurement import Measurement
 from budgetc.core.quality import Control, Quality
 from budgetc.errors import BudgetcError, UsageError
 from budgetc.export.onnx_file import export_detector
@@ -22,10 +21,18 @@ from budgetc.load.model import load_model
 from budgetc.load.motion import as_read_by
 from budgetc.measurement.controls import CONTROLS, Described, describe_images
 from budgetc.measurement.host import device
-from budgetc.measurement.quality import Scored, fit_threshold, quality_of, score_pixels
+from budgetc.measurement.motion import motion_of
+from budgetc.measurement.quality import (
+    Scored,
+    Scores,
+    fit_threshold,
+    parts_aurocs,
+    quality_of,
+    score_parts,
+    score_pixels,
+)
 from budgetc.report.verify import read_report
 from budgetc.runtime.artifact import Artifact, load_artifact
-from budgetc.runtime.spec import Spec
 from budgetc.store.durable import write_durably
 from budgetc.training.loop import Progress, silent
 
@@ -39,6 +46,8 @@ class Evaluation(Frozen):
     data: str
     data_sha256: str
     quality: Quality
+    parts: dict[str, Measurement] = {}
+    """Mean AUROC of each output that the score is made of, and of their sum: `d_h`, `d_v`, `total`."""
     controls: tuple[Control, ...] = ()
     """What the size and four statistics of the images tell on the same images; here of the mean AUROC."""
     warnings: tuple[str, ...] = ()
@@ -75,7 +84,7 @@ def evaluate_detector(
         threshold = subject.threshold
         if threshold is None:
             threshold = _calibrated(subject.artifact, data, group)
-        found = _score(subject.artifact, dataset, progress)
+        found, parts = _score(subject.artifact, dataset, progress)
     if scores is not None:
         _write_scores(found, Path(scores))
     seen = subject.compiled_on is not None and subject.compiled_on in (dataset.digest, _whole_digest(data))
@@ -86,6 +95,7 @@ def evaluate_detector(
         data=str(data),
         data_sha256=dataset.digest,
         quality=quality_of(found, threshold),
+        parts=parts_aurocs(found, parts),
         controls=controls,
         warnings=(*([warning] if seen else []), *control_warnings(controls)),
     )
@@ -137,19 +147,11 @@ def _calibrated(artifact: Artifact, data: str | Path, group: str | None) -> floa
     return fit_threshold(score_pixels(artifact, dataset.images("calibration", size)))
 
 
-def motion_of(spec: Spec) -> Motion | None:
-    """What an artifact reads of successive frames; None where it is one picture."""
-    flow = spec.flow
-    if flow is None:
-        return None
-    return Motion((spec.height, spec.width), (flow.frame_height, flow.frame_width), flow.fields, flow.largest)
-
-
-def _score(artifact: Artifact, dataset: Dataset, progress: Progress) -> Scored:
+def _score(artifact: Artifact, dataset: Dataset, progress: Progress) -> tuple[Scored, dict[str, Scores]]:
     size = (artifact.spec.height, artifact.spec.width)
     images = dataset.images("confirmation", size)
-    scores = score_pixels(artifact, images, lambda done: progress("scoring", done, len(images)))
-    return Scored("test", dataset.samples["confirmation"], np.asarray(scores), device(artifact.spec.threads))
+    scores, parts = score_parts(artifact, images, lambda done: progress("scoring", done, len(images)))
+    return Scored("test", dataset.samples["confirmation"], scores, device(artifact.spec.threads)), parts
 
 
 def _write_scores(found: Scored, path: Path) -> None:
