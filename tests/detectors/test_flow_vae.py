@@ -11,7 +11,15 @@ from torch import nn
 from budgetc.core.plan import Quantize
 from budgetc.detectors.detector import as_input
 from budgetc.detectors.families import build, bundle, from_bundle
-from budgetc.detectors.flow_vae import KERNEL, FlowEncoder, FlowVae, FlowVaeConfig, fewest_paddings, fit_units, flow_loss
+from budgetc.detectors.flow_vae import (
+    KERNEL,
+    FlowEncoder,
+    FlowVae,
+    FlowVaeConfig,
+    fewest_paddings,
+    fit_units,
+    flow_loss,
+)
 from budgetc.detectors.layers import units
 from budgetc.detectors.variational import Latent, VaeOutput
 from budgetc.passes.quantize import quantize
