@@ -66,7 +66,7 @@ def flow_dataset() -> Dataset:
 
     def inputs(sample: Sample, size: Size) -> Pixels:
         calm = flows(1, seed=sum(sample.file.encode()), size=size)[0]
-        fast = np.clip((calm.astype(np.float64) - 128) * 3 + 128, 1, 255).astype(np.uint8)
+        fast: Pixels = np.clip((calm.astype(np.float64) - 128) * 3 + 128, 1, 255).astype(np.uint8)
         return fast if sample.label else calm
 
     return replace(plain, inputs=inputs, channels=12, upright=True)

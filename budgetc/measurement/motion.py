@@ -18,6 +18,11 @@ _DOUBT = Factor(
 )  # fmt: skip
 
 
+FLOW_MEMORY = Span(value=24 * 2**20, lower=12 * 2**20, upper=40 * 2**20)
+"""Bytes that OpenCV and the fields take beside the runtime: 24 MiB, of them 16 for the library (OpenCV 5.0, x86,
+fields of 113x152, n = 3); builds for other processors differ."""
+
+
 def motion_of(spec: Spec) -> Motion | None:
     """What an artifact reads of successive frames; None where it is one picture."""
     flow = spec.flow

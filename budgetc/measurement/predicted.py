@@ -10,7 +10,7 @@ from budgetc.core.measurement import Measurement
 from budgetc.core.operator import ELEMENT_BYTES, Operator
 from budgetc.core.target import Target
 from budgetc.errors import UsageError
-from budgetc.measurement.motion import flow_price, motion_of
+from budgetc.measurement.motion import FLOW_MEMORY, flow_price, motion_of
 from budgetc.measurement.operators import Workload, read_workload
 from budgetc.measurement.pricing import Bound, GraphPrice, price, price_graph
 from budgetc.runtime.spec import read_spec
@@ -82,9 +82,10 @@ def predict(model: bytes, target: Target, motion: Motion | None = None) -> Predi
     work = _as_computed(read_workload(model, target), target)
     graph = price_graph(work.operators, cost)
     before = _preprocess(work, cost)
+    own, whole = _memory(work, cost)
     if motion is not None:
         before = _sum(before, flow_price(motion, cost, target))
-    own, whole = _memory(work, cost)
+        own, whole = _sum(own, FLOW_MEMORY), _sum(whole, FLOW_MEMORY)
     return Prediction(
         latency_ms=graph.ms + before.value,
         lower_ms=graph.lower_ms + before.lower,

@@ -25,13 +25,14 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_predictions_hold_the_flow(artifact: Path) -> None:
-    """Its price is in the latency and widens its interval; the graph's stays the same."""
+    """Its price is in the latency and widens its interval, and OpenCV is in the memory; the graph's stays the same."""
     whole, bare = predict_files(artifact, NANO), predict((artifact / "model.onnx").read_bytes(), NANO)
     assert NANO.cost is not None
     priced = flow_price(Motion((24, 32), (25, 34), 6, 3.4), NANO.cost.in_artifact(), NANO)
     assert whole.graph_ms == bare.graph_ms
     assert whole.latency_ms == pytest.approx(bare.latency_ms + priced.value)
     assert whole.upper_ms - whole.lower_ms == pytest.approx(bare.upper_ms - bare.lower_ms + priced.upper - priced.lower)
+    assert whole.peak_memory_bytes - bare.peak_memory_bytes == whole.model_memory_bytes - bare.model_memory_bytes > 1e7
     assert 0 < priced.lower < priced.value / 2 and priced.upper > 2 * priced.value
 
 
