@@ -364,7 +364,9 @@ def plain_spec(spec: ArtifactSpec) -> dict[str, object]:
     """As it is written: session options that are onnxruntime's defaults, and no monitor, cost no byte."""
     session = spec.session.model_dump(exclude_defaults=True) if spec.session is not None else {}
     watch = spec.monitor.model_dump() if spec.monitor is not None else {}
-    kept = {name: part for name, part in (("session", session), ("monitor", watch), ("parts", spec.parts)) if part}
+    kept = {
+        name: part for name, part in (("session", session), ("monitor", watch), ("parts", list(spec.parts))) if part
+    }
     moving = None if spec.preprocessing.flow is not None else {"flow"}
     picture = spec.preprocessing.model_dump(exclude=moving)
     rest = spec.model_dump(exclude={"session", "monitor", "parts"})
