@@ -35,13 +35,13 @@ from budgetc.measurement.size import deployed_bytes
 from budgetc.passes.apply import apply_step
 from budgetc.passes.refit import has_fitted_head
 from budgetc.passes.work import Work
-from budgetc.report.schema import ArtifactSpec, MonitorBlock, Preprocessing, StepRecord, spec_text
+from budgetc.report.schema import ArtifactSpec, MonitorBlock, StepRecord, spec_text
 from budgetc.runtime.artifact import load_artifact
 from budgetc.runtime.monitor import MonitorTable
 from budgetc.runtime.spec import read_spec
 from budgetc.store.shared import Store
 from budgetc.workshop import Workshop as Workshop
-from budgetc.workshop import calibration_key, circumstances, file_key, price_key, tensor_bytes
+from budgetc.workshop import calibration_key, circumstances, file_key, preprocessing_of, price_key, tensor_bytes
 from budgetc.workshop import training_key as training_key
 
 QUICK_SHARE = 0.3
@@ -322,12 +322,12 @@ def write(
     session: SessionOptions | None = None, monitor: MonitorTable | None = None,
 ) -> Written:  # fmt: skip
     """`model.onnx` and `artifact.json` in a directory."""
-    height, width = detector.config.input_size
     spec = ArtifactSpec(
         detector=detector.family,
         model_sha256=sha256(exported.model),
         map="map" if "map" in exported.outputs else None,
-        preprocessing=Preprocessing(height=height, width=width),
+        parts=detector.config.parts,
+        preprocessing=preprocessing_of(detector.config),
         threshold=threshold,
         thresholds=dict(thresholds or {}),
         threads=threads,
@@ -358,7 +358,7 @@ def score_split(written: Written, shop: Workshop, split: SplitName) -> Scored:
 
     key = fingerprint(
         ["scores", spec.model_sha256, size, shop.dataset.digest, [sample.file for sample in samples],
-         asdict(spec.session), circumstances(spec.threads)]
+         asdict(spec.session), circumstances(spec.threads, flow=spec.flow is not None)]
     )  # fmt: skip
     scores = np.array(shop.store.cached(key, list[float], compute), dtype=np.float64)
     return Scored(split, samples, scores, device(shop.target.threads))

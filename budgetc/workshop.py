@@ -19,13 +19,15 @@ from budgetc.core.plan import Plan, Quantize, Step, fingerprint
 from budgetc.core.session import DEFAULT_SESSIONS, SessionOptions, Sessions
 from budgetc.core.target import Target
 from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone
-from budgetc.detectors.detector import Detector, weights_digest
+from budgetc.detectors.detector import Detector, DetectorConfig, weights_digest
 from budgetc.detectors.families import bundle
 from budgetc.detectors.layers import conform
 from budgetc.measurement.host import cpu_features, device
 from budgetc.measurement.monitoring import empty_table, fit_monitor, table_size
 from budgetc.measurement.quality import Scores, fit_thresholds, own_thresholds
 from budgetc.passes.work import OutputCache, Work
+from budgetc.report.schema import FlowBlock, Preprocessing
+from budgetc.runtime.flow import opencv_version
 from budgetc.runtime.monitor import MonitorTable
 from budgetc.store.run_directory import RunDirectory
 from budgetc.store.shared import Store
@@ -140,7 +142,9 @@ class Workshop:
             images = self.dataset.images("train", size)
             upright = self.dataset.upright
             damage = _UPRIGHT_DAMAGE if upright else _DAMAGE.get(self.baseline.family, 1)
-            known[size] = make_pictures(images, groups, seed=self.seed, damage=damage, upright=upright)
+            known[size] = make_pictures(
+                images, groups, seed=self.seed, damage=damage, upright=upright, motion=self.dataset.inputs is not None
+            )
         return known[size]
 
 
@@ -220,7 +224,7 @@ def file_key(detector: Detector, shop: Workshop) -> str:
     calibration = [sample.file for sample in shop.dataset.samples["calibration"]]
     return fingerprint(
         ["file", weights_digest(detector.module), described, shop.dataset.digest, calibration, *_export_facts(shop),
-         circumstances(shop.target.threads)]
+         circumstances(shop.target.threads, flow=shop.dataset.inputs is not None)]
     )  # fmt: skip
 
 
@@ -245,11 +249,22 @@ def _export_facts(shop: Workshop) -> list[object]:
     ]
 
 
-def circumstances(threads: int) -> dict[str, object]:
+def preprocessing_of(config: DetectorConfig) -> Preprocessing:
+    """How a runtime makes what a detector reads."""
+    (height, width), motion = config.input_size, config.motion
+    if motion is None:
+        return Preprocessing(height=height, width=width)
+    tall, wide = motion.frame_size
+    flow = FlowBlock(frame_height=tall, frame_width=wide, fields=motion.fields, largest=motion.largest)
+    return Preprocessing(height=height, width=width, flow=flow)
+
+
+def circumstances(threads: int, *, flow: bool = False) -> dict[str, object]:
     """What a score, a time or a figure of a picture depends on beside the file and the picture itself."""
+    packages = {name: version(name) for name in _SCORERS}
     return {
         "results": RESULTS,
-        "packages": {name: version(name) for name in _SCORERS},
+        "packages": packages | {"opencv": opencv_version()} if flow else packages,
         "device": device(threads),
         "cpu features": cpu_features(),
     }

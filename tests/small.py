@@ -13,6 +13,7 @@ from budgetc.detectors.backbones import BackboneConfig
 from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.efficientad import EfficientAd, EfficientAdConfig, fit_quantiles, normalize_channels
 from budgetc.detectors.families import build
+from budgetc.detectors.flow_vae import FlowVae, FlowVaeConfig, fit_units
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig, fit_normals
 from budgetc.detectors.reverse_distillation import ReverseConfig
 from budgetc.detectors.stfpm import StfpmConfig
@@ -26,6 +27,7 @@ torch.set_num_threads(1)  # several workers share the cores of a test machine
 SIZE = (32, 32)
 OF_PICTURES = ("efficientad", "gaussian", "reverse_distillation", "stfpm", "uninformed_students", "vae")
 """The families of budgetc's own that read a picture."""
+FIELDS = (24, 32)
 Pixels = NDArray[np.uint8]
 
 
@@ -60,6 +62,18 @@ def dataset(**counts: int) -> Dataset:
             images[name] = picture
         samples[split] = tuple(rows)
     return Dataset("", "0" * 64, samples, lambda sample, size: images[sample.file])
+
+
+def flow_dataset() -> Dataset:
+    """As `dataset`, of samples of motion; anomalies move three times as fast."""
+    plain = dataset()
+
+    def inputs(sample: Sample, size: Size) -> Pixels:
+        calm = flows(1, seed=sum(sample.file.encode()), size=size)[0]
+        fast: Pixels = np.clip((calm.astype(np.float64) - 128) * 3 + 128, 1, 255).astype(np.uint8)
+        return fast if sample.label else calm
+
+    return replace(plain, inputs=inputs, channels=12, upright=True)
 
 
 def target(**changes: object) -> Target:
@@ -139,10 +153,34 @@ def small_students(seed: int = 0, **changes: object) -> Detector:
     return detector
 
 
+def small_flow_vae(seed: int = 0) -> Detector:
+    """Encoders of 8 to 24 channels that read six fields of 24 x 32 in each direction."""
+    torch.manual_seed(seed)
+    detector = lively(build("flow_vae", FlowVaeConfig(input_size=FIELDS, widths=(8, 16, 24), latents=3)))
+    assert isinstance(detector.module, FlowVae)
+    with torch.no_grad():
+        fit_units(detector.module.encoder, *detector.module.encoder.distances(as_input(flows(16, seed=7))))
+    return detector
+
+
+def flows(count: int, *, seed: int = 0, size: Size = FIELDS) -> Pixels:
+    """(count, 12, H, W) uint8: motion that changes slowly over a field and from field to field."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: size[0], : size[1]]
+    made = []
+    for _ in range(count):
+        fy, fx = rng.uniform(0.05, 0.3, (2, 2, 1, 1, 1))
+        wave = np.sin(fy * y + fx * x + np.arange(6).reshape(1, 6, 1, 1) * 0.2 + rng.uniform(0, 6, (2, 1, 1, 1)))
+        made.append((128 + 30 * wave + rng.normal(0, 3, (2, 6, *size))).reshape(12, *size))
+    pixels: Pixels = np.clip(np.stack(made), 0, 255).astype(np.uint8)
+    return pixels
+
+
 def small(family: str) -> Detector:
     """The small detector of a family."""
     return {
         "efficientad": small_efficientad,
+        "flow_vae": small_flow_vae,
         "gaussian": small_gaussian,
         "reverse_distillation": small_reverse,
         "stfpm": small_stfpm,
@@ -175,16 +213,20 @@ def lively_module(module: nn.Module) -> None:
 def work_for(baseline: Detector, *, effort: float = 1.0, levels: int = 63, seed: int = 0) -> Work:
     """What passes work with: 8 training pictures in four orientations, 12 calibration pictures."""
     made: dict[Size, Pictures] = {}
+    moving = baseline.config.motion is not None
+    draw = flows if moving else textures
 
     def pictures(size: Size) -> Pictures:
         if size not in made:
-            normals = textures(8, seed=1, size=size)
-            made[size] = make_pictures(normals, [str(i) for i in range(8)], seed=seed, variants=4)
+            made[size] = make_pictures(
+                draw(8, seed=1, size=size), [str(i) for i in range(8)], seed=seed, variants=4, upright=moving,
+                motion=moving,
+            )  # fmt: skip
         return made[size]
 
     return Work(
         pictures=pictures,
-        calibration=lambda size: textures(12, seed=2, size=size),
+        calibration=lambda size: draw(12, seed=2, size=size),
         baseline=baseline,
         weight_levels=levels,
         effort=effort,

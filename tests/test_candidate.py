@@ -21,7 +21,7 @@ from budgetc.runtime.artifact import load_artifact
 from budgetc.runtime.monitor import Monitor
 from budgetc.runtime.spec import read_spec
 from budgetc.store.run_directory import RunDirectory
-from tests.small import dataset, small, small_stfpm, small_vae, target, textures
+from tests.small import dataset, flow_dataset, small, small_stfpm, small_vae, target, textures
 
 STEPS: dict[str, tuple[Step, ...]] = {
     "unchanged": (),
@@ -44,9 +44,9 @@ FOR_STFPM: dict[str, tuple[Step, ...]] = {
     "prune distill quantize": (Prune(keep=0.5, epochs=2), Distill(student=1.0, epochs=2), Quantize()),
     "distill quantize prune": (Distill(student=1.0, epochs=2), Quantize(), Prune(keep=0.5, epochs=2)),
 }
-EVERY = [(family, name) for family in ("efficientad", "reverse_distillation", "stfpm", "vae") for name in STEPS] + [
-    ("stfpm", name) for name in FOR_STFPM
-]
+EVERY = [
+    (family, name) for family in ("efficientad", "flow_vae", "reverse_distillation", "stfpm", "vae") for name in STEPS
+] + [("stfpm", name) for name in FOR_STFPM]
 
 
 def _plan(*steps: Step) -> Plan:
@@ -61,7 +61,8 @@ def run(tmp_path: Path) -> Iterator[RunDirectory]:
 
 
 def _shop(detector: Detector, run: RunDirectory) -> Workshop:
-    return Workshop(detector, dataset(), target(), run, seed=0, key="k")
+    data = dataset() if detector.config.motion is None else flow_dataset()
+    return Workshop(detector, data, target(), run, seed=0, key="k")
 
 
 @pytest.mark.parametrize(("family", "name"), EVERY)

@@ -57,7 +57,10 @@ def run(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Score pictures: a line each with its score and whether it is anomalous."""
+    """Score pictures: a line each with its score and whether it is anomalous.
+
+    Of a detector of motion the images are successive frames of one clip, in order; the first ones have no score yet.
+    """
     artifact = _loaded(out, cache)
     threshold = artifact.spec.threshold_of(category)
     watch = artifact.monitor() if monitor else None
@@ -69,23 +72,34 @@ def run(
         except InputRejected as error:
             unreadable.append((image, str(error)))
             continue
-        state = watch.update(found.score) if watch is not None else None
+        state = watch.update(found.score) if watch is not None and not found.missing else None
         scored.append((image, found, state))
         if not json:
-            judged = "\t".join([f"{found.score:.6g}", "anomalous" if found.anomalous else "normal", *_watched(state)])
-            show(f"{judged}\t{printable(str(image), keep='')}")
+            show(f"{_judged(found, state)}\t{printable(str(image), keep='')}")
     if json:
         show_json({
             "threshold": threshold,
             "images": [
-                {"file": str(path), "score": one.score, "anomalous": one.anomalous, **(asdict(state) if state else {})}
-                for path, one, state in scored
+                {"file": str(path), **_plain(one), **(asdict(state) if state else {})} for path, one, state in scored
             ],
             "unreadable": [{"file": str(path), "reason": reason} for path, reason in unreadable],
         })  # fmt: skip
     if unreadable:
         named = "\n".join(f"  {reason}" for _, reason in unreadable)
         raise InputRejected(f"{len(unreadable)} of {len(images)} images could not be scored:\n{named}")
+
+
+def _judged(found: "ScoredImage", state: "MonitorState | None") -> str:
+    """Score and verdict; of a frame that comes too early for a score, how many more are needed."""
+    if found.missing:
+        return f"-\t{found.missing} more frames needed"
+    return "\t".join([f"{found.score:.6g}", "anomalous" if found.anomalous else "normal", *_watched(state)])
+
+
+def _plain(found: "ScoredImage") -> dict[str, object]:
+    if found.missing:
+        return {"missing": found.missing}
+    return {"score": found.score, "anomalous": found.anomalous, **found.parts}
 
 
 def _watched(state: "MonitorState | None") -> list[str]:

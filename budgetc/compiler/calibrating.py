@@ -25,7 +25,7 @@ from budgetc.measurement.board.job import Job
 from budgetc.measurement.board.meter import memory_part, screen_part, unlike
 from budgetc.measurement.board.results import Results, read_results
 from budgetc.measurement.board.sameness import check_same
-from budgetc.measurement.predicted import predict
+from budgetc.measurement.predicted import predict_files
 from budgetc.store.durable import write_durably
 
 Say = Callable[[str], None]
@@ -129,7 +129,7 @@ def compared(found: Results, name: str, one: Subject, file: str) -> Compared:
             f"the results hold no {', '.join(missing)} of {file}; run the kit again, or make a new one with "
             "targets calibrate --kit"
         )
-    predicted = predict((one.directory / MODEL).read_bytes(), one.target)
+    predicted = predict_files(one.directory, one.target)
     return Compared(
         file=file,
         graph_ms=measured["latency_p50"].value - measured["latency_decode_p50"].value,

@@ -24,7 +24,7 @@ from budgetc.measurement.latency import (
     screen_latency,
 )
 from budgetc.measurement.memory import measure_memory
-from budgetc.measurement.predicted import predict, predicted_measurements
+from budgetc.measurement.predicted import predict_files, predicted_measurements
 from budgetc.store.shared import Store
 from budgetc.workshop import RESULTS, circumstances
 
@@ -203,7 +203,7 @@ class Costing:
         return [*meter.circumstances(), self.sessions.model_dump(), [_digest(path) for path in self.images]]
 
     def _predicted(self, directory: Path) -> dict[str, Measurement]:
-        return predicted_measurements(predict((directory / MODEL).read_bytes(), self.target), self.target)
+        return predicted_measurements(predict_files(directory, self.target), self.target)
 
 
 def _predicted_ratio(artifact: Found, baseline: Found) -> Measurement:

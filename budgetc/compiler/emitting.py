@@ -16,7 +16,7 @@ from budgetc.compiler.label_light import proxy_warnings
 from budgetc.compiler.searching import Search
 from budgetc.core.budget import Budget
 from budgetc.core.dataset import Dataset
-from budgetc.core.layout import ARTIFACT, DEVICE_CONFIG, DEVICE_ENGINE, DEVICE_SCRIPT, MODEL
+from budgetc.core.layout import ARTIFACT, DEVICE_CONFIG, DEVICE_ENGINE, DEVICE_FLOW, DEVICE_SCRIPT, MODEL
 from budgetc.core.plan import fingerprint
 from budgetc.core.target import Target
 from budgetc.load.datasets import describe
@@ -27,7 +27,7 @@ from budgetc.report.emit import write_report
 from budgetc.report.evidence import auroc_kind
 from budgetc.report.schema import BoardRecord, CandidateRecord, Comparison, Report, Subject
 from budgetc.report.words import described
-from budgetc.runtime import device_engine, device_score
+from budgetc.runtime import device_engine, device_flow, device_score
 from budgetc.runtime.spec import read_spec
 from budgetc.search.finalists import near_ties
 from budgetc.search.space import compliant
@@ -190,6 +190,8 @@ def _copy_artifact(source: Path, directory: Path, target: Target) -> None:
     (directory / DEVICE_SCRIPT).parent.mkdir()
     shutil.copyfile(Path(device_score.__file__), directory / DEVICE_SCRIPT)
     (directory / DEVICE_CONFIG).write_bytes(device_config(source / ARTIFACT, target))
+    if read_spec(source / ARTIFACT).flow is not None:
+        shutil.copyfile(Path(device_flow.__file__), directory / DEVICE_FLOW)
     if target.runtime == "tensorrt":
         shutil.copyfile(Path(device_engine.__file__), directory / DEVICE_ENGINE)
 

@@ -77,7 +77,12 @@ def emulate_file(
     settled = load_target(target).target
     with tempfile.TemporaryDirectory() as scratch:
         directory = as_artifact(Path(file), settled, Path(scratch) / "file")
-        spec, played = read_spec(directory / ARTIFACT), require_emulator(settled)
+        spec = read_spec(directory / ARTIFACT)
+        if spec.flow is not None:
+            raise UsageError(
+                f"{file}: reads optical flow, and the emulated environment holds no OpenCV; evaluate it on this machine"
+            )
+        played = require_emulator(settled)
         dataset = None if data is None else load_test_part(data, group=group)
         if dataset is None:
             images = noise_images(directory, Path(scratch))

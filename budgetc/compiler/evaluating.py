@@ -7,24 +7,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from budgetc.candidate import write
 from budgetc.compiler.controlling import control_warnings, judge_controls
 from budgetc.compiler.label_light import PROXY
 from budgetc.core.dataset import Dataset
 from budgetc.core.frozen import Frozen
 from budgetc.core.layout import REPORT_JSON
+from budgetc.core.measurement import Measurement
 from budgetc.core.quality import Control, Quality
 from budgetc.errors import BudgetcError, UsageError
 from budgetc.export.onnx_file import export_detector
 from budgetc.load.config import load_target
 from budgetc.load.datasets import content_digest, load_dataset, load_test_part
 from budgetc.load.model import load_model
+from budgetc.load.motion import as_read_by
 from budgetc.measurement.controls import CONTROLS, Described, describe_images
 from budgetc.measurement.host import device
+from budgetc.measurement.motion import motion_of
 from budgetc.measurement.pixels import score_maps
-from budgetc.measurement.quality import Scored, fit_threshold, quality_of, score_pixels
+from budgetc.measurement.quality import (
+    Scored,
+    Scores,
+    fit_threshold,
+    parts_aurocs,
+    quality_of,
+    score_parts,
+    score_pixels,
+)
 from budgetc.report.verify import read_report
 from budgetc.runtime.artifact import Artifact, load_artifact
 from budgetc.store.durable import write_durably
@@ -40,6 +49,8 @@ class Evaluation(Frozen):
     data: str
     data_sha256: str
     quality: Quality
+    parts: dict[str, Measurement] = {}
+    """Mean AUROC of each output that the score is made of, and of their sum: `d_h`, `d_v`, `total`."""
     controls: tuple[Control, ...] = ()
     """What the size and four statistics of the images tell on the same images; here of the mean AUROC."""
     warnings: tuple[str, ...] = ()
@@ -75,11 +86,11 @@ def evaluate_detector(
     """
     with tempfile.TemporaryDirectory() as scratch:
         subject = _subject(Path(detector), Path(scratch))
-        dataset = load_test_part(data, group=group)
+        dataset = as_read_by(load_test_part(data, group=group), motion_of(subject.artifact.spec))
         threshold = subject.threshold
         if threshold is None:
             threshold = _calibrated(subject.artifact, data, group)
-        found = _score(subject.artifact, dataset, progress)
+        found, parts = _score(subject.artifact, dataset, progress)
         pixels = score_maps(
             subject.artifact, dataset, "confirmation", name="test",
             progress=lambda done: progress("comparing maps with masks", done, len(found.samples)),
@@ -94,6 +105,7 @@ def evaluate_detector(
         data=str(data),
         data_sha256=dataset.digest,
         quality=quality_of(found, threshold, thresholds=subject.thresholds, pixels=pixels),
+        parts=parts_aurocs(found, parts),
         controls=controls,
         warnings=(*([warning] if seen else []), *([PROXY] if dataset.synthetic else []), *control_warnings(controls)),
     )
@@ -135,7 +147,7 @@ def _subject(path: Path, scratch: Path) -> _Subject:
 
 def _calibrated(artifact: Artifact, data: str | Path, group: str | None) -> float:
     try:
-        dataset = load_dataset(data, group=group)
+        dataset = as_read_by(load_dataset(data, group=group), motion_of(artifact.spec))
     except Exception as error:
         raise UsageError(
             f"the bundle has no threshold, and none can be fitted on {data}: {error}. "
@@ -145,11 +157,11 @@ def _calibrated(artifact: Artifact, data: str | Path, group: str | None) -> floa
     return fit_threshold(score_pixels(artifact, dataset.images("calibration", size)))
 
 
-def _score(artifact: Artifact, dataset: Dataset, progress: Progress) -> Scored:
+def _score(artifact: Artifact, dataset: Dataset, progress: Progress) -> tuple[Scored, dict[str, Scores]]:
     size = (artifact.spec.height, artifact.spec.width)
     images = dataset.images("confirmation", size)
-    scores = score_pixels(artifact, images, lambda done: progress("scoring", done, len(images)))
-    return Scored("test", dataset.samples["confirmation"], np.asarray(scores), device(artifact.spec.threads))
+    scores, parts = score_parts(artifact, images, lambda done: progress("scoring", done, len(images)))
+    return Scored("test", dataset.samples["confirmation"], scores, device(artifact.spec.threads)), parts
 
 
 def _write_scores(found: Scored, path: Path) -> None:

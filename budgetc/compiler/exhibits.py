@@ -14,10 +14,9 @@ from budgetc.compiler.features import Inner, Likeness, inner, known_likeness
 from budgetc.compiler.gallery import Judged, gallery
 from budgetc.compiler.searching import Search
 from budgetc.core.dataset import Dataset, Sample
-from budgetc.core.layout import MODEL
 from budgetc.core.measurement import Measurement
 from budgetc.core.plan import Plan
-from budgetc.measurement.predicted import predict
+from budgetc.measurement.predicted import predict_files
 from budgetc.measurement.profile import profile_nodes
 from budgetc.measurement.quality import by_category
 from budgetc.report.pictures import Shown
@@ -140,7 +139,7 @@ def operator_rows(search: Search, written: Written) -> tuple[OperatorRow, ...]:
                 name=one.name, kind=one.kind, compute=one.compute, ms=one.ms, share=one.share, bound=one.bound,
                 bytes=one.bytes,
             )
-            for one in predict((written.files() / MODEL).read_bytes(), costing.target).operators
+            for one in predict_files(written.files(), costing.target).operators
         )  # fmt: skip
     nodes = profile_nodes(written.files())
     total = sum(node.ms for node in nodes) or 1.0

@@ -6,16 +6,19 @@ from typing import Literal
 import onnx
 
 from budgetc.core.cost import Span
+from budgetc.core.dataset import Motion
 from budgetc.core.frozen import Frozen
-from budgetc.core.layout import MODEL
+from budgetc.core.layout import ARTIFACT, MODEL
 from budgetc.core.target import Target
 from budgetc.errors import BudgetcError, InputRejected, UsageError
 from budgetc.export.gate import refusals
 from budgetc.export.onnx_file import export_detector
 from budgetc.load.config import load_target
 from budgetc.load.model import load_model
+from budgetc.measurement.motion import motion_of
 from budgetc.measurement.operators import Workload, read_workload
 from budgetc.measurement.predicted import Prediction, predict
+from budgetc.runtime.spec import read_spec
 
 
 class OperatorPart(Frozen):
@@ -87,7 +90,7 @@ def explain_file(file: str | Path, *, target: str | Path = "host-cpu") -> Explan
             shape in its graph is unknown, so that nothing can be said.
     """
     path, known = Path(file), load_target(target).target
-    content = _content(path, known)
+    content, motion = _content(path, known)
     try:
         graph = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's, which is no dependency of its own
@@ -101,7 +104,7 @@ def explain_file(file: str | Path, *, target: str | Path = "host-cpu") -> Explan
             f"{path}: its graph cannot be followed ({type(error).__name__}: {error}); "
             "expected one that onnx.checker.check_model passes"
         ) from error
-    found = predict(content, known) if known.cost is not None else None
+    found = predict(content, known, motion) if known.cost is not None else None
     return Explanation(
         file=str(file), target=known.name, operators=_operators(work, found), weight_bytes=work.weight_bytes,
         activation_bytes=work.activation_bytes, costs=None if found is None else _costs(found, known),
@@ -110,15 +113,20 @@ def explain_file(file: str | Path, *, target: str | Path = "host-cpu") -> Explan
     )  # fmt: skip
 
 
-def _content(path: Path, target: Target) -> bytes:
+def _content(path: Path, target: Target) -> tuple[bytes, Motion | None]:
+    """The graph, and what it reads of successive frames where that is known."""
     if path.is_dir():
         model = path / MODEL
         if not model.is_file():
             raise InputRejected(f"{path}: is no artifact, it has no {MODEL}; expected a directory of budgetc compile")
-        return model.read_bytes()
+        spec = path / ARTIFACT
+        return model.read_bytes(), motion_of(read_spec(spec)) if spec.is_file() else None
     if not path.exists():
         raise UsageError(f"{path}: no such file; expected the directory of an artifact, an .onnx file or a bundle")
-    return path.read_bytes() if path.suffix == ".onnx" else export_detector(load_model(path).detector, target).model
+    if path.suffix == ".onnx":
+        return path.read_bytes(), None
+    detector = load_model(path).detector
+    return export_detector(detector, target).model, detector.config.motion
 
 
 def _operators(work: Workload, found: Prediction | None) -> tuple[OperatorPart, ...]:

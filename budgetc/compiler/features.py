@@ -14,7 +14,7 @@ from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm, matching_loss
 from budgetc.detectors.uninformed_students import UninformedStudents, deviations_of
-from budgetc.detectors.vae import Latent, VaeEncoder, kl_per_latent
+from budgetc.detectors.variational import Latent, LatentEncoder, kl_per_latent
 from budgetc.training.losses import latent_divergence
 from budgetc.workshop import Workshop, file_key
 
@@ -59,7 +59,7 @@ def inner(detector: Detector, shop: Workshop) -> Inner | None:
             return Inner(torch.cat([_rows(one[1]) for one in parts]), distance=float(local.mean()))
         case UninformedStudents():
             return _students(part, detector, shop)
-        case VaeEncoder():
+        case LatentEncoder():
             each = [part.encode(images) for images in _batches(detector, shop)]
             latent = Latent(torch.cat([one.mu for one in each]), torch.cat([one.logvar for one in each]))
             return Inner(latent.mu, latent)

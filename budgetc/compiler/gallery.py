@@ -75,6 +75,8 @@ def _views(dataset: Dataset, sample: Sample, loaded: Sequence[tuple[Artifact, fl
 
 def _heated(dataset: Dataset, sample: Sample, loaded: Sequence[tuple[Artifact, float]]) -> Iterator[str]:
     for artifact, threshold in loaded:
+        if artifact.spec.map is None:
+            continue
         pixels = dataset.read(sample, (artifact.spec.height, artifact.spec.width))
         heat = artifact.score_pixels(pixels).map
         if heat is not None:

@@ -22,6 +22,8 @@ from budgetc.errors import InputRejected, UsageError
 from budgetc.load.config import load_budget, load_recipe, load_target
 from budgetc.load.datasets import load_dataset
 from budgetc.load.model import load_model
+from budgetc.load.motion import as_read_by
+from budgetc.runtime.flow import opencv_version
 
 _TRIED = 8
 """Pictures of calibration, and as many of selection, that tell whether a detector works at all."""
@@ -108,11 +110,14 @@ def load_inputs(
     bundle = load_model(Path(model))
     # Always the same split: with another one, what a baseline was trained on could be what it is judged by.
     dataset = read(_data_path(loaded.budget, loaded.path, data), group=loaded.budget.group)
+    dataset = as_read_by(dataset, bundle.detector.config.motion)
     digests = {"model": bundle.sha256, "budget": loaded.sha256, "target": target.sha256, "data": dataset.digest}
     if bundle.source is not None and bundle.source.sha256 is not None:
         digests[bundle.source.title] = bundle.source.sha256
     if settled != loaded.budget:
         digests["evidence"] = fingerprint(evidence)
+    if dataset.inputs is not None:
+        digests["opencv"] = opencv_version()
     if device is not None:
         digests["device"] = device.digest
     digests |= {f"recipe {one.recipe.name}": one.sha256 for one in recipes}
@@ -143,8 +148,8 @@ def check_scores(model: str | Path, detector: Detector, dataset: Dataset) -> Non
     """
     chosen = [dataset.samples[split][number] for split in ("calibration", "selection")
               for number in evenly(len(dataset.samples[split]), _TRIED)]  # fmt: skip
-    size = detector.config.input_size
-    scores = score_images(detector.deployed(), np.stack([dataset.read(sample, size) for sample in chosen]))
+    read, size = dataset.inputs or dataset.read, detector.config.input_size
+    scores = score_images(detector.deployed(), np.stack([read(sample, size) for sample in chosen]))
     broken = [sample.file for sample, score in zip(chosen, scores, strict=True) if not np.isfinite(score)]
     if broken:
         raise InputRejected(

@@ -135,7 +135,7 @@ def _macs(detector: Detector) -> dict[str, int]:
 
         handles.append(unit.register_forward_hook(hook))
     with torch.no_grad():
-        deployed_part(detector.module)(torch.zeros(1, 3, *detector.config.input_size))
+        deployed_part(detector.module)(torch.zeros(detector.config.input_shape))
     for handle in handles:
         handle.remove()
     return found
@@ -201,7 +201,7 @@ def _rounded(detector: Detector, target: Target) -> tuple[Mapping[str, str], int
 
 def _bare_work(detector: Detector, target: Target) -> Work:
     """Of a pass that only settles a structure: random pixels stand for pictures."""
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, *detector.config.input_size), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *detector.config.input_shape[1:]), dtype=np.uint8)
 
     def pictures(size: tuple[int, int]) -> Pictures:
         return make_pictures(pixels, ["a", "b"], seed=0)

@@ -12,17 +12,19 @@ from PIL import Image
 from budgetc.candidate import write
 from budgetc.compiler.confirming import sample_images
 from budgetc.core.frozen import Frozen
-from budgetc.core.layout import MODEL
+from budgetc.core.layout import ARTIFACT
 from budgetc.core.measurement import Measurement
 from budgetc.core.target import Target
 from budgetc.export.onnx_file import export_detector
 from budgetc.load.config import load_target
 from budgetc.load.datasets import load_dataset
 from budgetc.load.model import load_model
+from budgetc.load.motion import as_read_by
 from budgetc.measurement.board.record import BoardRecord
 from budgetc.measurement.latency import screen_latency
 from budgetc.measurement.memory import measure_memory
-from budgetc.measurement.predicted import predict, predicted_measurements
+from budgetc.measurement.motion import motion_of
+from budgetc.measurement.predicted import predict_files, predicted_measurements
 from budgetc.measurement.size import measure_size
 from budgetc.runtime.spec import read_spec
 
@@ -74,8 +76,7 @@ def measure_file(
     with subject(file, target=target, data=data, group=group) as one:
         found = [measure_size(one.directory)]
         if one.target.measured_on is None:
-            model = (one.directory / MODEL).read_bytes()
-            found += predicted_measurements(predict(model, one.target), one.target).values()
+            found += predicted_measurements(predict_files(one.directory, one.target), one.target).values()
         else:
             found += screen_latency(one.directory, one.pictures, calls=calls).values()
             found += measure_memory(one.directory, one.pictures).values()
@@ -91,7 +92,8 @@ def subject(file: str | Path, *, target: str | Path, data: str | Path | None, gr
         if data is None:
             pictures = noise_images(directory, Path(scratch))
         else:
-            pictures = sample_images(load_dataset(data, group=group), Path(scratch) / "pictures")
+            dataset = as_read_by(load_dataset(data, group=group), motion_of(read_spec(directory / ARTIFACT)))
+            pictures = sample_images(dataset, Path(scratch) / "pictures")
         yield Subject(directory, settled, pictures)
 
 

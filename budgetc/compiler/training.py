@@ -15,6 +15,7 @@ from budgetc.detectors.families import bundle
 from budgetc.errors import UsageError
 from budgetc.load.config import load_target
 from budgetc.load.datasets import load_dataset
+from budgetc.load.motion import as_read_by
 from budgetc.load.origin import Origin
 from budgetc.store.durable import write_durably
 from budgetc.store.run_directory import RunDirectory
@@ -75,11 +76,11 @@ def train_bundle(
     path = _checked_out(Path(out))
     device = _checked_device(train_device)
     torch.set_num_threads(threads)
-    dataset = load_dataset(data, group=group)
+    dataset = as_read_by(load_dataset(data, group=group), detector.config.motion)
     groups = [sample.group for sample in dataset.samples["train"]]
     pictures = make_pictures(
         dataset.images("train", detector.config.input_size), groups, seed=effort.seed, variants=variants,
-        upright=dataset.upright,
+        upright=dataset.upright, motion=dataset.inputs is not None,
     )  # fmt: skip
     trained, curve = train_detector(detector, pictures, effort, progress=progress, device=device, source=source)
     _fit_head(trained, dataset)

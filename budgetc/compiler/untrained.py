@@ -21,6 +21,7 @@ from budgetc.detectors.backbones import (
 from budgetc.detectors.backbones.config import Architecture
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.families import build
+from budgetc.detectors.flow_vae import FlowVaeConfig
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation, mirror_of
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
@@ -241,6 +242,25 @@ def new_vae(
         raise UsageError(f"no such vae: {first_error(error)}") from error
     torch.manual_seed(checked_seed(seed))
     return build("vae", config)
+
+
+def new_flow_vae(
+    input_size: tuple[int, int], *, widths: Sequence[int] = (32, 64, 128, 256), latents: int = 12, fields: int = 6,
+    seed: int = 0,
+) -> Detector:  # fmt: skip
+    """An untrained flow VAE: channels of its convolutions, latent variables of a direction, fields read at once.
+
+    Frames are resized so that fields of `input_size` are the published share of them; paddings follow.
+
+    Raises:
+        UsageError: a shape that cannot be.
+    """
+    try:
+        config = FlowVaeConfig(input_size=input_size, widths=tuple(widths), latents=latents, fields=fields)
+    except ValidationError as error:
+        raise UsageError(f"no such flow_vae: {first_error(error)}") from error
+    torch.manual_seed(checked_seed(seed))
+    return build("flow_vae", config)
 
 
 def architecture(teacher: str) -> Architecture:

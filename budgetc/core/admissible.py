@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from budgetc.core.plan import Direct, Distill, Fp16, Prune, Qat, Quantize, Smaller, Step, Truncate
 
-_TAUGHT = {"feature": ("efficientad", "gaussian", "reverse_distillation", "stfpm", "uninformed_students", "vae"),
-           "map": ("stfpm",), "relation": ("stfpm", "vae"), "ranking": ("stfpm", "vae"),
-           "divergence": ("vae",)}  # fmt: skip
+_TAUGHT = {"feature": ("efficientad", "flow_vae", "gaussian", "reverse_distillation", "stfpm", "uninformed_students",
+                        "vae"),
+           "map": ("stfpm",), "relation": ("flow_vae", "stfpm", "vae"), "ranking": ("flow_vae", "stfpm", "vae"),
+           "divergence": ("flow_vae", "vae")}  # fmt: skip
 """Loss -> the families that know it."""
 _WITH_TEACHER = ("efficientad", "reverse_distillation", "stfpm", "uninformed_students")
 
@@ -24,8 +25,8 @@ def foreign_setting(step: Step, family: str) -> str | None:
         return None
     name = step.step
     match step:
-        case Truncate() if family == "vae":
-            return "truncate: the linear layers of a vae fit one size of picture, and are not pretrained"
+        case Truncate() if family in ("flow_vae", "vae"):
+            return f"truncate: the linear layers of a {family} fit one size of picture, and are not pretrained"
         case Truncate() if family == "reverse_distillation":
             return "truncate: the decoder of a reverse_distillation reads and restores every tap; distill it instead"
         case Truncate() if family == "efficientad":
@@ -38,6 +39,8 @@ def foreign_setting(step: Step, family: str) -> str | None:
             return f"quantize.scope: a {family} has one network, so that it makes no difference"
         case Prune() | Smaller() if family not in _WITH_TEACHER and step.teacher is not None:
             return f"{name}.teacher: a {family} deploys no teacher; leave the setting out"
+        case Prune() if family == "flow_vae" and step.latents is not None:
+            return "prune.latents: both directions of a flow_vae keep theirs; leave the setting out"
         case Prune() if family != "vae" and step.latents is not None:
             return f"prune.latents: a {family} has none; leave the setting out"
         case Distill() if family not in _TAUGHT[step.loss]:
@@ -84,14 +87,20 @@ def _foreign_shape(step: Smaller, name: str, family: str) -> str | None:
         return f"{name}.shared: the networks of an efficientad have no stages to share"
     if step.shared and family != "stfpm":
         return f"{name}.shared: a {family} has no teacher whose stages could be shared"
+    if family == "flow_vae" and step.input != 1.0:
+        return f"{name}.input: a flow_vae reads fields of one size; train one of a smaller --input-size"
+    if family == "flow_vae" and step.latents != 1.0:
+        return f"{name}.latents: both directions of a flow_vae keep theirs; leave the setting out"
     if step.input != 1.0 and family == "gaussian":
         return f"{name}.input: a gaussian imitates features of the same grid; truncate makes its pictures smaller"
-    if family in ("efficientad", "vae") and step.backbone != "plain":
+    if family in ("efficientad", "flow_vae", "vae") and step.backbone != "plain":
         return f"{name}.backbone: convolutions of {'an' if family == 'efficientad' else 'a'} {family} are dense"
     if family == "efficientad" and step.depth is not None:
         return f"{name}.depth: the layers of a patch network are fixed, only their channels are not"
+    if family in ("flow_vae", "vae") and step.depth is not None:
+        return f"{name}.depth: a block of a {family} has one convolution"
     if family == "vae":
-        return None if step.depth is None else f"{name}.depth: a block of a vae has one convolution"
+        return None
     if step.drop_hidden:
         return f"{name}.drop_hidden: only a vae has hidden linear layers, not a {family}"
     return None if step.latents == 1.0 else f"{name}.latents: only a vae has latent dimensions, not a {family}"

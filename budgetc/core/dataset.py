@@ -47,6 +47,20 @@ def no_masks(sample: Sample) -> NDArray[np.bool_]:
     raise LookupError(f"{sample.file} has no mask")
 
 
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """What a detector of motion reads up to a frame: flow fields of both directions, as bytes."""
+
+    size: tuple[int, int]
+    """(height, width) of the fields."""
+    frame_size: tuple[int, int]
+    """(height, width) of the frames that they are the center of."""
+    fields: int
+    """Successive ones, of each direction."""
+    largest: float
+    """Pixels between two frames that the end of the scale stands for."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Samples by split. Train and calibration hold normals only; no group is in two splits."""
@@ -61,17 +75,23 @@ class Dataset:
     """Whether groups are blocks of consecutive frames."""
     upright: bool = False
     """Whether pictures are frames, of cameras that are never turned."""
+    inputs: Reader | None = None
+    """(sample, (height, width)) -> (channels, height, width), where a network reads something else than the picture
+    itself: the motion up to a frame. `read` is then still the picture."""
+    channels: int = 3
+    """Of what a network reads."""
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict, repr=False)
     """File -> (width, height) of the picture as it was taken, in pixels; without those that are not known."""
     read_mask: MaskReader = field(default=no_masks, repr=False)
     _cache: dict[tuple[SplitName, tuple[int, int]], NDArray[np.uint8]] = field(default_factory=dict, repr=False)
 
     def images(self, split: SplitName, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """All images of a split, (n, 3, height, width) uint8, in the order of its samples; cached."""
+        """What a network reads of a split, (n, channels, height, width) uint8, in the order of its samples; cached."""
         key = (split, size)
         if key not in self._cache:
-            read = [self.read(sample, size) for sample in self.samples[split]]
-            self._cache[key] = np.stack(read) if read else np.zeros((0, 3, *size), np.uint8)
+            reader = self.inputs or self.read
+            read = [reader(sample, size) for sample in self.samples[split]]
+            self._cache[key] = np.stack(read) if read else np.zeros((0, self.channels, *size), np.uint8)
         return self._cache[key]
 
     def labels(self, split: SplitName) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from budgetc.core.dataset import Motion
 from budgetc.core.frozen import Frozen
 from budgetc.core.plan import Quantize
 from budgetc.detectors.rounding import NumberFormat, rounded_copy
@@ -21,12 +22,37 @@ class DetectorConfig(Frozen):
     input_size: tuple[int, int]
     """(height, width) of the network's input."""
 
+    @property
+    def channels(self) -> int:
+        """Of what the network reads: those of a picture."""
+        return 3
+
+    @property
+    def motion(self) -> Motion | None:
+        """What is read of successive frames; None where it is one picture."""
+        return None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the outputs that the score is made of, (b,) each."""
+        return ()
+
+    @property
+    def stem_channels(self) -> int:
+        """Channels that a first convolution reads."""
+        return self.channels
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """Of one sample: (1, channels, height, width)."""
+        return (1, self.channels, *self.input_size)
+
 
 class DetectorModule(Protocol):
     """What every family's network offers beside `nn.Module`."""
 
     def deployed(self) -> nn.Module:
-        """The part that is shipped: (1, 3, H, W) in [0, 1] -> outputs named by `output_names`."""
+        """The part that is shipped: (1, channels, H, W) in [0, 1] -> outputs named by `output_names`."""
 
     output_names: tuple[str, ...]
 
@@ -72,7 +98,7 @@ def score_images(part: nn.Module, images: NDArray[np.uint8], batch: int = 16) ->
 
     Args:
         part: what `Detector.deployed()` returned.
-        images: (n, 3, height, width) uint8.
+        images: (n, channels, height, width) uint8.
 
     Returns:
         (n,) float32.
@@ -87,7 +113,7 @@ def lowest_score(part: nn.Module) -> float:
 
 
 def as_input(images: NDArray[np.uint8]) -> Tensor:
-    """(n, 3, h, w) uint8 -> float32 in [0, 1], channels last for speed on the CPU."""
+    """(n, channels, h, w) uint8 -> float32 in [0, 1], channels last for speed on the CPU."""
     return (torch.from_numpy(images).float() / 255).contiguous(memory_format=torch.channels_last)
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from budgetc.core.plan import Quantize
 from budgetc.detectors.detector import Detector, DetectorConfig
 from budgetc.detectors.efficientad import EfficientAd, EfficientAdConfig
+from budgetc.detectors.flow_vae import FlowVae, FlowVaeConfig
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.graph import Graph, GraphConfig
 from budgetc.detectors.layers import conform
@@ -35,6 +36,7 @@ class Family:
 
 FAMILIES: Mapping[str, Family] = {
     "efficientad": Family(EfficientAdConfig, EfficientAd),
+    "flow_vae": Family(FlowVaeConfig, FlowVae),
     "gaussian": Family(GaussianConfig, Gaussian),
     "graph": Family(GraphConfig, Graph),
     "reverse_distillation": Family(ReverseConfig, ReverseDistillation),

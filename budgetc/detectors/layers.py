@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Activation = Literal["relu", "relu6", "leaky", "none"]
+Activation = Literal["relu", "relu6", "leaky", "elu", "none"]
 LEAKY_SLOPE = 0.1
 
 
@@ -40,6 +40,8 @@ def activation_module(kind: Activation, slope: float = LEAKY_SLOPE) -> nn.Module
             return nn.ReLU6()
         case "leaky":
             return nn.LeakyReLU(slope)
+        case "elu":
+            return nn.ELU()
         case "none":
             return nn.Identity()
 
@@ -57,7 +59,7 @@ class Unit(nn.Module):
         self.rounding = None
         self.head = head
         self.activation = activation_module(activation, slope)
-        self.fuses = activation != "leaky"
+        self.fuses = activation not in ("leaky", "elu")
 
     def fold(self) -> None:
         """Take BatchNorm into the layer, where there is one."""
@@ -85,7 +87,7 @@ class ConvUnit(Unit):
         kernel: int,
         *,
         stride: int = 1,
-        padding: int | None = None,
+        padding: int | tuple[int, int] | None = None,
         dilation: int = 1,
         groups: int = 1,
         norm: bool = True,

@@ -5,9 +5,7 @@ arXiv 2108.11800; the first detector of Bansal et al., arXiv 2409.00880.
 """
 
 import itertools
-from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -16,7 +14,13 @@ from budgetc.detectors.detector import DetectorConfig
 from budgetc.detectors.halves import half_safe_kl
 from budgetc.detectors.latents import LatentDistance
 from budgetc.detectors.layers import ConvUnit, InputUnit, LinearUnit
-from budgetc.errors import InputRejected
+from budgetc.detectors.variational import (
+    Latent,
+    LatentEncoder,
+    VaeOutput,
+    Variational,
+    kl_per_latent,
+)
 
 
 class VaeConfig(DetectorConfig):
@@ -46,27 +50,7 @@ class VaeConfig(DetectorConfig):
         return self.input_size[0] >> len(self.widths), self.input_size[1] >> len(self.widths)
 
 
-class Latent(NamedTuple):
-    """Posterior of the latent variables, each (batch, latents)."""
-
-    mu: Tensor
-    logvar: Tensor
-
-
-class VaeOutput(NamedTuple):
-    """Everything the training loss needs."""
-
-    latent: Latent
-    reconstruction: Tensor
-    """(batch, 3, H, W) logits."""
-
-
-def kl_per_latent(latent: Latent) -> Tensor:
-    """KL(q(z|x) || N(0, 1)) per dimension: 0.5 (mu^2 + e^logvar - logvar - 1), (batch, latents)."""
-    return 0.5 * (latent.mu.square() + latent.logvar.exp() - latent.logvar - 1)
-
-
-class VaeEncoder(nn.Module):
+class VaeEncoder(LatentEncoder):
     """(b, 3, H, W) in [0, 1] -> score (b,), kl (b, latents). The deployed part of a VAE without prototypes."""
 
     output_names = ("score", "kl")
@@ -84,6 +68,11 @@ class VaeEncoder(nn.Module):
         self.mu = LinearUnit(sizes[-1], config.latents, head=True)
         self.logvar = LinearUnit(sizes[-1], config.latents, head=True)
         self.distance = LatentDistance(config.latents, config.prototypes) if config.prototypes else None
+
+    @property
+    def latents(self) -> int:
+        """Latent variables."""
+        return self.mu.linear.out_features
 
     def encode(self, image: Tensor) -> Latent:
         """(b, 3, H, W) in [0, 1] -> posterior."""
@@ -151,8 +140,10 @@ class VaeDecoder(nn.Module):
         return x if x.shape[-2:] == self.size else F.interpolate(x, size=self.size, mode="nearest")
 
 
-class Vae(nn.Module):
+class Vae(Variational):
     """Encoder and decoder."""
+
+    encoder: VaeEncoder
 
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
@@ -163,14 +154,6 @@ class Vae(nn.Module):
         """The encoder, or what measures the distance of its means."""
         encoder = self.encoder
         return encoder if encoder.distance is None else VaeDistance(encoder, encoder.distance)
-
-    def forward(self, image: Tensor) -> VaeOutput:
-        if self.decoder is None:
-            raise InputRejected("this VAE has no decoder (it was compressed): train its baseline instead")
-        latent = self.encoder.encode(image)
-        noise = torch.randn_like(latent.mu) if self.training else torch.zeros_like(latent.mu)
-        z = latent.mu + noise * (0.5 * latent.logvar).exp()
-        return VaeOutput(latent, self.decoder(z))
 
 
 def vae_loss(output: VaeOutput, image: Tensor, beta: float) -> Tensor:

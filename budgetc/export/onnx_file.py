@@ -49,7 +49,7 @@ def trace_detector(detector: Detector, target: Target) -> Traced:
     part = deployed_for_export(detector)
     parameters = sum(weight.numel() for weight in part.parameters())
     outputs: tuple[str, ...] = part.output_names  # type: ignore[assignment]  # every deployed part has it
-    model = trace(part, detector.config.input_size, target)
+    model = trace(part, detector.config.input_shape, target)
     constants_to_initializers(model)
     return Traced(model, outputs, parameters)
 

@@ -36,7 +36,7 @@ def deployed_for_export(detector: Detector) -> nn.Module:
     return part
 
 
-def trace(part: nn.Module, size: tuple[int, int], target: Target) -> onnx.ModelProto:
+def trace(part: nn.Module, shape: tuple[int, ...], target: Target) -> onnx.ModelProto:
     """The simplified graph at the target's opset.
 
     torch's TorchScript exporter is the one that honors an opset below 18 (see DECISIONS.md).
@@ -55,7 +55,7 @@ def trace(part: nn.Module, size: tuple[int, int], target: Target) -> onnx.ModelP
         # Shape arithmetic that the exporter leaves to onnxsim, which folds it.
         warnings.filterwarnings("ignore", message="Constant folding")
         torch.onnx.export(
-            part, (torch.zeros(1, 3, *size),), buffer, dynamo=False, opset_version=target.max_opset,
+            part, (torch.zeros(shape),), buffer, dynamo=False, opset_version=target.max_opset,
             input_names=[INPUT_NAME], output_names=list(names),
         )  # fmt: skip
     # Merging equal weights would make the bytes depend on their values: an untrained price must be exact.

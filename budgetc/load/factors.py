@@ -17,7 +17,9 @@ from budgetc.core.frozen import Frozen
 
 Frame = NDArray[np.float32]
 Change = Callable[[Frame, float, np.random.Generator], Frame]
-FactorName = Literal["rain", "fog", "darkness", "noise", "blur", "occlusion", "dead-rows", "glare"]
+FactorName = Literal[
+    "rain", "fog", "darkness", "noise", "blur", "occlusion", "dead-rows", "glare", "shake", "reverse", "faster"
+]
 
 Severity = Annotated[float, Field(gt=0, le=1)]
 
@@ -116,9 +118,32 @@ def glare(frame: Frame, severity: float, rng: np.random.Generator) -> Frame:
     return frame + np.float32(severity) * light[..., None]
 
 
+def shake(frame: Frame, severity: float, rng: np.random.Generator) -> Frame:
+    """A camera that is not held still: every frame is moved on its own, by up to some twentieth of the height."""
+    height, width = frame.shape[:2]
+    down, right = np.rint(rng.normal(0, severity * height / 20, 2)).astype(int)
+    rows, columns = np.clip(np.arange(height) - down, 0, height - 1), np.clip(np.arange(width) - right, 0, width - 1)
+    moved: Frame = frame[rows][:, columns]
+    return moved
+
+
+def unchanged(frame: Frame, severity: float, rng: np.random.Generator) -> Frame:
+    """What the factors of order do to a frame by itself."""
+    return frame
+
+
+ORDERS: tuple[FactorName, ...] = ("reverse", "faster")
+"""Factors that change which frame follows which: only a detector of motion can see them (`load/motion.py`)."""
+
+
+def stride_of(severity: float) -> int:
+    """Frames from one to the next under `faster`: 2 to 4."""
+    return 1 + max(1, round(3 * severity))
+
+
 FACTORS: Mapping[FactorName, Change] = {
     "rain": rain, "fog": fog, "darkness": darkness, "noise": noise, "blur": blur, "occlusion": occlusion,
-    "dead-rows": dead_rows, "glare": glare,
+    "dead-rows": dead_rows, "glare": glare, "shake": shake, "reverse": unchanged, "faster": unchanged,
 }  # fmt: skip
 assert set(FACTORS) == set(get_args(FactorName))
 

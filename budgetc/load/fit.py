@@ -52,7 +52,7 @@ def check_fit(where: str, family: str, config: DetectorConfig, weights: Mapping[
         raise InputRejected(f"{where}: its config declares {declared} parameters, at most {MAX_PARAMETERS}")
     own = module.state_dict()
     _check_keys(where, set(own), set(weights))
-    _check_channels(where, module, weights)
+    _check_channels(where, module, weights, config.stem_channels)
     wrong = [
         f"{name} is {tuple(weights[name].shape)}, the config allows {tuple(value.shape)}"
         for name, value in own.items()
@@ -95,14 +95,15 @@ def _check_keys(where: str, own: set[str], given: set[str]) -> None:
         raise InputRejected(f"{where}: state_dict does not fit its config; {'; '.join(found)}")
 
 
-def _check_channels(where: str, module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+def _check_channels(where: str, module: nn.Module, weights: Mapping[str, Tensor], wanted: int) -> None:
     for prefix, part in module.named_modules():
         if not isinstance(getattr(part, "input", None), InputUnit):
             continue
         name = next(f"{prefix}.{n}.weight" for n, m in part.named_modules() if isinstance(m, nn.Conv2d))
         shape = tuple(weights[name].shape)
-        if len(shape) == 4 and shape[1] != 3:
-            raise InputRejected(f"{where}: {name} reads {shape[1]} channels; images have 3 (RGB)")
+        if len(shape) == 4 and shape[1] != wanted:
+            what = "images have 3 (RGB)" if wanted == 3 else f"its config declares {wanted}"
+            raise InputRejected(f"{where}: {name} reads {shape[1]} channels; {what}")
 
 
 def _narrower(found: tuple[int, ...], declared: tuple[int, ...]) -> bool:
@@ -121,7 +122,7 @@ def _check_forward(where: str, module: nn.Module, config: DetectorConfig, weight
         if uneven:
             raise InputRejected(f"{where}: layers whose tensors disagree in channels: {named(uneven)}")
         try:
-            module.eval().deployed()(torch.zeros(1, 3, *config.input_size))  # type: ignore[operator]
+            module.eval().deployed()(torch.zeros(config.input_shape))  # type: ignore[operator]
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise InputRejected(f"{where}: its layers do not fit together ({reason})") from error

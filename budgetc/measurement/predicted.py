@@ -1,14 +1,19 @@
 """What a file costs on a device that is not here, with an interval: from its target's cost model."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from budgetc.core.cost import CostModel, Span
+from budgetc.core.dataset import Motion
+from budgetc.core.layout import ARTIFACT, MODEL
 from budgetc.core.measurement import Measurement
 from budgetc.core.operator import ELEMENT_BYTES, Operator
 from budgetc.core.target import Target
 from budgetc.errors import UsageError
+from budgetc.measurement.motion import FLOW_MEMORY, flow_price, motion_of
 from budgetc.measurement.operators import Workload, read_workload
 from budgetc.measurement.pricing import Bound, GraphPrice, price, price_graph
+from budgetc.runtime.spec import read_spec
 
 _MIB = 2**20
 
@@ -52,22 +57,35 @@ class Prediction:
     model_memory_upper_bytes: int
     operators: tuple[OperatorCost, ...]
     before: Span
-    """Milliseconds of preprocessing."""
+    """Milliseconds of preprocessing, optical flow included."""
     energy_mj: Span | None
     """Of the whole board for one image; None where no row of the device says what it draws."""
 
 
-def predict(model: bytes, target: Target) -> Prediction:
-    """Price an exported file by its target's cost model.
+def predict_files(directory: Path, target: Target) -> Prediction:
+    """Price an artifact, its optical flow included where it reads motion.
 
     Raises:
-        UsageError: the target has no cost model. BudgetcError: a shape in the file is unknown.
+        UsageError, BudgetcError: as `predict`.
+    """
+    return predict((directory / MODEL).read_bytes(), target, motion_of(read_spec(directory / ARTIFACT)))
+
+
+def predict(model: bytes, target: Target, motion: Motion | None = None) -> Prediction:
+    """Price an exported file by its target's cost model; `motion` is what it reads of successive frames.
+
+    Raises:
+        UsageError: the target has no cost model, or none of the processor that optical flow runs on.
+        BudgetcError: a shape in the file is unknown.
     """
     cost = _cost(target).in_artifact()
     work = _as_computed(read_workload(model, target), target)
     graph = price_graph(work.operators, cost)
     before = _preprocess(work, cost)
     own, whole = _memory(work, cost)
+    if motion is not None:
+        before = _sum(before, flow_price(motion, cost, target))
+        own, whole = _sum(own, FLOW_MEMORY), _sum(whole, FLOW_MEMORY)
     return Prediction(
         latency_ms=graph.ms + before.value,
         lower_ms=graph.lower_ms + before.lower,
@@ -148,6 +166,10 @@ def _preprocess(work: Workload, cost: CostModel) -> Span:
         lower=each.lower + area.lower * megapixels,
         upper=each.upper + area.upper * megapixels,
     )
+
+
+def _sum(one: Span, other: Span) -> Span:
+    return Span(value=one.value + other.value, lower=one.lower + other.lower, upper=one.upper + other.upper)
 
 
 def _memory(work: Workload, cost: CostModel) -> tuple[Span, Span]:

@@ -65,7 +65,7 @@ def _profiled(directory: Path, spec: Spec, scratch: Path) -> Sequence[Mapping[st
     options.enable_profiling = True
     options.profile_file_prefix = str(scratch / "profile")
     session = open_session(directory / spec.model, spec, options)
-    picture = np.random.default_rng(0).random((1, 3, spec.height, spec.width), dtype=np.float32)
+    picture = np.random.default_rng(0).random(spec.input_shape, dtype=np.float32)
     for _ in range(_WARM + _CALLS):
         session.run([spec.score], {spec.input: picture})
     found: Sequence[Mapping[str, Any]] = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,11 +72,22 @@ def score_pixels(
     artifact: Artifact, images: NDArray[np.uint8], progress: Callable[[int], None] = lambda done: None
 ) -> Scores:
     """(n,) scores of resized images (n, 3, height, width) uint8, one call an image as on the device."""
-    scores = []
+    return score_parts(artifact, images, progress)[0]
+
+
+def score_parts(
+    artifact: Artifact, images: NDArray[np.uint8], progress: Callable[[int], None] = lambda done: None
+) -> tuple[Scores, dict[str, Scores]]:
+    """As `score_pixels`, and (n,) of each part that the score is made of; their sum is called `total`."""
+    found = []
     for number, pixels in enumerate(images, 1):
-        scores.append(artifact.score_pixels(pixels).score)
+        found.append(artifact.score_pixels(pixels))
         progress(number)
-    return np.array(scores, dtype=np.float64)
+    names = artifact.spec.parts
+    parts = {name: np.array([one.parts[name] for one in found], dtype=np.float64) for name in names}
+    if names:
+        parts["total"] = np.sum(list(parts.values()), axis=0)
+    return np.array([one.score for one in found], dtype=np.float64), parts
 
 
 def fit_threshold(calibration_scores: Scores) -> float:
@@ -163,6 +174,12 @@ def loss_between(baseline: Scored, other: Scored, confidence: float = 0.95) -> B
         baseline.scores, other.scores, other.labels,
         categories=other.categories, groups=other.groups, confidence=confidence,
     )  # fmt: skip
+
+
+def parts_aurocs(scored: Scored, parts: Mapping[str, Scores]) -> dict[str, Measurement]:
+    """Mean AUROC over categories of each part that the score is made of, and of their total."""
+    each = {name: replace(scored, scores=scores) for name, scores in parts.items()}
+    return {name: _auroc("auroc", by_category(one).mean, scored) for name, one in each.items()}
 
 
 def auroc_loss(found: Interval, scored: Scored) -> Measurement:

@@ -6,6 +6,7 @@ from budgetc.core.plan import Direct, Distill
 from budgetc.detectors.backbones import build_backbone
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.efficientad import EfficientAd, EfficientAdConfig
+from budgetc.detectors.flow_vae import FlowVae, FlowVaeConfig
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig
@@ -16,7 +17,15 @@ from budgetc.passes.features import tell_damage
 from budgetc.passes.follow import direct_efficientad
 from budgetc.passes.imitate import learn_student
 from budgetc.passes.restore import restore_formats
-from budgetc.passes.shrink import narrow_vae, plain_gaussian, present, refuse_foreign, smaller_reverse, smaller_stfpm
+from budgetc.passes.shrink import (
+    narrow_flow_vae,
+    narrow_vae,
+    plain_gaussian,
+    present,
+    refuse_foreign,
+    smaller_reverse,
+    smaller_stfpm,
+)
 from budgetc.passes.students import direct_students
 from budgetc.passes.work import Work
 from budgetc.training.baseline import train_detector
@@ -41,7 +50,9 @@ def direct(detector: Detector, step: Direct, work: Work) -> Detector:
         case UninformedStudents() as module, StudentsConfig() as config:
             result = direct_students(detector, module, config, step=step, work=work)
         case Vae(), VaeConfig() as config:
-            result = _train_vae(detector, config, step, work)
+            result = _train_vae(detector, narrow_vae(config, step), step, work)
+        case FlowVae(), FlowVaeConfig() as config:
+            result = _train_vae(detector, narrow_flow_vae(config, step), step, work)
         case Gaussian() as module, GaussianConfig() as config:
             result = _train_gaussian(detector, module, config, step=step, work=work)
         case EfficientAd() as module, EfficientAdConfig() as config:
@@ -80,9 +91,10 @@ def _train_gaussian(detector: Detector, old: Gaussian, config: GaussianConfig, *
     return detector.with_module(new, config)
 
 
-def _train_vae(detector: Detector, config: VaeConfig, step: Direct, work: Work) -> Detector:
-    narrow = narrow_vae(config, step).model_copy(update={"decoder": True})
-    result = detector.with_module(Vae(narrow), narrow)
+def _train_vae(detector: Detector, config: VaeConfig | FlowVaeConfig, step: Direct, work: Work) -> Detector:
+    narrow = config.model_copy(update={"decoder": True})
+    module = Vae(narrow) if isinstance(narrow, VaeConfig) else FlowVae(narrow)
+    result = detector.with_module(module, narrow)
     effort = work.effort_of(step.epochs, step.learning_rate, "training directly")
     if effort.epochs == 0:
         result.module.eval()

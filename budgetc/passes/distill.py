@@ -8,6 +8,7 @@ from budgetc.core.plan import Distill, Prune, fingerprint
 from budgetc.detectors.backbones import Backbone, build_backbone
 from budgetc.detectors.detector import Detector, weights_digest
 from budgetc.detectors.efficientad import EfficientAd, EfficientAdConfig
+from budgetc.detectors.flow_vae import FlowVae, FlowVaeConfig
 from budgetc.detectors.gaussian import Gaussian, GaussianConfig
 from budgetc.detectors.graph import Graph
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation, TeacherStudent
@@ -23,6 +24,7 @@ from budgetc.passes.pruning.narrowing import goal_of, narrowed
 from budgetc.passes.pruning.subject import subject_of
 from budgetc.passes.restore import restore_formats
 from budgetc.passes.shrink import (
+    narrow_flow_vae,
     narrow_vae,
     plain_gaussian,
     plain_teacher,
@@ -54,6 +56,8 @@ def distill(detector: Detector, step: Distill, work: Work) -> Detector:
             result = distill_students(detector, module, config, step=step, work=work)
         case Vae() as module, VaeConfig() as config:
             result = _distill_vae(detector, module, config, step=step, work=work)
+        case FlowVae() as module, FlowVaeConfig() as config:
+            result = _distill_flow_vae(detector, module, config, step=step, work=work)
         case Gaussian() as module, GaussianConfig() as config:
             result = _distill_gaussian(detector, module, config, step=step, work=work)
         case Graph(), _:
@@ -74,6 +78,18 @@ def _distill_vae(detector: Detector, old: Vae, old_config: VaeConfig, *, step: D
     _warm_encoder(new.encoder, old.encoder, config, old_config)
     result = detector.with_module(new, config)
     effort = work.effort_of(step.epochs, step.learning_rate, "distilling the encoder")
+    imitate_encoder(new.encoder, result, effort, work, step=step)
+    return result
+
+
+def _distill_flow_vae(
+    detector: Detector, old: FlowVae, old_config: FlowVaeConfig, *, step: Distill, work: Work
+) -> Detector:
+    config = narrow_flow_vae(old_config, step)
+    new = FlowVae(config)
+    warm_start(new.encoder, old.encoder)
+    result = detector.with_module(new, config)
+    effort = work.effort_of(step.epochs, step.learning_rate, "distilling the encoders")
     imitate_encoder(new.encoder, result, effort, work, step=step)
     return result
 

@@ -16,7 +16,7 @@ from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.latents import LatentDistance
 from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent, reverse_loss
 from budgetc.detectors.stfpm import matching_loss
-from budgetc.detectors.vae import Latent, Vae, VaeEncoder, kl_per_latent
+from budgetc.detectors.variational import Latent, LatentEncoder, Variational, kl_per_latent
 from budgetc.errors import UsageError
 from budgetc.passes.tap_losses import Added, added_loss, teacher_taps
 from budgetc.passes.work import Size, Work
@@ -115,7 +115,7 @@ def imitate_latents(detector: Detector, imitation: Imitation, work: Work) -> Non
 
 
 def imitate_encoder(
-    encoder: VaeEncoder, detector: Detector, effort: Effort, work: Work, *, step: Distill | None = None
+    encoder: LatentEncoder, detector: Detector, effort: Effort, work: Work, *, step: Distill | None = None
 ) -> None:
     """`imitate_latents` with settled effort, and by `step.loss` where there is a step.
 
@@ -131,7 +131,7 @@ def imitate_encoder(
     base, source = work.baseline.config.input_size, _encoder(work.baseline.module)
     train, watch, images = on_all(work, base)
     wanted = Latent(*work.outputs(source, lambda x: list(source.encode(x)), base))
-    compare = _compare(wanted, source.distance, step, encoder.mu.linear.out_features)
+    compare = _compare(wanted, source.distance, step, encoder.latents)
     smaller = _resized(images, detector.config.input_size)
 
     def loss(indices: Tensor) -> Tensor:
@@ -231,6 +231,6 @@ def _log_distance(distance: Tensor) -> Tensor:
     return (distance + _NEAR).log()
 
 
-def _encoder(module: nn.Module) -> VaeEncoder:
-    assert isinstance(module, Vae)
+def _encoder(module: nn.Module) -> LatentEncoder:
+    assert isinstance(module, Variational)
     return module.encoder

@@ -8,6 +8,7 @@ from budgetc.core.plan import Distill, Prune, fingerprint
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import Detector, weights_digest
 from budgetc.detectors.efficientad import EfficientAd
+from budgetc.detectors.flow_vae import FlowVae, FlowVaeConfig
 from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.graph import Graph
 from budgetc.detectors.patch_network import PatchNetwork
@@ -15,11 +16,13 @@ from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherS
 from budgetc.detectors.stfpm import Stfpm
 from budgetc.detectors.uninformed_students import UninformedStudents
 from budgetc.detectors.vae import Vae, VaeConfig
+from budgetc.detectors.variational import Variational
 from budgetc.errors import UsageError
 from budgetc.passes.features import imitate_features
 from budgetc.passes.follow import follow, imitate_patches
 from budgetc.passes.graphs import imitate_graph
 from budgetc.passes.imitate import Imitation, imitate_latents, imitate_taps, learn_student
+from budgetc.passes.pruning.groups import outputs_of
 from budgetc.passes.pruning.latents import keep_latents
 from budgetc.passes.pruning.narrowing import goal_of, narrowed
 from budgetc.passes.pruning.subject import subject_of
@@ -65,7 +68,7 @@ def _rounds(step: Prune, work: Work) -> list[float]:
 def _without_decoder(detector: Detector) -> Detector:
     """A copy of the network, without what only training a baseline needs."""
     module, config = copy.deepcopy(detector.module), detector.config
-    if isinstance(module, Vae) and isinstance(config, VaeConfig):
+    if isinstance(module, Variational) and isinstance(config, VaeConfig | FlowVaeConfig):
         module.decoder = None
         config = config.model_copy(update={"decoder": False})
     return detector.with_module(module, config)
@@ -80,6 +83,12 @@ def _narrower(detector: Detector, module: torch.nn.Module) -> Detector:
         widths = tuple(block.get_submodule("conv").out_channels for block in module.encoder.blocks)
         hidden = tuple(layer.get_submodule("linear").out_features for layer in module.encoder.hidden)
         config = config.model_copy(update={"widths": widths, "hidden": hidden})
+    if isinstance(module, FlowVae) and isinstance(config, FlowVaeConfig):
+        # Both directions may be left with other widths: the weights say it, and the configuration bounds them.
+        both = ([outputs_of(block) for block in encoder.blocks]
+                for encoder in (module.encoder.horizontal, module.encoder.vertical))  # fmt: skip
+        widest = tuple(map(max, *both))
+        config = config.model_copy(update={"widths": widest})
     return detector.with_module(module, config)
 
 
@@ -87,7 +96,7 @@ def _learn(detector: Detector, tuning: Distill, work: Work) -> None:
     """Fine-tune in place."""
     imitation = Imitation(tuning.epochs, tuning.learning_rate, "fine-tuning after pruning")
     match detector.module:
-        case Vae():
+        case Variational():
             imitate_latents(detector, imitation, work)
         case Stfpm() | ReverseDistillation():
             learn_student(detector, tuning, work)

@@ -20,7 +20,7 @@ from budgetc.detectors.learned_rounding import LearnedRounding, learning_copy, s
 from budgetc.detectors.reverse_distillation import ReverseDistillation, TeacherStudent
 from budgetc.detectors.stfpm import Stfpm, matching_loss, scale_maps
 from budgetc.detectors.uninformed_students import UninformedStudents, deviations_of
-from budgetc.detectors.vae import Latent, Vae
+from budgetc.detectors.variational import Latent, Variational
 from budgetc.errors import UsageError
 from budgetc.passes.biases import round_biases
 from budgetc.passes.features import whitened_loss
@@ -90,7 +90,7 @@ def _learner(module: nn.Module) -> nn.Module:
             networks = {"teacher": module.teacher, "students": module.students}
         case Gaussian():
             networks = {"backbone": module.backbone}
-        case Vae():
+        case Variational():
             networks = {"encoder": module.encoder}
         case Graph():
             networks = {"layers": module.layers}
@@ -117,7 +117,7 @@ def _compare(plain: nn.Module, rounded: nn.Module) -> Compare:
             return lambda x: _features_loss(rounded, rounded.features(x), plain.features(x))
         case UninformedStudents(), UninformedStudents():
             return lambda x: _descriptors_loss(plain, rounded, x)
-        case Vae(), Vae():
+        case Variational(), Variational():
             return lambda x: _latent_loss(plain, rounded.encoder.encode(x), plain.encoder.encode(x))
         case Graph(), Graph():
             return lambda x: relative_errors(rounded.features(x), plain.features(x))
@@ -152,7 +152,7 @@ def _descriptors_loss(plain: UninformedStudents, rounded: UninformedStudents, im
     return descriptors + torch.stack(maps).mean()
 
 
-def _latent_loss(plain: Vae, own: Latent, wanted: Latent) -> Tensor:
+def _latent_loss(plain: Variational, own: Latent, wanted: Latent) -> Tensor:
     """What a distance to clusters sees of the means, and the logarithm of the distance; else the whole posterior."""
     distance = plain.encoder.distance
     if distance is None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from budgetc.core.dataset import evenly
 from budgetc.core.plan import Quantize
-from budgetc.detectors.detector import Detector, as_input, deployed_part
+from budgetc.detectors.detector import Detector, DetectorConfig, as_input, deployed_part
 from budgetc.detectors.layers import AddUnit, ConvUnit, InputUnit, Unit, units
 from budgetc.detectors.observers import RangeObserver
 from budgetc.detectors.rounding import (
@@ -23,7 +23,7 @@ from budgetc.detectors.rounding import (
 from budgetc.passes.biases import correct_biases, round_biases
 from budgetc.passes.readers import read_by_heads_alone
 from budgetc.passes.sensitivity import score_perturbation
-from budgetc.passes.work import Size, Work
+from budgetc.passes.work import Work
 
 _NOISE_MEAN, _NOISE_SPREAD = 127.5, 64.0
 """Of the pixels of random pictures: about what photographs have."""
@@ -39,7 +39,7 @@ def quantize(detector: Detector, step: Quantize, work: Work) -> Detector:
     Ranges come from normals only, or from no pictures at all. With effort 0 one image is enough: formats decide
     numbers, not structure.
     """
-    images = _seen(detector.config.input_size, step, work)
+    images = _seen(detector.config, step, work)
     last = read_by_heads_alone(detector.module, images[:1]) if not step.last_layers or step.float_layers else set()
     chosen = _formats(detector, step, images, levels=work.weight_levels, left_out=set() if step.last_layers else last)
     for name in _most_sensitive(detector, chosen, step, work):
@@ -71,7 +71,7 @@ def _formats(
         for start in range(0, len(images), 8):
             deployed(as_input(images[start : start + 8]))
     return {
-        name: _format(unit, observers[name], step=step, levels=levels)
+        name: _format(unit, observers[name], step=step, levels=levels, stem=detector.config.stem_channels)
         for name, unit in units(module)
         if name in observers and observers[name].seen
     }
@@ -94,10 +94,11 @@ def _most_sensitive(detector: Detector, chosen: Mapping[str, NumberFormat], step
     return sorted(rank, key=lambda name: (-rank[name], name))[: step.float_layers]
 
 
-def _seen(size: Size, step: Quantize, work: Work) -> NDArray[np.uint8]:
-    """(n, 3, height, width): what ranges are found on. With effort 0 one picture is enough: formats decide numbers,
-    not structure.
+def _seen(config: DetectorConfig, step: Quantize, work: Work) -> NDArray[np.uint8]:
+    """(n, channels, height, width): what ranges are found on. With effort 0 one picture is enough: formats decide
+    numbers, not structure.
     """
+    size = config.input_size
     if work.effort == 0:
         return work.calibration(size)[:1]
     match step.source:
@@ -108,7 +109,9 @@ def _seen(size: Size, step: Quantize, work: Work) -> NDArray[np.uint8]:
         case "augmented":
             pictures = work.pictures(size).normal
         case "noise":
-            pixels = np.random.default_rng(work.seed).normal(_NOISE_MEAN, _NOISE_SPREAD, (step.samples, 3, *size))
+            pixels = np.random.default_rng(work.seed).normal(
+                _NOISE_MEAN, _NOISE_SPREAD, (step.samples, config.channels, *size)
+            )
             return np.clip(pixels, 0, 255).round().astype(np.uint8)
     return pictures[evenly(len(pictures), step.samples)]
 
@@ -121,14 +124,14 @@ def _in_scope(name: str, unit: Unit, step: Quantize) -> bool:
     return step.scope == "all" or "teacher" not in name.split(".")
 
 
-def _stays_in_float(unit: Unit, step: Quantize) -> bool:
+def _stays_in_float(unit: Unit, step: Quantize, stem: int) -> bool:
     if not isinstance(unit, ConvUnit):
         return False
-    first, depthwise = unit.conv.in_channels == 3, unit.conv.groups > 1
+    first, depthwise = unit.conv.in_channels == stem, unit.conv.groups > 1
     return (first and not step.first_convolution) or (depthwise and not step.depthwise)
 
 
-def _format(unit: Unit, observer: RangeObserver, *, step: Quantize, levels: int) -> NumberFormat:
+def _format(unit: Unit, observer: RangeObserver, *, step: Quantize, levels: int, stem: int) -> NumberFormat:
     """INT8 where an integer kernel pays; FP32 with a rounded result where only the next unit computes in INT8."""
     seen, inner = observer.range("output"), observer.range("before_activation")
     output = None if seen is None else activation_format(*seen)
@@ -137,6 +140,6 @@ def _format(unit: Unit, observer: RangeObserver, *, step: Quantize, levels: int)
     if weight is None:
         integer = isinstance(unit, AddUnit)
         return NumberFormat("int8" if integer else "fp32", output=output)
-    if _stays_in_float(unit, step):
+    if _stays_in_float(unit, step, stem):
         return NumberFormat("fp32", output=output)
     return NumberFormat("int8", weight_scales(weight, levels, bias), output, before, stored_bits=8)

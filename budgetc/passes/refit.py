@@ -8,6 +8,7 @@ from torch import nn
 from budgetc.core.dataset import evenly
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.efficientad import EfficientAd, fit_quantiles
+from budgetc.detectors.flow_vae import FlowEncoder, FlowVae, fit_units
 from budgetc.detectors.gaussian import Gaussian, fit_normals
 from budgetc.detectors.latents import fit_prototypes
 from budgetc.detectors.uninformed_students import UninformedStudents, fit_normalizers
@@ -21,7 +22,7 @@ _QUANTILES_ON = 256
 
 def has_fitted_head(module: nn.Module) -> bool:
     """Whether scores are relative to what the network makes of normals."""
-    return isinstance(module, EfficientAd | Gaussian | UninformedStudents) or (
+    return isinstance(module, EfficientAd | FlowVae | Gaussian | UninformedStudents) or (
         isinstance(module, Vae) and module.encoder.distance is not None
     )
 
@@ -50,6 +51,9 @@ def refit(detector: Detector, work: Work, *, anew: bool = True) -> Detector:
             fit_quantiles(module, *outputs_of(deployed.maps, images[evenly(len(images), _QUANTILES_ON)]))
         case UninformedStudents(), UninformedStudents():
             fit_normalizers(module, outputs_of(deployed.deviations, work.pictures(size).as_taken))
+        case FlowVae(), FlowEncoder():
+            horizontal, vertical = outputs_of(lambda x: list(deployed.distances(x)), work.pictures(size).as_taken)
+            fit_units(module.encoder, horizontal, vertical)
         case Vae(), VaeDistance() if module.encoder.distance is not None:
             (mu,) = outputs_of(lambda x: [deployed.means(x)], work.pictures(size).as_taken)
             fit_prototypes(module.encoder.distance, mu, anew=anew)

@@ -8,6 +8,7 @@ from budgetc.core.plan import Direct, Distill, Smaller
 from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone, tap_strides, tap_widths
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.efficientad import EfficientAd, EfficientAdConfig
+from budgetc.detectors.flow_vae import FlowVaeConfig
 from budgetc.detectors.layers import ConvUnit, conform, units
 from budgetc.detectors.reverse_distillation import ReverseConfig, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm, StfpmConfig, trunk_of
@@ -195,6 +196,13 @@ def narrow_vae(old: VaeConfig, step: Smaller) -> VaeConfig:
             "latents": max(1, round(old.latents * step.latents)),
             "decoder": False,
         }
+    )
+
+
+def narrow_flow_vae(old: FlowVaeConfig, step: Smaller) -> FlowVaeConfig:
+    """Encoders with a share of the channels; what they read stays, and so do the latent variables."""
+    return old.model_copy(
+        update={"widths": tuple(narrowed(width, step.student) for width in old.widths), "decoder": False}
     )
 
 

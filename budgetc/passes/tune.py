@@ -7,7 +7,7 @@ from budgetc.detectors.gaussian import Gaussian
 from budgetc.detectors.graph import Graph
 from budgetc.detectors.rounding import rounded_copy
 from budgetc.detectors.uninformed_students import UninformedStudents
-from budgetc.detectors.vae import Vae
+from budgetc.detectors.variational import Variational
 from budgetc.passes.features import imitate_features
 from budgetc.passes.follow import follow
 from budgetc.passes.graphs import imitate_graph
@@ -32,7 +32,7 @@ def tune_rounded(detector: Detector, step: Distill, work: Work) -> Detector:
     rounded = Detector(detector.family, detector.config, module)
     if effort.epochs > 0:
         match module:
-            case Vae():
+            case Variational():
                 imitate_encoder(module.encoder, rounded, effort, work, step=step)
             case Gaussian():
                 imitate_features(module, rounded, effort, work)

@@ -290,6 +290,19 @@ class Report(Frozen):
         return session is not None and session.preoptimized
 
 
+class FlowBlock(Frozen):
+    """How successive frames become flow fields; `budgetc.runtime.device_flow` holds the constants of each step."""
+
+    method: Literal["clahe-farneback"] = "clahe-farneback"
+    frame_height: int
+    """Frames are resized to this, and their center becomes a field."""
+    frame_width: int
+    fields: int
+    """Of each direction: first the horizontal ones, the oldest first, then the vertical ones."""
+    largest: float
+    """Pixels between two frames: bytes are 128 + 127 times motion over this, clipped; the graph reads bytes / 255."""
+
+
 class Preprocessing(Frozen):
     """How a picture becomes the input of the graph; the same function in training and on the device."""
 
@@ -298,6 +311,8 @@ class Preprocessing(Frozen):
     resize: Literal["pillow-bilinear"] = "pillow-bilinear"
     color: Literal["rgb"] = "rgb"
     scale: Literal["0..1"] = "0..1"
+    flow: FlowBlock | None = None
+    """None, or not written: the graph reads one picture."""
 
 
 class MonitorBlock(Frozen):
@@ -338,6 +353,8 @@ class ArtifactSpec(Frozen):
     score: str = "score"
     map: str | None = None
     """Name of the anomaly map output, where there is one."""
+    parts: tuple[str, ...] = ()
+    """Names of outputs that the score is made of, (1,) each; not written where there are none."""
     preprocessing: Preprocessing
     threshold: float
     """Anomalous when score > threshold."""
@@ -356,8 +373,20 @@ def plain_spec(spec: ArtifactSpec) -> dict[str, object]:
     """
     session = spec.session.model_dump(exclude_defaults=True) if spec.session is not None else {}
     watch = spec.monitor.model_dump() if spec.monitor is not None else {}
-    parts = {"thresholds": spec.thresholds, "session": session, "monitor": watch}
-    return {**spec.model_dump(exclude=set(parts)), **{name: part for name, part in parts.items() if part}}
+    kept = {
+        name: part
+        for name, part in (
+            ("thresholds", spec.thresholds),
+            ("session", session),
+            ("monitor", watch),
+            ("parts", list(spec.parts)),
+        )
+        if part
+    }
+    moving = None if spec.preprocessing.flow is not None else {"flow"}
+    picture = spec.preprocessing.model_dump(exclude=moving)
+    rest = spec.model_dump(exclude={"session", "monitor", "parts", "thresholds"})
+    return {**rest, "preprocessing": picture, **kept}
 
 
 def spec_text(spec: ArtifactSpec) -> str:

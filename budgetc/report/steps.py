@@ -36,7 +36,7 @@ def feature_figures(report: Report) -> list[Figure]:
         (Steps("Similarity to the baseline", _rows(stages, lambda one: one.similarity, "{:.3f}"), "bars", falls=False),
          "Linear CKA of features of calibration normals: 1 is the same up to rotation and scale."),
         (Steps("Active units", _rows(stages, lambda one: one.active, "{:.0%}"), "bars", falls=False),
-         "Latents that carry information." if report.detector == "vae" else "Channels that vary at all."),
+         "Latents that carry information." if "vae" in report.detector else "Channels that vary at all."),
         (Steps(_DISTANCES.get(report.detector, ("Distance", ""))[0],
                _rows(stages, lambda one: one.divergence, "{:.3g}"), "bars"),
          _DISTANCES.get(report.detector, ("", ""))[1]),
@@ -46,6 +46,7 @@ def feature_figures(report: Report) -> list[Figure]:
 
 _DISTANCES = {
     "efficientad": ("Teacher-student distance", "Mean square of features on normals; anomalies lie farther."),
+    "flow_vae": ("KL from the baseline", "Nats a frame between the baseline's posteriors and its own, on normals."),
     "vae": ("KL from the baseline", "Nats a picture between the baseline's posterior and its own, on normals."),
     "reverse_distillation": ("Teacher-student distance", "What the score sees of normals; anomalies lie farther."),
     "stfpm": ("Teacher-student distance", "What training lowers on normals; anomalies stand out where it is larger."),

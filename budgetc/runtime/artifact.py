@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Mapping, NoReturn, Sequence, Union
 
@@ -13,6 +13,7 @@ from PIL import Image
 
 from budgetc import errors
 from budgetc.runtime.cache import cache_graph, cached_graph, file_sha256, warn_unused
+from budgetc.runtime.flow import frame_pixels, open_stream
 from budgetc.runtime.monitor import Monitor
 from budgetc.runtime.preprocess import decode, resize_rgb, to_input, to_rgb
 from budgetc.runtime.session import open_session, session_options
@@ -38,17 +39,25 @@ class ScoredImage:
     """score > threshold."""
     map: NDArray[np.float32] | None
     """(height, width) of the graph's input, where the detector has a map."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """What the score is made of, by the names of outputs."""
+    missing: int = 0
+    """Frames that are still to come before an artifact that reads motion has a score; it is NaN until then."""
 
 
 class Artifact:
-    """A loaded detector. `score` is `prepare`, `run`, `judge` one after the other."""
+    """A loaded detector. `score` is `prepare`, `run`, `judge` one after the other.
+
+    One that reads motion remembers the frames of one stream: give it each, in order, and `reset` it before another.
+    """
 
     def __init__(self, spec: Spec, session: onnxruntime.InferenceSession, *, installed: bool = False) -> None:
         self.spec = spec
         self.installed = installed
         """Whether the optimized graph was loaded that `install_artifact` had cached."""
         self._session = session
-        self._outputs = [spec.score] if spec.map is None else [spec.score, spec.map]
+        self._outputs = [spec.score, *([] if spec.map is None else [spec.map]), *spec.parts]
+        self._stream = None if spec.flow is None else open_stream(spec)
 
     def score(self, image: Picture, category: str | None = None) -> ScoredImage:
         """Score a path, encoded bytes, a PIL image, or uint8 pixels (height, width, 3).
@@ -62,22 +71,40 @@ class Artifact:
             UsageError: the artifact has no threshold of this category.
         """
         self.spec.threshold_of(category)  # before any work
-        return self.judge(self.run(self.prepare(image)), category)
+        found = self.judge(self.run(self.prepare(image)), category)
+        missing = 0 if self._stream is None else self._stream.missing
+        return ScoredImage(float("nan"), False, None, missing=missing) if missing else found
+
+    def reset(self) -> None:
+        """The next frame is the first of another clip."""
+        if self._stream is not None:
+            self._stream.reset()
 
     def score_pixels(self, pixels: NDArray[np.uint8]) -> ScoredImage:
-        """Score uint8 (3, height, width) that `decode` and `resize_rgb` already made.
+        """Score uint8 (3, height, width) that `decode` and `resize_rgb` already made, or flow fields as bytes.
 
         Raises:
             InputRejected: another shape or type, or the graph returns a score that is no number.
         """
-        expected = (3, self.spec.height, self.spec.width)
+        expected = self.spec.input_shape[1:]
         if pixels.dtype != np.uint8 or pixels.shape != expected:
             raise errors.InputRejected(f"expected resized uint8 pixels {expected}, found {pixels.dtype} {pixels.shape}")
         return self.judge(self.run(to_input(pixels)))
 
     def prepare(self, image: Picture) -> NDArray[np.float32]:
-        """Decode and resize to the graph's input, (1, 3, height, width) in [0, 1]."""
-        return to_input(resize_rgb(_as_rgb(image), self.spec.height, self.spec.width))
+        """Decode and resize to the graph's input, (1, channels, height, width) in [0, 1].
+
+        Where that is motion, the image is the next frame: one field is computed, and the latest ones are read. A frame
+        that cannot be read ends the clip, for the next one would seem to move twice as far.
+        """
+        if self._stream is None:
+            return to_input(resize_rgb(_as_rgb(image), self.spec.height, self.spec.width))
+        try:
+            pixels = frame_pixels(_as_rgb(image), self.spec)
+        except errors.InputRejected:
+            self.reset()
+            raise
+        return to_input(self._stream.take(pixels))
 
     def run(self, inputs: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
         """The graph alone: score (1,) and, where there is one, map (1, 1, height, width)."""
@@ -90,8 +117,10 @@ class Artifact:
         if not np.isfinite(score):
             # Every comparison with NaN is false: it would pass as a normal image.
             raise errors.InputRejected(f"{self.spec.model} returned the score {score}; compile the detector again")
-        anomaly_map = outputs[1][0, 0] if len(outputs) > 1 else None
-        return ScoredImage(score, score > self.spec.threshold_of(category), anomaly_map)
+        anomaly_map = None if self.spec.map is None else outputs[1][0, 0]
+        known = outputs[len(outputs) - len(self.spec.parts) :]
+        parts = {name: float(value.reshape(-1)[0]) for name, value in zip(self.spec.parts, known)}
+        return ScoredImage(score, score > self.spec.threshold_of(category), anomaly_map, parts)
 
     def monitor(self, state: str | None = None, *, smoothing: int | None = None) -> Monitor:
         """A monitor of one stream of frames: give it the score of each, in order.
@@ -218,10 +247,10 @@ def read_encoded(path: str | os.PathLike[str]) -> bytes:
 
 def _check_signature(session: onnxruntime.InferenceSession, spec: Spec, where: str) -> None:
     inputs = {node.name: (node.type, node.shape) for node in session.get_inputs()}
-    if inputs != {spec.input: ("tensor(float)", [1, 3, spec.height, spec.width])}:
-        _mismatch(where, "inputs", inputs, f"only {spec.input}: float (1, 3, {spec.height}, {spec.width})")
+    if inputs != {spec.input: ("tensor(float)", list(spec.input_shape))}:
+        _mismatch(where, "inputs", inputs, f"only {spec.input}: float {spec.input_shape}")
     outputs = {node.name: (node.type, node.shape) for node in session.get_outputs()}
-    expected = {spec.score: ("tensor(float)", [1])}
+    expected = {name: ("tensor(float)", [1]) for name in (spec.score, *spec.parts)}
     if spec.map is not None:
         expected[spec.map] = ("tensor(float)", [1, 1, spec.height, spec.width])
     if any(outputs.get(name) != value for name, value in expected.items()):

@@ -140,7 +140,7 @@ def _optimize(model: Path, spec: Spec, directory: Path) -> None:
             f"{directory.parent}: onnxruntime cannot write there ({str(error).strip()}); {advice}"
         ) from error
     after = open_session(directory / _GRAPH, spec, session_options(spec), optimized=True)
-    noise = {spec.input: np.random.default_rng(0).random((1, 3, spec.height, spec.width), dtype=np.float32)}
+    noise = {spec.input: np.random.default_rng(0).random(spec.input_shape, dtype=np.float32)}
     pairs = zip(before.run(None, noise), after.run(None, noise))
     if not all(np.allclose(one, other, rtol=1e-4, atol=1e-6) for one, other in pairs):
         raise errors.InputRejected(

@@ -42,8 +42,7 @@ BILINEAR = 2  # Image.BILINEAR in old Pillows, Image.Resampling.BILINEAR in new 
 FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP", "GIF")
 SCHEMA_VERSION = 1
 ARENAS = ("power-of-two", "as-requested")
-GRAPHS = {"onnxruntime": "graph.onnx", "tensorrt": "engine.plan"}
-"""What is cached, by runtime."""
+GRAPHS = {"onnxruntime": "graph.onnx", "tensorrt": "engine.plan"}  # what is cached, by runtime
 UNSAFE = "is a link, belongs to another user or may be written by others"
 SWITCHES = ("memory_pattern", "blocked", "trim", "preoptimized")
 
@@ -90,9 +89,9 @@ class Detector:
             if self.engine:
                 raise Rejected("there is no engine for this board yet; build it: score.py --install --normals IMAGE...")
             self.session = open_session(self.model, spec)
-        self.input = spec.get("input", "image")
-        self.output = spec.get("score", "score")
-        self.size = (spec["preprocessing"]["width"], spec["preprocessing"]["height"])
+        self.input, self.output, picture = spec.get("input", "image"), spec.get("score", "score"), spec["preprocessing"]
+        self.flow = importlib.import_module("flow").stream_of(spec) if picture.get("flow") else None  # type: Any
+        self.size = self.flow.frame if self.flow else (picture["width"], picture["height"])
         self.threshold = float(spec["threshold"])
         if self.engine:
             self.threshold = self.engine.threshold(self.place, self.threshold, say)
@@ -177,16 +176,17 @@ class Detector:
             raise Rejected(f"no category {json.dumps(category)} has its own threshold, but {', '.join(own) or 'none'}")
         self.threshold = float(own[category])
 
-    def score(self, path: str) -> float:
-        """Higher is more anomalous."""
+    def score(self, path: str) -> Any:
+        """Higher is more anomalous. Of motion the next frame's; None while there are too few."""
         with open(path, "rb") as file:
-            return self.judge(self.run(self.prepare(file.read())))
+            score = self.judge(self.run(self.prepare(file.read())))
+        return None if self.flow and self.flow.missing else score
 
     def prepare(self, data: bytes) -> Any:
         """Decode and resize to the graph's input, (1, 3, height, width) in [0, 1]."""
         image = decode(data)
-        image = image if image.size == self.size else image.resize(self.size, BILINEAR)
-        pixels = np.asarray(image, dtype=np.uint8).transpose(2, 0, 1)
+        pixels = np.asarray(image if image.size == self.size else image.resize(self.size, BILINEAR), dtype=np.uint8)
+        pixels = self.flow.take(pixels) if self.flow else pixels.transpose(2, 0, 1)
         return np.ascontiguousarray(pixels[np.newaxis]).astype(np.float32) / np.float32(255)
 
     def run(self, inputs: Any) -> Any:
@@ -312,10 +312,9 @@ def flaw(place: str) -> str:
 def safe(path: str) -> bool:
     """Whether it is itself a directory or file, and nobody but this user and root could have written it."""
     found = os.lstat(path)
-    real = stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode)
-    if os.name == "nt":  # which has neither owners nor modes to ask for
-        return real
-    return real and found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022
+    # Windows has neither owners nor modes to ask for.
+    ours = os.name == "nt" or (found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022)
+    return ours and (stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode))
 
 
 def replace(scratch: str, place: str) -> None:
@@ -388,10 +387,10 @@ def main(files: "list[str]") -> int:
     for name in files[1 + normals :] if install else files:
         try:
             score = detector.score(name)
-            line = {"file": name, "score": score, "anomalous": score > detector.threshold}
+            line = {"file": name, "score": score, "anomalous": score is not None and score > detector.threshold}
         except (Rejected, OSError) as error:
             why = str(error) if isinstance(error, Rejected) else f"not a readable image: {error}"
-            line, code = {"file": name, "error": why}, 4
+            line, code, _ = {"file": name, "error": why}, 4, detector.flow and detector.flow.reset()
         sys.stdout.write(json.dumps(line) + "\n")
     return code
 

@@ -35,6 +35,19 @@ class Session:
 
 
 @dataclass(frozen=True)
+class Flow:
+    """How successive frames become what the graph reads; see `budgetc.runtime.device_flow`."""
+
+    frame_height: int
+    """Frames are resized to this before the center is taken."""
+    frame_width: int
+    fields: int
+    """Of each direction."""
+    largest: float
+    """Pixels between two frames that the end of the scale stands for."""
+
+
+@dataclass(frozen=True)
 class Spec:
     """What a runtime needs beside the graph: names, input size, threshold, threads."""
 
@@ -56,6 +69,11 @@ class Spec:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """The same of single categories."""
 
+    flow: Flow | None = None
+    """Of artifacts that read the motion of successive frames."""
+    parts: tuple[str, ...] = ()
+    """Outputs that the score is made of."""
+
     def threshold_of(self, category: str | None) -> float:
         """The threshold of a category, or without one of all together.
 
@@ -71,6 +89,16 @@ class Spec:
                 "name one of them, or no category for the threshold of all"
             )
         return self.thresholds[category]
+
+    @property
+    def channels(self) -> int:
+        """Of what the graph reads."""
+        return 3 if self.flow is None else 2 * self.flow.fields
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """(1, channels, height, width)."""
+        return (1, self.channels, self.height, self.width)
 
 
 def read_spec(path: Path) -> Spec:
@@ -117,6 +145,8 @@ def parse_spec(raw: object, where: str = "artifact.json") -> Spec:
         threshold=float(fields.take("threshold", (int, float))),
         threads=fields.within("threads", 256),
         session=_session(_Fields(fields.take("session", (dict,), {}), f"{where}: session")),
+        flow=_flow(picture.take("flow", (dict, type(None)), None), f"{where}: preprocessing.flow"),
+        parts=fields.names("parts"),
         monitor=_monitor(fields.take("monitor", (dict, type(None)), None), f"{where}: monitor"),
         thresholds=_thresholds(_Fields(fields.take("thresholds", (dict,), {}), f"{where}: thresholds")),
     )
@@ -124,6 +154,8 @@ def parse_spec(raw: object, where: str = "artifact.json") -> Spec:
     fields.refuse_rest()
     if not isfinite(spec.threshold):
         fields.refuse("threshold", "a finite number")
+    if spec.flow is not None and (spec.flow.frame_height < spec.height or spec.flow.frame_width < spec.width):
+        picture.refuse("flow", f"frames that hold the center of {spec.height} x {spec.width}")
     if Path(spec.model).name != spec.model:
         fields.refuse("model", "the name of a file beside artifact.json, without a directory")
     return spec
@@ -135,6 +167,24 @@ def _thresholds(fields: _Fields) -> dict[str, float]:
         if not isfinite(value):
             fields.refuse(name, "a finite number")
     return found
+
+
+def _flow(raw: object, where: str) -> Flow | None:
+    if raw is None:
+        return None
+    fields = _Fields(raw, where)
+    if fields.take("method", (str,)) != "clahe-farneback":
+        fields.refuse("method", "'clahe-farneback'")
+    flow = Flow(
+        frame_height=fields.within("frame_height", MAX_SIDE),
+        frame_width=fields.within("frame_width", MAX_SIDE),
+        fields=fields.within("fields", 64),
+        largest=float(fields.take("largest", (int, float))),
+    )
+    fields.refuse_rest()
+    if not (isfinite(flow.largest) and flow.largest > 0):
+        fields.refuse("largest", "a number above 0")
+    return flow
 
 
 def _session(fields: _Fields) -> Session:
@@ -197,6 +247,13 @@ class _Fields:
         if not 1 <= value <= most:
             self.refuse(name, f"1 to {most}")
         return value
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """A list of words; none where the field is absent."""
+        value = self.take(name, (list,), [])
+        if not all(isinstance(one, str) for one in value):
+            self.refuse(name, "a list of names")
+        return tuple(value)
 
     def flag(self, name: str, default: bool) -> bool:
         """True or false."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from budgetc.detectors.detector import Detector, as_input
 from budgetc.detectors.efficientad import EfficientAd
+from budgetc.detectors.flow_vae import FlowVae, fit_units, flow_loss
 from budgetc.detectors.gaussian import Gaussian, fit_normals
 from budgetc.detectors.latents import fit_prototypes
 from budgetc.detectors.reverse_distillation import ReverseDistillation, reverse_loss
@@ -35,7 +36,7 @@ def train_detector(
     """Train the part of a detector that learns, on normals; the one that was passed in is unchanged in shape only.
 
     Gaussian: the distribution of features of a frozen backbone. STFPM and reverse distillation: the student, on cached
-    features of the frozen teacher. VAE: encoder and decoder. EfficientAD: the teacher, where there is a
+    features of the frozen teacher. VAEs: encoder and decoder. EfficientAD: the teacher, where there is a
     `source`; then student and autoencoder. Uninformed students: a teacher, then its students. The network trains on
     `device` and comes back to the CPU.
 
@@ -54,6 +55,8 @@ def train_detector(
             curve = train_students(module, config, pictures, effort, progress=progress)
         case Vae() as module, VaeConfig() as config:
             curve = _train_vae(module, config.beta, pictures, effort, progress=progress)
+        case FlowVae() as module, _:
+            curve = _train_flow(module, pictures, effort, progress)
         case Gaussian() as module, _:
             curve = _fit_gaussian(module, pictures)
         case _:
@@ -119,6 +122,19 @@ def _train_vae(module: Vae, beta: float, pictures: Pictures, effort: Effort, *, 
         originals = pictures.as_taken
         (mu,) = outputs_of(lambda x: [encoder.encode(x.to(device)).mu], originals)
         fit_prototypes(encoder.distance, mu)
+    return curve
+
+
+def _train_flow(module: FlowVae, pictures: Pictures, effort: Effort, progress: Progress) -> Curve:
+    device = _device_of(module)
+
+    def loss(indices: Tensor) -> Tensor:
+        fields = as_input(pictures.normal[indices.numpy()]).to(device)
+        return flow_loss(module(fields), fields)
+
+    curve = fit(module, Examples(pictures.train, pictures.held_out, loss), effort, progress)
+    horizontal, vertical = outputs_of(lambda x: list(module.encoder.distances(x.to(device))), pictures.as_taken)
+    fit_units(module.encoder, horizontal, vertical)
     return curve
 
 

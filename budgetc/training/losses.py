@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from budgetc.detectors.vae import Latent
+from budgetc.detectors.variational import Latent
 
 _NO_VARIANCE = 1e-12
 _SAME = 1e-6

@@ -56,12 +56,13 @@ class Pictures:
 
 
 def make_pictures(
-    images: Pixels, groups: list[str], *, seed: int, variants: int | None = None, damage: int = 1, upright: bool = False
-) -> Pictures:
+    images: Pixels, groups: list[str], *, seed: int, variants: int | None = None, damage: int = 1,
+    upright: bool = False, motion: bool = False,
+) -> Pictures:  # fmt: skip
     """All pictures of a training split.
 
     Args:
-        images: (n, 3, H, W) normals.
+        images: (n, channels, H, W) normals.
         groups: their groups, (n,).
         seed: of variants, damage and the held-out choice.
         variants: pictures per image: first its orientations, then those again, zoomed and toned.
@@ -69,6 +70,7 @@ def make_pictures(
         damage: damaged copies of each image.
         upright: of a camera that is never turned: variants are a little nearer, never turned, toned or mirrored
             (traffic keeps to its side), and fewer; damage comes in all strengths, half of it over the whole picture.
+        motion: of flow fields, all horizontal ones before all vertical ones: damage is other motion.
     """
     rng = np.random.default_rng(seed)
     train, watch = hold_out(groups, 0.1, seed)
@@ -81,8 +83,12 @@ def make_pictures(
     # Patches come from the same side, so that nothing of a watched picture is trained on.
     sides = [images[train], images[watch]]
     watched = set(watch)
-    damaged = [_damaged(image, sides[i in watched], rng) for _ in range(damage) for i, image in enumerate(images)]
-    if upright:
+    damaged = [] if motion else [
+        _damaged(image, sides[i in watched], rng) for _ in range(damage) for i, image in enumerate(images)
+    ]  # fmt: skip
+    if motion:
+        damaged = [_moved(images[number % len(images)], rng) for number in range(damage * len(images))]
+    elif upright:
         damaged = [_milder(image, images[number % len(images)], rng) for number, image in enumerate(damaged)]
     damaged_train = [i + number * len(images) for number in range(damage) for i in train]
     return Pictures(
@@ -139,6 +145,31 @@ def _veiled(image: Pixels, rng: np.random.Generator) -> Pixels:
     small = F.interpolate(veiled, size=(max(1, int(height * share)), max(1, int(width * share))), mode="area")
     blurred = F.interpolate(small, size=(height, width), mode="bilinear", align_corners=False)[0].numpy()
     pixels: Pixels = np.clip(blurred, 0, 255).astype(np.uint8)
+    return pixels
+
+
+def _moved(fields: Pixels, rng: np.random.Generator) -> Pixels:
+    """Flow fields of other motion, at any strength and more often weak than strong: faster, slower or backwards, a
+    camera that shakes, the two directions exchanged, or a part of the field that moves on its own.
+    """
+    still = 128.0
+    motion = fields.astype(np.float32) - still
+    half, height, width = len(fields) // 2, *fields.shape[-2:]
+    kind = rng.integers(4)
+    if kind == 0:
+        other = motion * rng.choice(np.array([-1.0, 0.0, 0.4, 1.8, 3.0], np.float32))
+    elif kind == 1:
+        other = motion + rng.normal(0, 20, (len(fields), 1, 1))
+    elif kind == 2:
+        other = np.concatenate([motion[half:], motion[:half]])
+    else:
+        other = motion.copy()
+        h, w = (max(2, int(side * rng.uniform(0.2, 0.6))) for side in (height, width))
+        y, x = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
+        other[:half, y : y + h, x : x + w] += rng.normal(0, 40)
+        other[half:, y : y + h, x : x + w] += rng.normal(0, 40)
+    mixed = motion + rng.uniform(0, 1) ** 2 * (other - motion)
+    pixels: Pixels = (np.clip(np.rint(mixed), -127, 127) + still).astype(np.uint8)
     return pixels
 
 

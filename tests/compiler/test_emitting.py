@@ -29,6 +29,7 @@ from budgetc.core.session import SessionOptions, Sessions
 from budgetc.report.schema import CategoryLoss, Comparison, Report
 from budgetc.report.verify import read_report
 from budgetc.store.run_directory import RunDirectory
+from tests.runtime.tiny import write_artifact
 from tests.small import dataset, small_stfpm, target
 
 LEAN = SessionOptions(arena="as-requested", trim=True)
@@ -67,17 +68,15 @@ def stopped(run: RunDirectory) -> Report:
 
 def test_a_board_with_tensorrt_gets_what_builds_its_engine(tmp_path: Path) -> None:
     """Its configuration says so, and the script is there; others have the artifact's own configuration."""
-    written = tmp_path / "written"
-    written.mkdir()
-    for name in ("model.onnx", "artifact.json"):
-        (written / name).write_text('{"threshold": 1.0}')
+    written = write_artifact(tmp_path / "written")
+    own = json.loads((written / "artifact.json").read_text())
     for folder, changes in (("cpu", {}), ("gpu", {"runtime": "tensorrt", "compute_dtype": "fp16"})):
         (tmp_path / folder).mkdir()
         _copy_artifact(written, tmp_path / folder, target(**changes))
-    assert json.loads((tmp_path / "cpu" / "device" / "config.json").read_text()) == {"threshold": 1.0}
+    assert json.loads((tmp_path / "cpu" / "device" / "config.json").read_text()) == own
     assert not (tmp_path / "cpu" / "device" / "engine.py").exists()
     found = json.loads((tmp_path / "gpu" / "device" / "config.json").read_text())
-    assert found == {"threshold": 1.0, "runtime": "tensorrt", "fp16": True}
+    assert found == {**own, "runtime": "tensorrt", "fp16": True}
     assert (tmp_path / "gpu" / "device" / "engine.py").exists()
 
 

@@ -9,7 +9,8 @@ import torch
 
 from budgetc.compiler.features import Inner, inner, known_likeness, likeness, linear_cka
 from budgetc.detectors.detector import Detector
-from budgetc.detectors.vae import Latent, Vae
+from budgetc.detectors.vae import Vae
+from budgetc.detectors.variational import Latent
 from budgetc.store.run_directory import RunDirectory
 from budgetc.workshop import Workshop
 from tests.small import dataset, small, target

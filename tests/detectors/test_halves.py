@@ -9,7 +9,8 @@ from torch import Tensor
 
 from budgetc.detectors.halves import half_safe_kl, half_safe_map, map_gain
 from budgetc.detectors.stfpm import Stfpm, scale_maps
-from budgetc.detectors.vae import Latent, VaeEncoder, kl_per_latent
+from budgetc.detectors.vae import VaeEncoder
+from budgetc.detectors.variational import Latent, kl_per_latent
 from tests.small import SIZE, small_stfpm, small_vae
 
 

@@ -7,7 +7,8 @@ from torch.distributions import Normal, kl_divergence
 
 from budgetc.detectors.families import build
 from budgetc.detectors.layers import LinearUnit, units
-from budgetc.detectors.vae import Latent, Vae, VaeConfig, kl_per_latent, vae_loss
+from budgetc.detectors.vae import Vae, VaeConfig, vae_loss
+from budgetc.detectors.variational import Latent, kl_per_latent
 from budgetc.errors import InputRejected
 from tests.small import SIZE, small_vae
 

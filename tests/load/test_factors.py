@@ -11,9 +11,9 @@ from PIL import Image
 from budgetc.core.dataset import GOOD
 from budgetc.errors import InputRejected
 from budgetc.load.datasets import load_dataset
-from budgetc.load.factors import FACTORS, FactorName, changed
+from budgetc.load.factors import FACTORS, ORDERS, FactorName, changed
 
-NAMES = sorted(FACTORS)
+NAMES = sorted(set(FACTORS) - set(ORDERS))
 DECLARED = "factors: {fog: [0.4], noise: [0.5], glare: [0.5]}\nheld_back: [glare]\n"
 
 

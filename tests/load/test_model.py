@@ -298,7 +298,8 @@ LAST = "student.stages.1.1.conv.weight"
         (lambda d: d.pop("state_dict"), "field state_dict.*required"),
         (
             lambda d: d.update(detector="padim"),
-            "'padim' is unknown; budgetc has efficientad, gaussian, graph, reverse_distillation, stfpm, vae",
+            "'padim' is unknown; budgetc has efficientad, flow_vae, gaussian, graph, reverse_distillation, stfpm, "
+            "uninformed_students, vae",
         ),
         (lambda d: d.update(detector=["stfpm"]), "field detector"),
         (lambda d: d.update(format="budgetc/9"), "'budgetc/9', this budgetc reads 'budgetc/1'"),

@@ -19,7 +19,7 @@ def test_a_chart_a_quantity() -> None:
 
 @pytest.mark.parametrize(
     ("detector", "expected"),
-    [("stfpm", "Teacher-student distance"), ("vae", "KL from the baseline")],
+    [("stfpm", "Teacher-student distance"), ("vae", "KL from the baseline"), ("flow_vae", "KL from the baseline")],
 )
 def test_features_of_each_family(detector: str, expected: str) -> None:
     """Similarity, active units, and the family's own distance."""

@@ -8,12 +8,15 @@ from pydantic import ValidationError
 
 from budgetc.core.session import SessionOptions
 from budgetc.errors import InputRejected
-from budgetc.report.schema import ArtifactSpec, MonitorBlock, Preprocessing, plain_spec
+from budgetc.report.schema import ArtifactSpec, FlowBlock, MonitorBlock, Preprocessing, plain_spec
 from budgetc.runtime.monitor import MonitorTable
-from budgetc.runtime.spec import Session, parse_spec, read_spec
+from budgetc.runtime.spec import Flow, Session, parse_spec, read_spec
 
 TABLE = MonitorTable("AAABAAIA", lowest=1.5, step=0.25, drift=0.5, threshold=3.0, run_length=1000)
 SESSION = SessionOptions(arena="as-requested", memory_pattern=False, blocked=False, trim=True, preoptimized=True)
+
+
+FLOW = Flow(frame_height=50, frame_width=66, fields=6, largest=6.6)
 
 
 def fields(**changed: Any) -> dict[str, Any]:
@@ -21,7 +24,8 @@ def fields(**changed: Any) -> dict[str, Any]:
         detector="vae",
         model_sha256="0" * 64,
         map="heat",
-        preprocessing=Preprocessing(height=48, width=64),
+        parts=("d_h", "d_v"),
+        preprocessing=Preprocessing(height=48, width=64, flow=FlowBlock(**asdict(FLOW))),
         threshold=1.25,
         thresholds={"brick": 0.5, "grass": 2.75},
         threads=2,
@@ -34,7 +38,8 @@ def fields(**changed: Any) -> dict[str, Any]:
 def test_reads_what_the_compiler_writes() -> None:
     """Every field of ArtifactSpec arrives under the same name with the same value."""
     spec = parse_spec(fields())
-    flat = {**fields(), **fields()["preprocessing"], "session": Session(**SESSION.model_dump()), "monitor": TABLE}
+    parsed = {"session": Session(**SESSION.model_dump()), "monitor": TABLE, "flow": FLOW, "parts": ("d_h", "d_v")}
+    flat = {**fields(), **fields()["preprocessing"], **parsed}
     assert {name: getattr(spec, name) for name in vars(spec)} == {name: flat[name] for name in vars(spec)}
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from budgetc.detectors.vae import Latent
+from budgetc.detectors.variational import Latent
 from budgetc.training.losses import latent_divergence, ranking_loss, relation_loss
 
 

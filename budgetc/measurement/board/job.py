@@ -16,6 +16,7 @@ from budgetc.errors import UsageError
 from budgetc.measurement.board.opset import needed_version
 from budgetc.runtime import device_engine, device_facts, device_lock, device_measure, device_score, device_worker
 from budgetc.runtime.device_facts import numbers
+from budgetc.runtime.spec import read_spec
 
 SCRIPTS: Mapping[str, str] = {
     "run_me.py": str(device_measure.__file__),
@@ -65,6 +66,11 @@ class Job:
         """
         if not self.images:
             raise UsageError("no images to measure with; give at least one encoded image file")
+        if any(read_spec(directory / ARTIFACT).flow is not None for directory in self.subjects.values()):
+            raise UsageError(
+                "a detector of motion cannot be measured on a board yet: jobs carry no optical flow. Copy the artifact "
+                "there and score frames with its device/score.py, or measure on this machine"
+            )
         files = {name: Path(path).read_bytes() for name, path in SCRIPTS.items()}
         for name, directory in self.subjects.items():
             files[f"{name}/{MODEL}"] = (directory / MODEL).read_bytes()

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.latents import LatentDistance, fit_prototypes
 from budgetc.detectors.layers import LinearUnit
-from budgetc.detectors.vae import Latent, Vae, VaeConfig, kl_per_latent
+from budgetc.detectors.vae import Vae, VaeConfig
+from budgetc.detectors.variational import Latent, kl_per_latent
 from budgetc.passes.pruning.subject import sampled
 from budgetc.passes.work import Work
 from budgetc.training.features import outputs_of

@@ -20,7 +20,7 @@ from budgetc.detectors.graph import Graph
 from budgetc.detectors.reverse_distillation import Restorer, ReverseDistillation
 from budgetc.detectors.stfpm import Stfpm
 from budgetc.detectors.uninformed_students import UninformedStudents
-from budgetc.detectors.vae import VaeEncoder
+from budgetc.detectors.variational import LatentEncoder
 from budgetc.errors import UsageError
 from budgetc.passes.pruning.groups import Forward, Group, Survey, survey
 from budgetc.passes.work import Size, Work
@@ -63,7 +63,7 @@ def subject_of(detector: Detector, part: str) -> Subject:
         UsageError: the family is not known.
     """
     whole = copy.deepcopy(detector.module).eval()
-    example = torch.zeros(1, 3, *detector.config.input_size)
+    example = torch.zeros(detector.config.input_shape)
     about = fingerprint([part, detector.config.model_dump(mode="json")])
     match whole:
         case Stfpm() | ReverseDistillation() if part == "teacher":
@@ -90,7 +90,7 @@ def subject_of(detector: Detector, part: str) -> Subject:
             return Subject(whole, whole, _score_reads, noise, _score_of_any_sign(whole, noise), about)
         case _:
             encoder = getattr(whole, "encoder", None)
-            if not isinstance(encoder, VaeEncoder):
+            if not isinstance(encoder, LatentEncoder):
                 raise UsageError(f"prune does not know detectors of family {detector.family}")
             return Subject(whole, encoder, _latent, example, _log_score(whole), about)
 
@@ -221,5 +221,5 @@ def _whitened(network: nn.Module, image: Tensor) -> list[Tensor]:
 
 
 def _latent(network: nn.Module, image: Tensor) -> list[Tensor]:
-    assert isinstance(network, VaeEncoder)
+    assert isinstance(network, LatentEncoder)
     return list(network.encode(image))
