@@ -4,13 +4,15 @@
     python benchmarks/detectors.py --table benchmarks/results/DATE-detectors.jsonl
 
 Trains each baseline once (`budgetc train` with the options below; DIR/NAME/model.pt), compiles it to an eighth of its
-bytes and a third of its median latency here at no more than .02 AUROC lost, and prints a line a figure. `--table` makes
-Markdown of such lines. `--quick` trains an epoch and searches a minute: its figures mean nothing.
+bytes and a third of what its graph takes here, at no more than .02 AUROC lost, and prints a line a figure. The goal is
+a third of the whole call, decoding included, which no compression makes faster: its share is a line of its own.
+`--table` makes Markdown of such lines. `--quick` trains an epoch and searches a minute: its figures mean nothing.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -42,6 +44,15 @@ def traffic(source: Path, folder: Path) -> Path:
     return driving_case.make_data(source / "driving", folder)
 
 
+def motion(source: Path, folder: Path) -> Path:
+    """The highway, driven backwards, three times as fast, and with a shaking camera."""
+    data = folder / "data"
+    shutil.rmtree(data, ignore_errors=True)
+    shutil.copytree(source / "driving" / "train" / "highway", data / "train" / "highway")
+    (data / "factors.yaml").write_text("factors:\n  reverse: [1]\n  faster: [0.34]\n  shake: [0.1, 0.3]\n")
+    return data
+
+
 @dataclass(frozen=True)
 class Row:
     """A detector, how its baseline is trained, and what compiles it."""
@@ -54,8 +65,11 @@ class Row:
 ROWS = {
     "vae": Row(traffic, ("--input-size", "96", "--prototypes", "16", "--variants", "1", "--batch", "8",
                          "--epochs", "24"), ("quantize", "vae-direct-quantize")),
-    "stfpm": Row(tiles, ("--input-size", "128"), ("stfpm-truncate-quantize", "distill-quantize")),
+    "stfpm": Row(tiles, ("--input-size", "256", "--epochs", "40"), ("stfpm-truncate-quantize", "distill-quantize")),
     "reverse_distillation": Row(tiles, ("--input-size", "64"), ("rd-distill-quantize",)),
+    "efficientad": Row(tiles, ("--input-size", "64"), ("efficientad-distill-quantize",)),
+    "flow_vae": Row(motion, ("--input-size", "56x77"), ("flow-vae-direct-quantize", "quantize")),
+    "uninformed_students": Row(tiles, ("--input-size", "64"), ("students-distill-quantize",)),
 }  # fmt: skip
 
 
@@ -101,7 +115,7 @@ def write_budget(known: Row, model: Path, *, data: Path, quick: bool) -> Path:
     cost = {one.metric: one.value for one in measure_file(model, calls=300, data=data).measurements}
     limits = {
         "artifact_size": f"{int(cost['artifact_size'] * SIZE)} B",
-        "latency_p50": f"{cost['latency_p50'] * LATENCY:.4f} ms",
+        "latency_p50": f"{cost['latency_p50'] - cost['latency_graph_p50'] * (1 - LATENCY):.4f} ms",
         "auroc": {"max_drop": LOSS},
     }
     search = {"recipes": list(known.recipes), "trainings": 2 if quick else 24, "time": f"{1 if quick else MINUTES} min"}
@@ -120,6 +134,10 @@ def lines(name: str, report: Report) -> Iterator[Line]:
             continue
         yield Line(f"{name}: {who} bytes", sum(subject.files.values()), "reported", True, "B", 1, "")
         yield from _quality(f"{name}: {who}", subject.quality)
+        times = {one.metric: one for one in subject.measurements}
+        whole, before = (times[metric] for metric in ("latency_p50", "latency_decode_p50"))
+        yield Line(f"{name}: {who} share of decoding and resizing", round(before.value / whole.value, 3), "reported",
+                   True, "1", whole.n, f"{before.value:.3f} of {whole.value:.3f} ms")  # fmt: skip
     if report.comparison is None:
         return
     share = report.comparison
