@@ -141,7 +141,8 @@ def import_network(path: Path, options: OnnxOptions, *, trust: str | None = None
         found = detector_of_onnx(file, options)
         return Imported(found.detector, found.notes, Origin(how="onnx", sha256=found.sha256))
     try:
-        load_plain(file)
+        if file.kind != "safetensors":
+            load_plain(file)
     except NeedsCode as refusal:
         answer = run_trusted(file, trust, refusal, options.input_size)
         if answer.graph is not None:

@@ -1,7 +1,6 @@
 """How well the maps of a deployed file mark the defects: pixel AUROC and AUPRO, against the masks of a data set."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,6 @@ from budgetc.core.statistics import MarkedMap, PixelCounts, count_pixels, pixels
 from budgetc.core.statistics.pixels import REPLICATES, Area
 from budgetc.measurement.host import device, runtime
 from budgetc.runtime.artifact import Artifact
-from budgetc.runtime.preprocess import decode
 
 _SELF_AND_NEIGHBORS = np.ones((3, 3), dtype=np.int32)
 """Regions hang together over corners, too, as in the evaluation that comes with MVTec AD."""
@@ -58,7 +56,7 @@ def score_maps(
     return _quality(counts, images, reasons, _Frame(artifact, name or split, confidence))
 
 
-def read_regions(path: Path, size: tuple[int, int]) -> NDArray[np.int32]:
+def regions_of(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.int32]:
     """(height, width) of 0 outside of the defects of a mask, else the number of the connected region.
 
     A pixel belongs to a defect where at least half of what it covers does, or, in a mask so small that none is left by
@@ -66,8 +64,8 @@ def read_regions(path: Path, size: tuple[int, int]) -> NDArray[np.int32]:
     """
     from scipy import ndimage  # a second to import, and only needed here
 
-    mask = decode(path.read_bytes()).convert("L").point(lambda value: 255 * (value > 0))
-    share = np.asarray(mask.resize((size[1], size[0]), Image.Resampling.BOX))
+    whole = Image.fromarray(mask.astype(np.uint8) * 255)
+    share = np.asarray(whole.resize((size[1], size[0]), Image.Resampling.BOX))
     marked = share >= 128 if (share >= 128).any() else share > 0
     regions, _ = ndimage.label(marked, structure=_SELF_AND_NEIGHBORS)
     return np.asarray(regions, dtype=np.int32)
@@ -81,7 +79,7 @@ def _marked(artifact: Artifact, dataset: Dataset, samples: Sequence[Sample]) -> 
         assert heat is not None, "a detector with a map gives one for every image"
         regions = np.broadcast_to(np.int32(0), heat.shape)  # normals are many, and this takes no memory
         if sample.mask is not None:
-            regions = read_regions(Path(dataset.root) / sample.mask, heat.shape)
+            regions = regions_of(dataset.read_mask(sample), heat.shape)
         marked.append(MarkedMap(heat, regions, sample.group))
     return marked
 

@@ -103,11 +103,9 @@ def test_inspect_of_a_bundle(budgetc: Command, model: Path) -> None:
     """`inspect` of a bundle lists family, configuration, parameters and layers."""
     found = json.loads(budgetc("inspect", model, "--json").out)
     assert (found["detector"], found["config"]["input_size"]) == ("vae", [32, 48])
-    assert found["layers"]["encoder.mu.linear.weight"] == [2, 4 * 8 * 12]
+    assert [one["shape"] for one in found["layers"] if one["name"] == "encoder.mu"] == [[2, 4 * 8 * 12]]
     assert "family" not in found and found["threshold"] is not None
-    text = budgetc("inspect", model).out
-    assert "input_size: 32, 48" in text
-    assert f"tensors: {len(found['layers'])} (--json lists their shapes)" in text
+    assert "32x48" in budgetc("inspect", model).out
 
 
 def test_evaluate_writes_scores(budgetc: Command, model: Path, data: Path, tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Step, Trun
         (Distill(students=2), "stfpm", "distill.students: only uninformed_students"),
         (Quantize(scope="student"), "vae", "quantize.scope: a vae has one network"),
         (Quantize(scope="student"), "graph", "quantize.scope: a graph has one network"),
-        (Distill(), "graph", "distill: a graph is read from a file"),
+        (Distill(depth=1), "graph", "distill: of a graph, a student has the same nodes"),
+        (Direct(), "graph", "direct: a graph is read from a file"),
         (Truncate(stages=1), "graph", "truncate: a graph is read from a file"),
     ],
 )

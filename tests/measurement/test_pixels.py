@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from budgetc.core.dataset import Dataset, Sample
-from budgetc.measurement.pixels import read_regions, score_maps
+from budgetc.measurement.pixels import regions_of, score_maps
 from budgetc.runtime.artifact import load_artifact
 from tests.runtime.tiny import SIDE, write_artifact
 
@@ -36,8 +36,11 @@ def dataset(root: Path, samples: list[Sample]) -> Dataset:
             picture[:, 8:16, 8:20] += 95
         return picture
 
+    def read_mask(sample: Sample) -> NDArray[np.bool_]:
+        return np.asarray(Image.open(root / str(sample.mask)).convert("L")) > 0
+
     splits = {"train": (), "calibration": (), "selection": (), "confirmation": tuple(samples)}
-    return Dataset(str(root), "0" * 64, splits, read)  # type: ignore[arg-type]  # keys are names of splits
+    return Dataset(str(root), "0" * 64, splits, read, read_mask=read_mask)  # type: ignore[arg-type]  # keys are names of splits
 
 
 def test_a_category_without_masks_is_said_and_in_no_mean(tmp_path: Path) -> None:
@@ -74,21 +77,19 @@ def test_without_a_map_there_is_nothing_to_compare(tmp_path: Path) -> None:
     assert score_maps(artifact, dataset(tmp_path, category(tmp_path, "a", masks=4)), "confirmation") is None
 
 
-def test_regions_hang_together_over_corners(tmp_path: Path) -> None:
+def test_regions_hang_together_over_corners() -> None:
     """As in the evaluation of MVTec AD; two that do not touch are two."""
-    marked = np.zeros((32, 32), np.uint8)
-    marked[0:8, 0:8] = marked[8:16, 8:16] = marked[24:28, 24:28] = 1  # masks of 0 and 1 are masks, too
-    Image.fromarray(marked).save(tmp_path / "mask.png")
-    regions = read_regions(tmp_path / "mask.png", (16, 16))
+    marked = np.zeros((32, 32), bool)
+    marked[0:8, 0:8] = marked[8:16, 8:16] = marked[24:28, 24:28] = True
+    regions = regions_of(marked, (16, 16))
     assert regions.shape == (16, 16)
     assert int(regions.max()) == 2
     assert regions[0, 0] == regions[7, 7] != regions[13, 13] != 0
     assert int((regions > 0).sum()) == 16 + 16 + 4
 
 
-def test_a_defect_smaller_than_a_pixel_of_the_map_is_kept(tmp_path: Path) -> None:
+def test_a_defect_smaller_than_a_pixel_of_the_map_is_kept() -> None:
     """Else AUPRO would forget just the defects that are hard."""
-    marked = np.zeros((256, 256), np.uint8)
-    marked[70:72, 100:102] = 255
-    Image.fromarray(marked).save(tmp_path / "mask.png")
-    assert int((read_regions(tmp_path / "mask.png", (32, 32)) > 0).sum()) == 1
+    marked = np.zeros((256, 256), bool)
+    marked[70:72, 100:102] = True
+    assert int((regions_of(marked, (32, 32)) > 0).sum()) == 1
