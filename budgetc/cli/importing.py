@@ -7,7 +7,7 @@ import typer
 
 from budgetc.cli.output import Json, show, show_json
 from budgetc.cli.progress import Display
-from budgetc.cli.values import input_size_of, none_of, numbers_of
+from budgetc.cli.values import input_size_of, new_file, none_of, numbers_of
 from budgetc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,6 +82,9 @@ def import_(
     """Make a bundle of weights that were trained elsewhere, or of a whole network."""
     from budgetc.load.importing import import_weights
 
+    new_file("-o", output)
+    if file is not None and output.exists() and file.exists() and output.samefile(file):
+        raise UsageError(f"-o {output}: is the FILE that is read; give another name")
     size = None if input_size is None else input_size_of(input_size)
     for_networks = {"--score": score, "--map": map_, "--scale": scale, "--mean": mean, "--std": std,
                     "--lower-is-anomalous": lower_is_anomalous or None}  # fmt: skip

@@ -17,9 +17,9 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A bundle (model.pt) or the directory of an artifact.")],
+    file: Annotated[Path, typer.Argument(help="A bundle (model.pt), an .onnx file, or the directory of an artifact.")],
     *,
-    target: Annotated[str, typer.Option(help="Of a bundle: name in targets/devices/, or a path.")] = "host-cpu",
+    target: Annotated[str, typer.Option(help="Of a detector: name in targets/devices/, or a path.")] = "host-cpu",
     json: Json = False,
 ) -> None:
     """Say what a detector is made of and what can be done to it on a target, or what an artifact holds."""
@@ -48,6 +48,10 @@ def _detector(found: "Inspection") -> str:
         ("file", f"{quantity(found.size_bytes, 'B')}, sha256 {found.sha256}"),
         ("threshold", "-" if found.threshold is None else f"{found.threshold:g}"),
     ]
+    if found.source is not None:
+        digest = "" if found.source.sha256 is None else f", sha256 {found.source.sha256}"
+        facts.append(("source", clean(f"{found.source.factory or ''} ({found.source.how})".strip() + digest)))
+    facts += [("note", clean(note)) for note in found.notes]
     parts = [("part", "layers", "weights in FP32", "MACs", "")]
     parts += [
         (clean(part.name), str(part.layers), quantity(part.bytes, "B"), f"{part.macs / 1e6:.1f} M",

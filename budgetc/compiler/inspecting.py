@@ -1,6 +1,6 @@
 """What a detector is made of, and what can be done to it on a target: what `budgetc inspect` does."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,15 @@ from budgetc.core.frozen import Frozen
 from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Qat, Quantize, Step, StoreBits, Truncate
 from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector, deployed_part
-from budgetc.detectors.layers import Unit
+from budgetc.detectors.layers import ConvUnit, LinearUnit, Unit, units
+from budgetc.detectors.reverse_distillation import subpixel_form
+from budgetc.detectors.upsampling import TransposedUnit
 from budgetc.errors import BudgetcError, UsageError
 from budgetc.export.gate import INTEGER_KERNELS, fused_kernels
 from budgetc.export.onnx_file import export_detector
 from budgetc.load.config import load_target
 from budgetc.load.model import load_model
+from budgetc.load.origin import Origin
 from budgetc.passes.pruning.groups import layer_of, outputs_of, weighted
 from budgetc.passes.pruning.subject import subject_of
 from budgetc.passes.quantize import quantize
@@ -81,6 +84,10 @@ class Inspection(Frozen):
     size_bytes: int
     detector: str
     config: dict[str, Any]
+    source: Origin | None
+    """What it was imported from; None of what budgetc trained, and of an ONNX file itself."""
+    notes: tuple[str, ...]
+    """How an ONNX file was read."""
     input_size: tuple[int, int]
     """(height, width)."""
     threshold: float | None
@@ -98,7 +105,7 @@ def inspect_detector(file: str | Path, *, target: str | Path = "host-cpu") -> In
     """Parts, layers, and what the passes can do with them on a target; nothing is trained and no data is needed.
 
     Args:
-        file: a bundle.
+        file: a bundle, or an ONNX file.
         target: name or path.
 
     Raises:
@@ -111,27 +118,46 @@ def inspect_detector(file: str | Path, *, target: str | Path = "host-cpu") -> In
     in_float, kernels = _rounded(detector, known)
     return Inspection(
         file=str(file), sha256=loaded.sha256, size_bytes=loaded.size_bytes, detector=detector.family,
-        config=detector.config.model_dump(mode="json"),
+        config=detector.config.model_dump(mode="json"), source=loaded.source, notes=loaded.notes,
         input_size=detector.config.input_size, threshold=detector.threshold, target=known.name,
         deployed_parameters=detector.parameters(), parts=_parts(detector, macs),
         layers=tuple(
             _layer(name, unit, macs=macs[name], channels=channels, in_float=in_float)
-            for name, unit in weighted(detector.module) if name in macs
+            for name, unit in _layers(detector.module) if name in macs
         ),
         integer_kernels=kernels,
         steps=tuple(_possible(steps, detector, known) for steps in _STEPS),
     )  # fmt: skip
 
 
+def _layers(network: nn.Module) -> Iterator[tuple[str, Unit]]:
+    """Units with weights: those that pruning may narrow, and transposed convolutions."""
+    return ((name, unit) for name, unit in units(network) if _layer_of(unit) is not None)
+
+
+def _layer_of(unit: nn.Module) -> nn.Conv2d | nn.ConvTranspose2d | nn.Linear | None:
+    match unit:
+        case TransposedUnit():
+            return unit.conv
+        case ConvUnit() | LinearUnit():
+            return layer_of(unit)
+        case _:
+            return None
+
+
 def _macs(detector: Detector) -> dict[str, int]:
     """Unit that the deployed part runs -> multiplications of its layer."""
     found = dict[str, int]()
     handles = []
-    for name, unit in weighted(detector.module):
+    for name, unit in _layers(detector.module):
 
-        def hook(unit: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
-            places = output[0].numel() // outputs_of(unit)
-            found[name] = found.get(name, 0) + layer_of(unit).weight.numel() * places
+        def hook(unit: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
+            # A transposed convolution multiplies all of its weights at every place of what it reads.
+            if isinstance(unit, TransposedUnit):
+                weight, places = unit.conv.weight, inputs[0][0, 0].numel()
+            else:
+                weight, places = layer_of(unit).weight, output[0].numel() // outputs_of(unit)
+            found[name] = found.get(name, 0) + weight.numel() * places
 
         handles.append(unit.register_forward_hook(hook))
     with torch.no_grad():
@@ -148,7 +174,7 @@ def _parts(detector: Detector, macs: Mapping[str, int]) -> tuple[Part, ...]:
         weights = list(child.parameters())
         if not weights:
             continue
-        inside = [unit for unit, _ in weighted(detector.module) if unit.split(".")[0] == name]
+        inside = [unit for unit, _ in _layers(detector.module) if unit.split(".")[0] == name]
         parameters = sum(weight.numel() for weight in weights)
         run = sum(macs.get(unit, 0) for unit in inside)
         deployed = any(id(weight) in shipped for weight in weights) and (run > 0 or not inside)
@@ -168,12 +194,14 @@ class _Channels:
 
 
 def _channels(detector: Detector) -> _Channels:
-    group, stays = dict[str, str](), dict[str, str]()
+    group = dict[str, str]()
+    stays = {name: "is a transposed convolution" for name, unit in _layers(detector.module)
+             if isinstance(unit, TransposedUnit)}  # fmt: skip
     for part in ("student", "teacher"):
         try:
             subject = subject_of(detector, part)
         except UsageError as error:
-            return _Channels({}, {name: str(error) for name, _ in weighted(detector.module)})
+            return _Channels({}, {name: str(error) for name, _ in _layers(detector.module)})
         names = {unit: name for name, unit in weighted(subject.whole)}
         inside = {name: names[unit] for name, unit in weighted(subject.network)}
         known = subject.survey()
@@ -184,19 +212,26 @@ def _channels(detector: Detector) -> _Channels:
 
 def _rounded(detector: Detector, target: Target) -> tuple[Mapping[str, str], int | None]:
     """Unit that stays in FP32 -> why, and how many integer kernels the runtime makes of the others."""
-    names = [name for name, _ in weighted(detector.module)]
+    names = [name for name, _ in _layers(detector.module)]
     reason = applicable(Plan(recipe="", steps=(Quantize(),), seed=0), detector.family, target)
     if reason is not None:
         return dict.fromkeys(names, "the target does not take the step quantize"), None
+    # As compiling does; units keep their names.
+    detector = subpixel_form(detector)
     integer = quantize(detector, Quantize(), _bare_work(detector, target))
-    in_float = {name: "it is part of the score" if unit.head else "only its result is rounded: it reads the picture"
-                for name, unit in weighted(detector.module)
+    in_float = {name: _kept(unit) for name, unit in _layers(detector.module)
                 if name not in integer.formats or integer.formats[name].compute == "fp32"}  # fmt: skip
     try:
         found = fused_kernels(export_detector(integer, target).model)
     except BudgetcError as error:
         return dict.fromkeys(names, str(error)), 0
     return in_float, sum(found[kind] for kind in INTEGER_KERNELS)
+
+
+def _kept(unit: Unit) -> str:
+    if isinstance(unit, TransposedUnit):
+        return "no runtime here has an integer kernel for it"
+    return "it is part of the score" if unit.head else "only its result is rounded: it reads the picture"
 
 
 def _bare_work(detector: Detector, target: Target) -> Work:
@@ -213,7 +248,8 @@ def _bare_work(detector: Detector, target: Target) -> Work:
 
 
 def _layer(name: str, unit: Unit, *, macs: int, channels: _Channels, in_float: Mapping[str, str]) -> Layer:
-    layer = layer_of(unit)
+    layer = _layer_of(unit)
+    assert layer is not None, "all of these have weights"
     return Layer(
         name=name, kind=_kind(layer), shape=tuple(layer.weight.shape),
         parameters=sum(weight.numel() for weight in unit.parameters()), macs=macs, group=channels.group.get(name),
@@ -221,13 +257,13 @@ def _layer(name: str, unit: Unit, *, macs: int, channels: _Channels, in_float: M
     )  # fmt: skip
 
 
-def _kind(layer: nn.Conv2d | nn.Linear) -> str:
+def _kind(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> str:
     if isinstance(layer, nn.Linear):
         return "linear"
     height, width = layer.kernel_size
     kind = "conv" if layer.groups == 1 else "depthwise" if layer.groups == layer.in_channels else "grouped"
     stride = f" / {layer.stride[0]}" if layer.stride[0] > 1 else ""
-    return f"{kind} {height}x{width}{stride}"
+    return f"{'transposed ' if isinstance(layer, nn.ConvTranspose2d) else ''}{kind} {height}x{width}{stride}"
 
 
 def _possible(steps: tuple[Step, ...], detector: Detector, target: Target) -> Possible:

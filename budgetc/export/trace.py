@@ -54,6 +54,8 @@ def trace(part: nn.Module, shape: tuple[int, ...], target: Target) -> onnx.Model
         warnings.filterwarnings("ignore", category=TracerWarning)
         # Shape arithmetic that the exporter leaves to onnxsim, which folds it.
         warnings.filterwarnings("ignore", message="Constant folding")
+        # An instance norm normalizes by the picture's own statistics in evaluation, too.
+        warnings.filterwarnings("ignore", message=".*operator 'instance_norm' is set to train=True")
         torch.onnx.export(
             part, (torch.zeros(shape),), buffer, dynamo=False, opset_version=target.max_opset,
             input_names=[INPUT_NAME], output_names=list(names),

@@ -12,7 +12,7 @@ from budgetc.load.container import FileContent, read_model_file
 from budgetc.load.inert import Inert, read_inert
 from budgetc.load.layouts import find_state_dict, is_bystander
 from budgetc.load.origin import How, Origin
-from budgetc.load.outside.trust import run_trusted
+from budgetc.load.outside.trust import refuse_needless, run_trusted
 from budgetc.load.tensors import NeedsCode, check_tensors, load_plain
 
 
@@ -37,8 +37,7 @@ def read_checkpoint(path: Path, *, trust: str | None = None) -> Checkpoint:
     """
     file = read_model_file(path)
     found, how = _read(file, trust)
-    if isinstance(found.data, Mapping) and "format" in found.data:
-        raise InputRejected(f"{path}: is a budgetc bundle already; compile takes it as it is")
+    refuse_bundle(path, found.data)
     weights = find_state_dict(found.data)
     if weights is None:
         kind = type(found.data).__name__
@@ -50,7 +49,7 @@ def read_checkpoint(path: Path, *, trust: str | None = None) -> Checkpoint:
 
 def _read(file: FileContent, trust: str | None) -> tuple[Inert, How]:
     try:
-        return Inert(load_plain(file), None, frozenset()), "weights"
+        plain = load_plain(file)
     except InputRejected as refusal:
         if trust is not None and isinstance(refusal, NeedsCode):
             answer = run_trusted(file, trust, refusal, None)
@@ -63,6 +62,18 @@ def _read(file: FileContent, trust: str | None) -> tuple[Inert, How]:
             return read_inert(file), "weights"
         except InputRejected:
             raise refusal from None
+    refuse_needless(file.path, trust, "a file of weights alone")
+    return Inert(plain, None, frozenset()), "weights"
+
+
+def refuse_bundle(path: Path, data: object) -> None:
+    """What `budgetc import` makes is nothing to import.
+
+    Raises:
+        InputRejected: a bundle.
+    """
+    if isinstance(data, Mapping) and "format" in data:
+        raise InputRejected(f"{path}: is a budgetc bundle already; compile takes it as it is")
 
 
 def _notes(found: Inert) -> tuple[str, ...]:

@@ -11,16 +11,17 @@ from torch import Tensor
 from budgetc.detectors.detector import Detector
 from budgetc.errors import UsageError
 from budgetc.load.anomalib import refuse_unsupported
-from budgetc.load.checkpoint import Checkpoint, read_checkpoint
+from budgetc.load.checkpoint import Checkpoint, read_checkpoint, refuse_bundle
 from budgetc.load.container import FileContent, read_model_file
 from budgetc.load.import_efficientad import EfficientAdSource, efficientad_from
 from budgetc.load.import_reverse import ReverseSource, reverse_from
 from budgetc.load.import_stfpm import StfpmSource, stfpm_from
 from budgetc.load.import_vae import vae_from
+from budgetc.load.model import with_hint
 from budgetc.load.onnx_graph import OnnxOptions, detector_of_onnx
 from budgetc.load.origin import Origin
 from budgetc.load.outside.sandbox import Answer, Request, run_outside
-from budgetc.load.outside.trust import run_trusted
+from budgetc.load.outside.trust import refuse_needless, run_trusted
 from budgetc.load.tensors import NeedsCode, load_plain
 
 PUBLISHED_SIZE = (256, 256)
@@ -136,14 +137,15 @@ def import_network(path: Path, options: OnnxOptions, *, trust: str | None = None
     """
     file = read_model_file(path)
     if file.kind == "onnx":
-        if trust is not None:
-            raise UsageError(f"--trust-model: {path} is an ONNX file, which holds no code; leave the option out")
+        refuse_needless(path, trust, "an ONNX file")
         found = detector_of_onnx(file, options)
         return Imported(found.detector, found.notes, Origin(how="onnx", sha256=found.sha256))
     try:
         if file.kind != "safetensors":
-            load_plain(file)
+            refuse_bundle(path, load_plain(file))
     except NeedsCode as refusal:
+        if trust is None:
+            raise with_hint(file, refusal) from refusal
         answer = run_trusted(file, trust, refusal, options.input_size)
         if answer.graph is not None:
             return _graph(path, answer, options, Origin(how="trusted code", sha256=file.sha256))
@@ -165,6 +167,8 @@ def import_factory(factory: str, path: Path | None, options: OnnxOptions, *, tru
         InputRejected: weights that do not fit, or a network that cannot be rebuilt from budgetc's layers.
     """
     weights, digest = None, None
+    if path is None and trust is not None:
+        raise UsageError("--trust-model is for a FILE with weights; a factory runs because it is named")
     if path is not None:
         checkpoint = read_checkpoint(path, trust=trust)
         weights, digest = safetensors.torch.save(_separate(checkpoint.weights)), checkpoint.source.sha256

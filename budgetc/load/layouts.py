@@ -83,5 +83,5 @@ def guess_layout(weights: Mapping[str, Any]) -> Guess:
         return Guess("--detector vae")
     return Guess(
         "--detector efficientad|reverse_distillation|stfpm|vae --backbone resnet18|wide_resnet50_2",
-        " (its layout was not recognized)",
+        " (its layout was not recognized; for a network of your own: --detector package.module:factory)",
     )

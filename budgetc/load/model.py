@@ -70,7 +70,7 @@ def load_model(path: Path) -> LoadedModel:
     try:
         data = load_plain(file)
     except InputRejected as refusal:
-        raise _with_hint(file, refusal) from refusal
+        raise with_hint(file, refusal) from refusal
     if not isinstance(data, Mapping) or "format" not in data:
         raise InputRejected(_import_hint(path, data))
     if data["format"] != BUNDLE_FORMAT:
@@ -91,7 +91,7 @@ def load_model(path: Path) -> LoadedModel:
     return LoadedModel(detector, file.sha256, len(file.data), source=envelope.source)
 
 
-def _with_hint(file: FileContent, refusal: InputRejected) -> InputRejected:
+def with_hint(file: FileContent, refusal: InputRejected) -> InputRejected:
     """The refusal of a pickle, or the import line where it is one of anomalib."""
     if file.kind != "torch":
         return refusal

@@ -10,7 +10,7 @@ from budgetc.detectors.detector import Detector
 from budgetc.detectors.graph import Graph
 from budgetc.errors import InputRejected
 from budgetc.load.container import FileContent
-from budgetc.load.graph.building import Model, Parts, Preparation, build_parts
+from budgetc.load.graph.building import Model, Parts, Preparation, build_parts, check_channels
 from budgetc.load.graph.outputs import choose_outputs
 from budgetc.load.graph.parity import differs, first_difference, refuse
 from budgetc.load.graph.reading import read_onnx
@@ -44,11 +44,13 @@ def detector_of_onnx(file: FileContent, options: OnnxOptions = OnnxOptions()) ->
     """Rebuild an ONNX model from budgetc's own layers, and compare both.
 
     Raises:
+        UsageError: means or deviations of three channels for a gray picture.
         InputRejected: unsafe, invalid, unknown operators, no score, or the rebuilt network computes something else.
     """
     where, (model, digest) = str(file.path), read_onnx(file)
     notes = ["FP16 weights were read as FP32"] if halves_to_floats(model) else []
     settled = settle_input(where, model, options.input_size)
+    check_channels(where, settled, options.preparation)
     check_sizes(where, model)
     shape = (1, *settled.size, settled.channels) if settled.last else (1, settled.channels, *settled.size)
     zeros = np.zeros(shape, np.float32)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import safetensors.torch
+import torch
 from onnx import TensorProto, helper
 
 from tests.cli.command import Command
@@ -178,12 +180,14 @@ def test_options_of_other_files(budgetc: Command, tmp_path: Path) -> None:
         (["--backbone", "resnet18"], "--backbone: only for weights of a detector that budgetc knows"),
         (["--detector", "vae", "--score", "s"], "--score: only for whole networks"),
         (["--mean", "1,2"], "--mean 1,2: expected one number or three"),
-        (["--std", "0"], "divided by 0"),
+        (["--std", "0"], "expected numbers larger than 0"),
+        (["-o", str(file)], "is the FILE that is read"),
+        (["-o", str(tmp_path / "none" / "model.pt")], "does not exist; create it first"),
     ):
         ended = budgetc("import", file, "-o", tmp_path / "model.pt", *arguments)
         assert ended.code == 2 and sentence in ended.err
     ended = budgetc("import", file, "--detector", "vae", "-o", tmp_path / "model.pt")
     assert ended.code == 4 and "is an ONNX model" in ended.err
-    (tmp_path / "w.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{      }    ")
+    safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors")
     ended = budgetc("import", tmp_path / "w.safetensors", "-o", tmp_path / "model.pt")
     assert ended.code == 2 and "holds weights, not a whole network" in ended.err

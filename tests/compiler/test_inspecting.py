@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import pytest
 import torch
+from onnx import helper
 
 from budgetc.compiler.inspecting import inspect_detector
 from budgetc.compiler.training import save_bundle
@@ -10,6 +12,10 @@ from budgetc.detectors.backbones import BackboneConfig
 from budgetc.detectors.families import build
 from budgetc.detectors.stfpm import StfpmConfig
 from budgetc.detectors.vae import VaeConfig
+from budgetc.load.importing import import_network
+from budgetc.load.onnx_graph import OnnxOptions
+from tests.graphs import model_of, weight
+from tests.small import small_reverse
 
 TAPPED = BackboneConfig(arch="plain", widths=(8, 16), taps=(0, 1))
 
@@ -54,3 +60,35 @@ def test_a_target_without_int8(tmp_path: Path) -> None:
     assert "no INT8" in (steps["quantize"] or "") and steps["fp16"] is None
     assert found.integer_kernels is None
     assert all(one.float_because is not None for one in found.layers)
+
+
+@pytest.mark.parametrize("upsampling", ["transposed", "subpixel"])
+def test_layers_that_upsample(tmp_path: Path, upsampling: str) -> None:
+    """Transposed convolutions are layers like others; every weight that ships belongs to one."""
+    save_bundle(small_reverse(upsampling=upsampling), tmp_path / "model.pt")
+    found = inspect_detector(tmp_path / "model.pt")
+    assert sum(one.parameters for one in found.layers) == found.deployed_parameters
+    assert sum(one.macs for one in found.layers) == sum(part.macs for part in found.parts)
+    ups = [one for one in found.layers if one.kind.startswith("transposed conv")]
+    assert len(ups) == (2 if upsampling == "transposed" else 0)
+    assert {one.stays for one in ups} <= {"is a transposed convolution"}
+    assert all(one.float_because is None for one in ups), "the step quantize makes sub-pixel convolutions of them"
+
+
+def test_a_network_from_outside(tmp_path: Path) -> None:
+    """A transposed convolution without an integer form; what the file was made of, and how it was read."""
+    nodes = [
+        helper.make_node("ConvTranspose", ["image", "w"], ["x"], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("ReduceL2", ["x"], ["score"], keepdims=0),
+    ]  # fmt: skip
+    model = model_of(nodes, {"w": weight(3, 5, 4, 4)})
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    imported = import_network(tmp_path / "model.onnx", OnnxOptions())
+    save_bundle(imported.detector, tmp_path / "model.pt", imported.source)
+    found = inspect_detector(tmp_path / "model.pt")
+    (layer,) = found.layers
+    assert (layer.kind, layer.macs) == ("transposed conv 4x4 / 2", 3 * 5 * 16 * 8 * 8)
+    assert layer.stays == "is a transposed convolution"
+    assert "no runtime" in str(layer.float_because)
+    assert found.source == imported.source and imported.source.how == "onnx"
+    assert inspect_detector(tmp_path / "model.onnx").source is None

@@ -192,6 +192,10 @@ OPERATORS: dict[str, list[onnx.NodeProto]] = {
     "reductions": [node("ReduceMean", ["x"], ["a"], axes=[2], keepdims=1), node("ReduceMin", ["x"], ["b"], axes=[-2]),
                    node("ReduceSumSquare", ["x"], ["c"], axes=[2]), node("ReduceL1", ["x"], ["d"], axes=[2]),
                    node("ReduceLogSumExp", ["x"], ["e"], axes=[2]), node("Sum", ["a", "b", "c", "d", "e"], ["y"])],
+    "TopK": [node("TopK", ["x", "three"], ["a", "i"], axis=1, largest=0),
+             node("TopK", ["a", "three"], ["y", "j"])],
+    "Einsum": [node("Einsum", ["x", "square"], ["a"], equation="bchw, hk -> bckw"),
+               node("Einsum", ["a", "x"], ["y"], equation="bchw,bdhw->bcd")],
     "Dropout": [node("Dropout", ["x"], ["a"]), node("Identity", ["a"], ["y"])],
 }  # fmt: skip
 CONSTANTS: dict[str, Any] = {
@@ -199,7 +203,7 @@ CONSTANTS: dict[str, Any] = {
     "shifts": np.abs(weight(4)) + 0.1, "row": weight(8), "pads": [0, 0, 1, 2, 0, 0, 3, 1], "parts": [1, 3],
     "scales": np.array([1, 1, 2, 1.5], np.float32), "sizes": [1, 4, 11, 5], "starts": [1, 0], "ends": [8, 2**62],
     "axes": [2, 3], "steps": [1, 3], "order": [2, 0, 3], "one": np.int64(2), "axis": [1], "shape": [0, 4, -1],
-    "repeats": [1, 1, 2, 1], "full": [1, 4, 8, 8],
+    "three": [3], "square": weight(8, 8), "repeats": [1, 1, 2, 1], "full": [1, 4, 8, 8],
 }  # fmt: skip
 
 
@@ -210,6 +214,16 @@ def test_operators(name: str) -> None:
     used = {name for one in nodes for name in one.input}
     weights = {"w": weight(4, 3, 3, 3)} | {key: np.asarray(value) for key, value in CONSTANTS.items() if key in used}
     assert_same(model_of(scored(nodes, "y"), weights))
+
+
+def test_places_of_the_largest_are_not_known() -> None:
+    """Where they are read, the refusal says what is known."""
+    nodes = [
+        node("Conv", ["image", "w"], ["x"]), node("TopK", ["x", "three"], ["v", "i"]),
+        node("Cast", ["i"], ["y"], to=TensorProto.FLOAT),
+    ]  # fmt: skip
+    with pytest.raises(InputRejected, match=r"TopK .*: where the largest values lie is read"):
+        read(model_of(scored(nodes, "y"), {"w": weight(4, 3, 3, 3), "three": np.array([3])}))
 
 
 def test_rows_of_tokens_go_through_a_fully_connected_layer() -> None:
@@ -295,6 +309,16 @@ def test_halves_are_read_as_floats() -> None:
     assert found.notes == ("FP16 weights were read as FP32",)
     own = found.detector.module(torch.from_numpy(IMAGES[:1, :, :8, :8]))[0].item()
     assert own == pytest.approx(float(runtime(model, IMAGES[:1, :, :8, :8].astype(np.float16))), rel=2e-3)
+
+
+def test_preparations_that_are_none() -> None:
+    """Three numbers for a gray picture, or a scale that turns pictures around: how it was asked is wrong."""
+    gray = model_of(scored([node("Conv", ["image", "w"], ["y"])], "y"), {"w": weight(4, 1, 3, 3)}, shape=(1, 1, 8, 8))
+    with pytest.raises(UsageError, match=r"--mean 0\.1,0\.2,0\.3: .* gray pictures; give one number"):
+        read(gray, OnnxOptions(preparation=Preparation(mean=(0.1, 0.2, 0.3))))
+    for wrong in ({"scale": -255.0}, {"std": (0.2, -0.2, 0.2)}, {"scale": 0.0}):
+        with pytest.raises(UsageError, match=r"--scale .* --std .*: expected numbers larger than 0"):
+            Preparation(**wrong)
 
 
 def test_dynamic_sizes() -> None:

@@ -33,8 +33,9 @@ class Preparation:
     """Whether scores and maps are to be turned around."""
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.scale) or self.scale == 0 or 0 in self.std:
-            raise UsageError(f"--scale {self.scale:g} --std {self.std}: a picture cannot be multiplied or divided by 0")
+        if not math.isfinite(self.scale) or min(self.scale, *self.std) <= 0:
+            std = ",".join(f"{one:g}" for one in self.std)
+            raise UsageError(f"--scale {self.scale:g} --std {std}: expected numbers larger than 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,18 @@ class Model:
     input: Input
     outputs: Outputs
     shapes: Mapping[str, tuple[int, ...]]
+
+
+def check_channels(where: str, settled: Input, preparation: Preparation) -> None:
+    """Whether the picture has as many channels as there are numbers for.
+
+    Raises:
+        UsageError: three numbers, and it is gray.
+    """
+    for option, numbers in (("--mean", preparation.mean), ("--std", preparation.std)):
+        if len(numbers) not in (1, settled.channels):
+            given = ",".join(f"{one:g}" for one in numbers)
+            raise UsageError(f"{option} {given}: {where} reads gray pictures; give one number")
 
 
 def build_parts(model: Model, preparation: Preparation, *, batched: bool) -> Parts:

@@ -246,13 +246,30 @@ def _lp(state: Translation, node: onnx.NodeProto) -> None:
     _call(state, node, axis=axis, p=int(state.attribute(node, "p", 2)))
 
 
+def _top_k(state: Translation, node: onnx.NodeProto) -> None:
+    if len(node.output) > 1 and state.readers[node.output[1]]:
+        state.refuse(node, "where the largest values lie is read; budgetc knows their values only")
+    (axis,) = state.axes(node, [state.attribute(node, "axis", -1)], len(state.shape(node.input[0])))
+    # In order: what asks for no order is content with any.
+    k = int(np.ravel(state.setting(node, "k", 1))[0])
+    _call(state, node, k=k, axis=axis, largest=int(state.attribute(node, "largest", 1)))
+
+
+def _einsum(state: Translation, node: onnx.NodeProto) -> None:
+    inputs = [state.read(name) for name in node.input]
+    equation = state.attribute(node, "equation").replace(" ", "")
+    state.write(node.output[0], state.call("Einsum", inputs, node.output[0], equation=equation))
+
+
 HANDLERS: Mapping[str, Handler] = {
     **dict.fromkeys(_PLAIN, _plain), **dict.fromkeys(_REDUCED, _reduce), **dict.fromkeys(_NUMBERS, _numbers),
     **dict.fromkeys(_AXIS, _along), **POOLING,
     "BatchNormalization": _batch_norm, "Cast": _cast, "Clip": _clip, "Constant": _constant,
-    "DepthToSpace": _depth_to_space, "Dropout": _same, "Expand": _expand, "Flatten": _reshape, "Gather": _gather,
+    "DepthToSpace": _depth_to_space, "Dropout": _same, "Einsum": _einsum, "Expand": _expand, "Flatten": _reshape,
+    "Gather": _gather,
     "Gelu": _gelu, "GroupNormalization": _group_norm, "Identity": _same, "InstanceNormalization": _instance_norm,
     "LayerNormalization": _layer_norm, "LpNormalization": _lp, "Pad": _pad, "Reshape": _reshape, "Resize": resize,
-    "Selu": _selu, "Slice": _slice, "Split": _split, "Squeeze": _squeeze, "Tile": _tile, "Transpose": _transpose,
+    "Selu": _selu, "Slice": _slice, "Split": _split, "Squeeze": _squeeze, "Tile": _tile, "TopK": _top_k,
+    "Transpose": _transpose,
     "Unsqueeze": _unsqueeze, "Upsample": resize,
 }  # fmt: skip

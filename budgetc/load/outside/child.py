@@ -5,11 +5,13 @@
 """
 
 import importlib
+import inspect
 import io
 import json
 import os
 import resource
 import sys
+import traceback
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -28,13 +30,13 @@ def main(folder: Path) -> None:
     for name, most in request["limits"].items():
         lower(getattr(resource, name), most)
     try:
-        result = _carried_out(folder, request)
+        result: dict[str, Any] = {"kind": _carried_out(folder, request)}
     except Refused as refused:
-        result = {"refused": str(refused), "usage": refused.usage}
+        result = {"kind": "refused", "reason": str(refused), "usage": refused.usage}
     except MemoryError:
-        result = {"refused": "needs more memory than a model file may take", "usage": False}
+        result = {"kind": "refused", "reason": "needs more memory than a model file may take"}
     except Exception as error:  # whatever foreign code raises is the answer
-        result = {"refused": f"raised {type(error).__name__}: {str(error).strip()[:1000]}", "usage": False}
+        result = {"kind": "refused", "reason": f"raised {_described(error)}"}
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
@@ -46,6 +48,15 @@ class Refused(Exception):
         self.usage = usage
 
 
+def _described(error: Exception) -> str:
+    """Its words, and the last line of the user's own code that was on the way."""
+    libraries = ("<", sys.prefix, sys.base_prefix)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [one for one in frames if one.filename != __file__ and not one.filename.startswith(libraries)]
+    place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {str(error).strip()[:1000]}{place}"
+
+
 def lower(kind: int, most: int) -> None:
     """Set a limit of this process, never above the one it has."""
     _, hard = resource.getrlimit(kind)
@@ -53,11 +64,15 @@ def lower(kind: int, most: int) -> None:
     resource.setrlimit(kind, (most, most))
 
 
-def _carried_out(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+def _carried_out(folder: Path, request: Mapping[str, Any]) -> str:
+    """Writes what the foreign code is, and returns its kind."""
+    import onnx  # noqa: F401  # before anything foreign can be called like it
     import torch
     from torch import nn
 
     torch.set_num_threads(1)
+    torch.backends.mha.set_fastpath_enabled(False)  # its fused transformer layers have no ONNX form
+    _see_present_folder(first=request["kind"] == "factory")
     found = _loaded(folder / "input", request)
     if isinstance(found, Mapping):
         return _state_dict(folder, found)
@@ -66,6 +81,15 @@ def _carried_out(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
             f"gave {_kind(found)}, expected a torch.nn.Module or a state_dict", usage=bool(request["factory"])
         )
     return _network(folder, found, request)
+
+
+def _see_present_folder(*, first: bool) -> None:
+    """The user's own package lies where the user is.
+
+    As `python -m` does where the user named the package; else behind the libraries: trust is for a file, not for what
+    is called like a library beside it.
+    """
+    sys.path.insert(0 if first else len(sys.path), os.getcwd())
 
 
 def _loaded(file: Path, request: Mapping[str, Any]) -> Any:
@@ -88,14 +112,20 @@ def _made(file: Path, factory: str) -> Any:
     from torch import nn
 
     name, _, attribute = factory.partition(":")
-    sys.path.insert(0, os.getcwd())  # as `python -m` does: the user's own package lies where the user is
     try:
-        make = getattr(importlib.import_module(name), attribute)
+        package = importlib.import_module(name)
     except ImportError as error:
         raise Refused(f"cannot be imported ({error}); run budgetc where the package is, or install it",
                       usage=True) from error  # fmt: skip
-    except AttributeError as error:
-        raise Refused(f"module {name} has no {attribute!r}", usage=True) from error
+    make = getattr(package, attribute, None)
+    if make is None:
+        raise Refused(f"module {name} has no {attribute!r}", usage=True)
+    try:
+        with suppress(ValueError):  # has no signature
+            inspect.signature(make).bind()
+    except TypeError as error:
+        raise Refused(f"is called without arguments, which it cannot be ({error}); name a function that returns "
+                      "the module", usage=True) from error  # fmt: skip
     module = make()
     if file.exists() and isinstance(module, nn.Module):
         _load(module, load_file(file))
@@ -113,7 +143,7 @@ def _load(module: Any, weights: Mapping[str, Any]) -> None:
     module.load_state_dict(dict(weights))
 
 
-def _state_dict(folder: Path, found: Mapping[Any, Any]) -> dict[str, Any]:
+def _state_dict(folder: Path, found: Mapping[Any, Any]) -> str:
     from safetensors.torch import save_file
     from torch import Tensor
 
@@ -125,11 +155,10 @@ def _state_dict(folder: Path, found: Mapping[Any, Any]) -> dict[str, Any]:
     tensors = {str(name): value.detach().clone().contiguous() for name, value in weights.items()
                if isinstance(value, Tensor)}  # fmt: skip
     save_file(tensors, folder / "weights.safetensors")
-    left = sorted(str(name) for name, value in weights.items() if not isinstance(value, Tensor))
-    return {"weights": len(tensors), "left": left[:10]}
+    return "weights"
 
 
-def _network(folder: Path, module: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+def _network(folder: Path, module: Any, request: Mapping[str, Any]) -> str:
     import torch
 
     size = request["size"] or getattr(module, "input_size", None) or [256, 256]
@@ -143,13 +172,13 @@ def _network(folder: Path, module: Any, request: Mapping[str, Any]) -> dict[str,
         with torch.no_grad():
             found = module(example)
     except Exception as error:
-        raise Refused(f"fails on a picture of shape (1, 3, {height}, {width}) in [0, 1]: {type(error).__name__}: "
-                      f"{str(error).strip()[:500]}; another --input-size?") from error  # fmt: skip
+        raise Refused(f"fails on a picture of shape (1, 3, {height}, {width}) in [0, 1]: "
+                      f"{_described(error)}; another --input-size?") from error  # fmt: skip
     names = _names(found, tuple(getattr(module, "output_names", ())))
     graph = _exported(module, example, names)
     _check_same(graph, module, example, names)
     (folder / "model.onnx").write_bytes(graph)
-    return {"outputs": names, "input_size": [height, width]}
+    return "network"
 
 
 def flat(found: Any) -> list[Any]:

@@ -1,11 +1,22 @@
 """Whether a file that is code may run: only where its digest is named."""
 
 import re
+from pathlib import Path
 
 from budgetc.errors import InputRejected, UsageError
 from budgetc.load.container import FileContent
 from budgetc.load.outside.sandbox import Answer, CodeKind, Request, run_outside
 from budgetc.load.tensors import NeedsCode
+
+
+def refuse_needless(path: Path, trust: str | None, what: str) -> None:
+    """An option that would do nothing, where somebody believes that a digest was checked.
+
+    Raises:
+        UsageError: `trust` was given.
+    """
+    if trust is not None:
+        raise UsageError(f"--trust-model: {path} is {what}, which holds no code; leave the option out")
 
 
 def run_trusted(file: FileContent, trust: str | None, refusal: NeedsCode, size: tuple[int, int] | None) -> Answer:

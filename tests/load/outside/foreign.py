@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,22 @@ class Scores(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         map_ = self.head(self.features(image)).square()
+        return map_.flatten(1).amax(1), map_
+
+
+class Attentive(Scores):
+    """Rows of patches that look at each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 8, 8)
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = self.encoder(self.patches(image).flatten(2).transpose(1, 2))
+        map_ = tokens.square().sum(2).reshape(-1, 1, image.shape[2] // 8, image.shape[3] // 8)
+        map_ = nn.functional.interpolate(map_, image.shape[2:], mode="bilinear", align_corners=False)
         return map_.flatten(1).amax(1), map_
 
 
@@ -77,6 +94,60 @@ def hungry() -> nn.Module:
 def slow() -> nn.Module:
     time.sleep(60)
     raise AssertionError
+
+
+def deserted() -> nn.Module:
+    """Leaves a process behind that holds on to the error stream."""
+    if os.fork() == 0:
+        time.sleep(600)
+    return Scores()
+
+
+def forged(answer: str) -> nn.Module:
+    """Writes an answer of its own and ends."""
+    Path(sys.argv[1], "result.json").write_text(answer, encoding="utf-8")
+    os._exit(0)
+
+
+def no_json() -> nn.Module:
+    return forged("yes")
+
+
+def deep() -> nn.Module:
+    return forged("[" * 100_000)
+
+
+def of_another_form() -> nn.Module:
+    return forged('{"weights": "all", "usage": []}')
+
+
+def without_size() -> nn.Module:
+    return forged("{}")
+
+
+def no_tensors() -> nn.Module:
+    Path(sys.argv[1], "weights.safetensors").write_bytes(b"none")
+    return forged('{"weights": 1}')
+
+
+def linked() -> nn.Module:
+    Path(sys.argv[1], "weights.safetensors").symlink_to("/dev/zero")
+    return forged('{"weights": 1}')
+
+
+def huge() -> nn.Module:
+    """An answer of many numbers that take no place on the disk."""
+    with Path(sys.argv[1], "result.json").open("wb") as file:
+        file.truncate(2**31)
+    os._exit(0)
+
+
+def needs_something(size: int) -> nn.Module:
+    raise AssertionError
+
+
+def wrong_inside() -> nn.Module:
+    return {"a": Scores()}["b"]
 
 
 class Payload:

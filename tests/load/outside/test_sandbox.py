@@ -1,6 +1,9 @@
 """`run_outside`: foreign code in a child process comes back as data, or as a refusal that says what happened."""
 
+import importlib
 import io
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +55,6 @@ def test_networks_in_files_that_are_code(kind: CodeKind) -> None:
     module = foreign.Scores().eval()
     found = run_outside(Request(kind, "m", saved(module, kind), size=(24, 32)))
     check_same(found.graph, module)
-    assert found.input_size == (24, 32)
 
 
 def test_a_factory_with_and_without_weights() -> None:
@@ -88,12 +90,53 @@ def test_weights_of_a_pickled_checkpoint() -> None:
         ("Wordy", "returns builtins.str, expected a score"),
         ("killed", r"ended the process.*signal 9"),
         ("hungry", "memory|enforce fail|DefaultCPUAllocator"),
+        ("wrong_inside", r"KeyError: 'b' \(foreign\.py, line \d+\)"),
     ],
 )
 def test_code_that_fails(factory: str, message: str) -> None:
     """Whatever it does, this process goes on and says what happened."""
     with pytest.raises(InputRejected, match=message):
         made(factory)
+
+
+@pytest.mark.parametrize(
+    "factory", ["no_json", "deep", "of_another_form", "without_size", "no_tensors", "linked", "huge"]
+)
+def test_answers_that_the_code_wrote_itself(factory: str) -> None:
+    """They are read as data, and refused when they are none."""
+    with pytest.raises(InputRejected, match="what it left behind is no answer"):
+        made(factory)
+
+
+def test_processes_that_are_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They end with the one that was started, and nobody waits for them."""
+    monkeypatch.setattr(sandbox, "_SECONDS", 60)
+    started = time.monotonic()
+    check_same(made("deserted").graph, foreign.Scores())
+    assert time.monotonic() - started < 60
+
+
+def test_modules_that_lie_where_a_trusted_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trust is for the file: what is called like a library in the present folder is not run for it."""
+    mark = tmp_path / "ran"
+    for name in ("resource", "torch", "onnx"):
+        (tmp_path / f"{name}.py").write_text(f"import os\nos.mkdir({str(mark)!r})\n")
+    monkeypatch.chdir(tmp_path)
+    check_same(
+        run_outside(Request("pickle", "m", saved(foreign.Scores().eval(), "pickle"), size=(24, 32))).graph,
+        foreign.Scores(),
+    )
+    assert not mark.exists()
+
+
+def test_a_pickled_module_of_a_class_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network is pickled without its class, which is found where the user is."""
+    (tmp_path / "beside_it.py").write_text("from tests.load.outside.foreign import Scores\nclass Own(Scores): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    content = saved(importlib.import_module("beside_it").Own().eval(), "pickle")
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one != str(tmp_path)])
+    monkeypatch.chdir(tmp_path)
+    check_same(run_outside(Request("pickle", "m", content, size=(24, 32))).graph, foreign.Scores())
 
 
 def test_code_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +149,10 @@ def test_code_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("factory", "message"),
     [("no.such.package:make", "cannot be imported"), (f"{HERE}:absent", "has no 'absent'"),
-     (f"{HERE}:not_a_module", r"gave builtins\.int, expected a torch\.nn\.Module")],
+     (f"{HERE}:not_a_module", r"gave builtins\.int, expected a torch\.nn\.Module"),
+     (":make", r"expected package\.module:factory, such as"), ("a/mods.py:make", r"did you mean a\.mods:make"),
+     (".mods:make", r"expected package\.module:factory"), ("mods:", r"expected package\.module:factory"),
+     (f"{HERE}:needs_something", "is called without arguments")],
 )  # fmt: skip
 def test_a_factory_that_is_none(factory: str, message: str) -> None:
     """The command line was wrong, not a file."""

@@ -72,6 +72,23 @@ def test_trust_that_nothing_needs(tmp_path: Path) -> None:
     safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors")
     with pytest.raises(UsageError, match="holds weights"):
         import_network(tmp_path / "w.safetensors", OnnxOptions(), trust=trusted(tmp_path / "w.safetensors"))
+    with pytest.raises(UsageError, match="weights alone, which holds no code; leave the option out"):
+        import_weights(tmp_path / "w.safetensors", detector="vae", trust="sha256:" + "0" * 64)
+    with pytest.raises(UsageError, match="is for a FILE with weights"):
+        import_factory(f"{HERE}:Scores", None, OnnxOptions(), trust="sha256:" + "0" * 64)
+
+
+def test_a_bundle_is_not_imported_again(tmp_path: Path) -> None:
+    """It is said what to do with it instead."""
+    found = import_factory(f"{HERE}:Scores", None, OnnxOptions())
+    save_bundle(found.detector, tmp_path / "model.pt")
+    with pytest.raises(InputRejected, match="is a budgetc bundle already; compile takes it"):
+        import_network(tmp_path / "model.pt", OnnxOptions())
+
+
+def test_a_transformer(tmp_path: Path) -> None:
+    """torch's own encoder layers are exported without their fused form."""
+    check_scores(import_factory(f"{HERE}:Attentive", None, OnnxOptions()), foreign.Attentive())
 
 
 def test_a_factory_with_weights(tmp_path: Path) -> None:
