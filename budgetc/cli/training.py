@@ -40,11 +40,16 @@ InputSize = Annotated[str, typer.Option(help="SIDE or HEIGHTxWIDTH in pixels.")]
 Teacher = Annotated[
     str | None,
     typer.Option(
-        help="All but the VAEs: the pretrained network: resnet18, wide_resnet50_2, efficientnet_lite0 (default), plain."
+        help="stfpm, reverse_distillation, gaussian, efficientad: the pretrained network: resnet18, wide_resnet50_2, "
+        "efficientnet_lite0 (default), plain (not efficientad)."
     ),
 ]
 TeacherWeights = Annotated[
-    str | None, typer.Option(help="All but the VAEs: its state_dict or .safetensors; none leaves it random.")
+    str | None,
+    typer.Option(
+        help="All but the VAEs: its state_dict or .safetensors; none leaves it random. efficientad, "
+        "uninformed_students: or a finished patch network's."
+    ),
 ]
 TeacherWidths = Annotated[
     str | None,
@@ -330,8 +335,12 @@ def _print(trained: "Trained", *, json: bool) -> None:
     rows = [
         ("bundle", f"{trained.path}  ({quantity(trained.size_bytes, 'B')})"),
         ("deployed parameters", f"{trained.detector.parameters():,}"),
-        ("trained on", f"{trained.images} normal pictures, {trained.curve.epochs} epochs"),
+        ("trained on", f"{trained.images} normal {_samples(trained.detector)}, {trained.curve.epochs} epochs"),
         ("held-out loss", "-" if loss is None else f"{loss:.5g}"),
         ("threshold", f"{trained.threshold:.6g}  (5 % of {trained.calibration} calibration normals exceed it)"),
     ]
     show(aligned(rows))
+
+
+def _samples(detector: "Detector") -> str:
+    return "pictures" if detector.config.motion is None else "samples of motion"

@@ -13,8 +13,8 @@ from budgetc.detectors.backbones import BackboneConfig, build_backbone, normaliz
 from budgetc.detectors.backbones.config import Architecture
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.efficientad import PUBLISHED_SIDE, EfficientAd, EfficientAdConfig
+from budgetc.detectors.efficientad_networks import PatchDescriptionNetwork
 from budgetc.detectors.families import build
-from budgetc.detectors.patches import PatchNetwork
 from budgetc.errors import UsageError
 from budgetc.load.checkpoint import read_checkpoint
 from budgetc.load.import_efficientad import read_patch_network
@@ -82,8 +82,11 @@ def new_efficientad(
 
 def _config(size: tuple[int, int], teacher: tuple[int, ...], student: tuple[int, ...]) -> EfficientAdConfig:
     padding = min(size) < PUBLISHED_SIDE
+    for name, widths, count in (("teacher_widths", teacher, 4), ("student_widths", student, 3)):
+        if len(widths) != count:
+            raise UsageError(f"no such efficientad: {name}: {len(widths)} given, a patch network has {count} here")
     try:
-        embedded = max(1, student[1] // _EMBEDDED) if len(student) > 1 else 1
+        embedded = max(1, student[1] // _EMBEDDED)
         return EfficientAdConfig.model_validate({
             "input_size": size, "teacher": teacher, "student": student, "decoder": embedded,
             "encoder": (max(1, embedded // 2),) * 2 + (embedded,) * 4, "padding": padding, "pad_maps": not padding,
@@ -92,7 +95,7 @@ def _config(size: tuple[int, int], teacher: tuple[int, ...], student: tuple[int,
         raise UsageError(f"no such efficientad: {first_error(error)}") from error
 
 
-def _finished(weights: str | Path | None) -> PatchNetwork | None:
+def _finished(weights: str | Path | None) -> PatchDescriptionNetwork | None:
     """The patch network that a file of weights holds, if it is one."""
     if weights is None or weights == "none" or not Path(weights).exists():
         return None

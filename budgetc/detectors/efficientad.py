@@ -1,10 +1,10 @@
 """EfficientAD: a student of a patch network and of an autoencoder, for what is odd in places and as a whole.
 
 Batzner, Heckler & König, "EfficientAD: Accurate Visual Anomaly Detection at Millisecond-Level Latencies" (WACV 2024),
-with the small patch network (PDN-S). The published pictures have 256 pixels; from 32 on every size works: see
-`patches.Autoencoder` for what follows the size. Bilinear resizes stay as published, for every runtime here has them.
-They compute in FP32 between INT8 convolutions. The channel normalization of the teacher's features (equation 2) lies
-in its last convolution.
+with the small patch description network (PDN-S). The published pictures have 256 pixels; from 32 on every size works:
+see `Autoencoder` for what follows the size. Bilinear resizes stay as published, for every runtime here has them. They
+compute in FP32 between INT8 convolutions. The channel normalization of the teacher's features (equation 2) lies in its
+last convolution.
 """
 
 import numpy as np
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from budgetc.detectors.backbones.config import Width
 from budgetc.detectors.detector import DetectorConfig
+from budgetc.detectors.efficientad_networks import Autoencoder, PatchDescriptionNetwork, Size, patch_side
 from budgetc.detectors.halves import half_safe_mean_square
 from budgetc.detectors.layers import ConvUnit
-from budgetc.detectors.patches import Autoencoder, PatchNetwork, Size, patch_side
 from budgetc.detectors.stfpm import IMAGENET_MEAN, IMAGENET_STD
 
 PUBLISHED_WIDTHS = (128, 256, 256, 384)
@@ -73,7 +73,7 @@ class Follower(nn.Module):
     def __init__(self, config: EfficientAdConfig) -> None:
         super().__init__()
         features = config.teacher[-1]
-        self.patches = PatchNetwork(config.student, (features, features), padding=config.padding)
+        self.patches = PatchDescriptionNetwork(config.student, (features, features), padding=config.padding)
         self.autoencoder = Autoencoder(
             config.encoder, config.decoder, features, size=config.input_size, grid=config.grid
         )
@@ -97,7 +97,7 @@ class EfficientAd(nn.Module):
         super().__init__()
         self.size, self.grid = config.input_size, config.grid
         self.margin = _MARGIN if config.pad_maps else 0
-        self.teacher = PatchNetwork(config.teacher[:3], config.teacher[3:], padding=config.padding)
+        self.teacher = PatchDescriptionNetwork(config.teacher[:3], config.teacher[3:], padding=config.padding)
         self.student = Follower(config)
         self.register_buffer("gains", torch.full((1, 2, 1, 1), 0.5))
         self.register_buffer("offset", torch.zeros(1))
@@ -161,7 +161,7 @@ def hard_loss(wanted: Tensor, own: Tensor, share: float = 0.001) -> Tensor:
 
 
 @torch.no_grad()
-def normalize_channels(teacher: PatchNetwork, features: Tensor) -> None:
+def normalize_channels(teacher: PatchDescriptionNetwork, features: Tensor) -> None:
     """Give the teacher's features of these pictures zero mean and unit variance each, in place (equation 2).
 
     Args:
@@ -174,7 +174,7 @@ def normalize_channels(teacher: PatchNetwork, features: Tensor) -> None:
 
 
 @torch.no_grad()
-def scale_channels(teacher: PatchNetwork, mean: Tensor, deviation: Tensor) -> None:
+def scale_channels(teacher: PatchDescriptionNetwork, mean: Tensor, deviation: Tensor) -> None:
     """(x - mean) / deviation becomes part of the teacher's last convolution; (c,) each."""
     last = teacher.outputs[0]
     assert isinstance(last, ConvUnit) and last.conv.bias is not None, "it was built with one"

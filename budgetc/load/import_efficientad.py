@@ -9,8 +9,8 @@ from torch import Tensor
 
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.efficientad import EfficientAd, EfficientAdConfig, scale_channels, set_quantiles
+from budgetc.detectors.efficientad_networks import PatchDescriptionNetwork
 from budgetc.detectors.families import build
-from budgetc.detectors.patches import PatchNetwork
 from budgetc.errors import InputRejected
 from budgetc.load.layouts import is_bystander
 from budgetc.load.tensors import named
@@ -64,7 +64,7 @@ def efficientad_from(source: EfficientAdSource, input_size: tuple[int, int]) -> 
     return detector, _notes(source, prefix, config, _set_statistics(source, module, own))
 
 
-def read_patch_network(where: str, weights: Mapping[str, Tensor]) -> PatchNetwork | None:
+def read_patch_network(where: str, weights: Mapping[str, Tensor]) -> PatchDescriptionNetwork | None:
     """The PDN-S that a file of a teacher alone holds, in the names of anomalib and its authors; None: it holds none.
 
     Raises:
@@ -75,7 +75,7 @@ def read_patch_network(where: str, weights: Mapping[str, Tensor]) -> PatchNetwor
         return None
     sides = [tuple(weights[f"conv{number}.weight"].shape) for number in range(1, 5)]
     first, second, third, features = (int(side[0]) for side in sides)
-    network = PatchNetwork((first, second, third), (features,), padding=False)
+    network = PatchDescriptionNetwork((first, second, third), (features,), padding=False)
     try:
         network.load_state_dict({ours: weights[theirs].float() for theirs, ours in keys.items()})
     except RuntimeError as error:

@@ -5,7 +5,7 @@ import torch
 from budgetc.core.plan import Direct, Distill, fingerprint
 from budgetc.detectors.detector import Detector, weights_digest
 from budgetc.detectors.efficientad import EfficientAd, EfficientAdConfig
-from budgetc.detectors.patches import PatchNetwork
+from budgetc.detectors.efficientad_networks import PatchDescriptionNetwork
 from budgetc.passes.shrink import smaller_efficientad, warm_start
 from budgetc.passes.work import Work
 from budgetc.training.efficientad import learn_features, learn_follower, normalize_teacher
@@ -73,7 +73,7 @@ def direct_efficientad(
     return result
 
 
-def _smaller_teacher(old: EfficientAd, config: EfficientAdConfig, step: Distill, work: Work) -> PatchNetwork:
+def _smaller_teacher(old: EfficientAd, config: EfficientAdConfig, step: Distill, work: Work) -> PatchDescriptionNetwork:
     """Shared by all candidates with the same teacher: it does not depend on the student, and stays frozen."""
     effort = work.effort_of(step.epochs, step.learning_rate, "distilling the teacher")
     key = fingerprint([list(config.teacher), config.padding, list(config.input_size), effort.epochs,
@@ -85,5 +85,5 @@ def _smaller_teacher(old: EfficientAd, config: EfficientAdConfig, step: Distill,
         imitate_patches(new, old, effort, work)
         work.trained[key] = new.teacher.eval()
     found = work.trained[key]
-    assert isinstance(found, PatchNetwork)
+    assert isinstance(found, PatchDescriptionNetwork)
     return found

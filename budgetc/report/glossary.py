@@ -37,7 +37,11 @@ _INSTALL_LINES = (
 )
 AFTER_INSTALL = "holds after `budgetc install`"
 """Beside a figure of an artifact whose graph is optimized once on the machine that runs it."""
-NEEDS = "needs numpy, Pillow and onnxruntime 1.12 or newer (Python 3.7 or newer), or TensorRT (Python 3.6 or newer)."
+_NEEDS = "needs numpy, Pillow and onnxruntime 1.12 or newer (Python 3.7 or newer), or TensorRT (Python 3.6 or newer)"
+_NEEDS_FLOW = (
+    ", and OpenCV (opencv-python-headless). IMAGE... are successive frames of one clip, in order; the first of them "
+    "have no score yet, and `budgetc run` takes `--monitor`"
+)
 THROUGH_THE_FILE = "Every score comes from the deployed file in its runtime, on images that the search never saw."
 SEEDS = "The same plan trained with several seeds; the first is the artifact, and nothing was chosen among them."
 
@@ -45,6 +49,11 @@ SEEDS = "The same plan trained with several seeds; the first is the artifact, an
 def run_lines(*, install: bool) -> tuple[str, ...]:
     """What to type in the directory of an artifact; `install`: its memory was measured with its graph installed."""
     return (*_INSTALL_LINES, *_RUN_LINES) if install else _RUN_LINES
+
+
+def needs(detector: str) -> str:
+    """What the board's script of a detector family needs, and reads if that is not just images."""
+    return f"{_NEEDS}{_NEEDS_FLOW if detector == 'flow_vae' else ''}."
 
 
 def meanings(limits: list[str]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from budgetc.report.figures import (
     score_figures,
     seed_spread,
 )
-from budgetc.report.glossary import NEEDS, SEEDS, STEPS, THROUGH_THE_FILE, meanings, run_lines
+from budgetc.report.glossary import SEEDS, STEPS, THROUGH_THE_FILE, meanings, needs, run_lines
 from budgetc.report.pictures import Shown
 from budgetc.report.refusal import refusal
 from budgetc.report.schema import Report, Subject
@@ -106,7 +106,7 @@ def _verdict(report: Report) -> Mapping[str, Any]:
         "meanings": meanings([row[0] for row in limit_rows(report)]),
         "refusal": None if complies else refusal(report),
         "run_lines": run_lines(install=report.needs_install),
-        "needs": NEEDS,
+        "needs": needs(report.detector).replace("`", ""),
         "own_words": "" if threshold is None else own_words(threshold),
         "threshold": None if threshold is None else f"{threshold.threshold:.6g}",
         "false_alarms": None if threshold is None else percent(threshold.false_positive_rate.value),

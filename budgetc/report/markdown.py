@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from budgetc.core.measurement import Measurement
 from budgetc.report.boards import board_words
 from budgetc.report.controls import controls_markdown
-from budgetc.report.glossary import NEEDS, SEEDS, STEPS, THROUGH_THE_FILE, meanings, run_lines
+from budgetc.report.glossary import SEEDS, STEPS, THROUGH_THE_FILE, meanings, needs, run_lines
 from budgetc.report.refusal import refusal
 from budgetc.report.schema import Report, Subject
 from budgetc.report.sessions import sessions_markdown
@@ -70,7 +70,9 @@ def _next(report: Report) -> str:
 
 def _run_lines(report: Report) -> str:
     commands = run_lines(install=report.needs_install)
-    return "\n".join(["In this directory:", "", "```sh", *commands, "```", "", f"`device/score.py` {NEEDS}"])
+    return "\n".join(
+        ["In this directory:", "", "```sh", *commands, "```", "", f"`device/score.py` {needs(report.detector)}"]
+    )
 
 
 def _gained(report: Report) -> str:

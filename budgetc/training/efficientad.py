@@ -17,8 +17,8 @@ from budgetc.core.dataset import evenly
 from budgetc.detectors.backbones import Backbone
 from budgetc.detectors.detector import as_input
 from budgetc.detectors.efficientad import EfficientAd, hard_loss, normalize_channels
+from budgetc.detectors.efficientad_networks import PatchDescriptionNetwork, Size
 from budgetc.detectors.layers import fold_norms
-from budgetc.detectors.patches import PatchNetwork, Size
 from budgetc.training.features import Keep, computed, outputs_of, recalled
 from budgetc.training.loop import Curve, Effort, Examples, Progress, fit
 from budgetc.training.pictures import Pictures, Pixels
@@ -65,7 +65,8 @@ def learn_source(
     """
     device, plain = _device_of(module), module.teacher
     source.backbone.eval().to(device)
-    module.teacher = PatchNetwork(plain.widths, (plain.channels,), padding=plain.padding, norm=True).to(device)
+    normed = PatchDescriptionNetwork(plain.widths, (plain.channels,), padding=plain.padding, norm=True)
+    module.teacher = normed.to(device)
     height, width = (-(-side // _STRIDE) for side in module.size)
     curve = learn_features(module, source.features, pictures, effort, grid=(height, width), progress=progress)
     fold_norms(module.teacher)

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from budgetc.cli.doctor import _problems
+import pytest
+
+from budgetc.cli import doctor
 from tests.cli.command import Command, run_without
 from tests.report.example import make_report
 
@@ -66,8 +68,18 @@ def test_doctor_sees_integer_kernels(budgetc: Command) -> None:
 
 def test_doctor_names_what_is_needed() -> None:
     """Each problem says what is wrong and which commands suffer."""
-    found = _problems(["torch", "pydantic"], {"memory_measurable": False, "integer_kernels": "none fused"})
+    found = doctor._problems(["torch", "pydantic"], {"memory_measurable": False, "integer_kernels": "none fused"})
     assert [text.split(":")[0] for text in found] == [
         "torch is not installed", "pydantic is not installed", "/proc/self/clear_refs cannot be written",
         "INT8 would not run in integer kernels",
     ]  # fmt: skip
+
+
+def test_doctor_finds_opencv_by_any_of_its_names(budgetc: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it all but detectors of motion works, and that is said, with what to install."""
+    known, others = "budgetc.cli.doctor._version", doctor._version
+    monkeypatch.setattr(known, lambda package: "4.9" if package == "opencv-python" else others(package))
+    assert json.loads(budgetc("doctor", "--quick", "--json").out)["packages"]["opencv-python-headless"]
+    monkeypatch.setattr(known, lambda package: None if package.startswith("opencv") else others(package))
+    ended = budgetc("doctor", "--quick")
+    assert ended.code == 0 and "only flow_vae needs it: pip install 'budgetc[flow]'" in ended.out

@@ -150,6 +150,26 @@ def test_too_few_widths(budgetc: Command) -> None:
     assert "no such stfpm: taps" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("--teacher-widths", "teacher_widths: 2 given, a patch network has 4"),
+     ("--student-widths", "student_widths: 2 given, a patch network has 3")],
+)  # fmt: skip
+def test_widths_of_a_patch_network(budgetc: Command, option: str, said: str) -> None:
+    """As many as it has layers, or exit 2 with how many that is."""
+    ended = budgetc("train", "efficientad", "--data", "x", "--teacher-weights", "none", option, "8,8")
+    assert ended.code == 2
+    assert said in ended.err
+
+
+def test_help_names_the_families_of_an_option(budgetc: Command) -> None:
+    """`--teacher` is for those that read a pretrained network, and refused by the others."""
+    said = " ".join(budgetc("train", "--help").out.split())
+    assert "stfpm, reverse_distillation, gaussian, efficientad: the pretrained network" in said
+    for family in ("uninformed_students", "flow_vae"):
+        assert f"--teacher: not for {family}" in budgetc("train", family, "--data", "x", "--teacher", "resnet18").err
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_device_that_is_not_there(budgetc: Command, data: Path, tmp_path: Path) -> None:
     """--train-device cuda without CUDA exits 2; so does a device of another name."""

@@ -13,7 +13,7 @@ from budgetc.detectors.detector import Detector, score_images, weights_digest
 from budgetc.detectors.families import bundle, from_bundle
 from budgetc.errors import InputRejected
 from budgetc.passes.apply import apply_step
-from tests.small import small, small_vae, textures, work_for
+from tests.small import FAMILIES, inputs, small, small_vae, work_for
 
 
 def _through_a_file(detector: Detector) -> Detector:
@@ -23,7 +23,7 @@ def _through_a_file(detector: Detector) -> Detector:
     return from_bundle(torch.load(buffer, weights_only=True))
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_bundle_gives_the_detector_back(family: str) -> None:
     """Config, weights and threshold survive a file that holds plain data only."""
     detector = replace(small(family), threshold=1.25)
@@ -33,7 +33,7 @@ def test_a_bundle_gives_the_detector_back(family: str) -> None:
     assert not found.module.training
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_formats_and_pruned_shapes_survive(family: str) -> None:
     """A pruned, quantized detector scores as before: bit by bit, but for the order of a decoder's sums."""
     detector = small(family)
@@ -41,7 +41,7 @@ def test_formats_and_pruned_shapes_survive(family: str) -> None:
     for step in (Prune(keep=0.5, epochs=2), Quantize(), Fp16()):
         detector = apply_step(detector, step, work)
     found = _through_a_file(detector)
-    images = textures(3, seed=9)
+    images = inputs(family, 3, seed=9)
     assert (found.formats, found.quantization) == (detector.formats, detector.quantization)
     expected = score_images(detector.deployed(), images)
     np.testing.assert_allclose(

@@ -9,7 +9,7 @@ from budgetc.detectors.detector import as_input, score_images
 from budgetc.export.onnx_file import export_detector
 from budgetc.passes.apply import apply_step
 from tests.export.single import run_file
-from tests.small import dataset, small, target, work_for
+from tests.small import FAMILIES, dataset, flow_dataset, small, target, work_for
 
 FORMATS: dict[str, tuple[Step, ...]] = {
     "fp32": (),
@@ -27,18 +27,16 @@ _MOST, _MEAN, _AUROC = 0.1, 0.02, 0.003
 step higher. Trained networks are held to an AUROC within .001 by `benchmarks/calibration.py`."""
 
 
-@pytest.mark.parametrize(
-    "family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae", "gaussian"]
-)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kind", list(FORMATS))
 def test_the_file_scores_as_torch_does(family: str, kind: str) -> None:
     """Every score within a step or two, most of them equal, and nearly the same AUROC."""
-    data = dataset(selection=100)
+    data = (flow_dataset if family == "flow_vae" else dataset)(selection=100)
     detector = small(family)
     work = work_for(detector)
     for step in FORMATS[kind]:
         detector = apply_step(detector, step, work)
-    images, labels = data.images("selection", (32, 32)), data.labels("selection")
+    images, labels = data.images("selection", detector.config.input_size), data.labels("selection")
     model = export_detector(detector, target()).model
     found = run_file(model, as_input(images).numpy())[0]
     expected = score_images(detector.deployed(), images)

@@ -5,6 +5,7 @@ import onnx
 import pytest
 import torch
 
+from budgetc.core.admissible import foreign_setting
 from budgetc.core.plan import Fp16, Quantize
 from budgetc.detectors.detector import as_input
 from budgetc.export.gate import fused_kernels
@@ -12,14 +13,14 @@ from budgetc.export.onnx_file import export_detector
 from budgetc.passes.fp16 import fp16
 from budgetc.passes.quantize import quantize
 from tests.export.single import run_file, tensors
-from tests.small import small, small_vae, target, textures, work_for
+from tests.small import FAMILIES, inputs, small, small_vae, target, work_for
 
 
 def _weight_bytes(model: bytes) -> int:
     return sum(t.nbytes for t in tensors(model).values() if t.ndim > 1 and t.size > 64)
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_fp16_halves_the_bytes_of_weights(family: str) -> None:
     """Every weight, the score heads' included, takes two bytes."""
     detector = small(family)
@@ -28,7 +29,7 @@ def test_fp16_halves_the_bytes_of_weights(family: str) -> None:
     assert len(halves) < 0.6 * len(whole)
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_halves_are_unpacked_once_at_load(family: str) -> None:
     """Constant folding removes every Cast: the graph that runs is the FP32 one."""
     detector = small(family)
@@ -38,7 +39,7 @@ def test_halves_are_unpacked_once_at_load(family: str) -> None:
     assert fused_kernels(half) == float_kernels
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_after_int8_what_is_left_in_fp32_is_halved(family: str) -> None:
     """First convolutions and heads in two bytes, everything else in one."""
     detector = small(family)
@@ -47,13 +48,13 @@ def test_after_int8_what_is_left_in_fp32_is_halved(family: str) -> None:
     assert {t.dtype for t in stored} == {np.dtype(np.int8), np.dtype(np.float16)}
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("recipe", ["float", "fp16", "int8", "int8 student", "int8 fp16"])
 def test_the_file_scores_as_the_network(family: str, recipe: str) -> None:
     """Every output of every storage, on images that nothing was fitted to."""
-    if family == "reverse_distillation" and "student" in recipe:
-        pytest.skip("its decoder reads the teacher's features: refused by core/admissible.py")
-    detector, image = small(family), as_input(textures(6, seed=6))
+    if "student" in recipe and (reason := foreign_setting(Quantize(scope="student"), family)) is not None:
+        pytest.skip(reason)
+    detector, image = small(family), as_input(inputs(family, 6, seed=6))
     if "int8" in recipe:
         scope = "student" if "student" in recipe else "all"
         detector = quantize(detector, Quantize(scope=scope), work_for(detector))  # type: ignore[arg-type]

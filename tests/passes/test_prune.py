@@ -21,7 +21,7 @@ from budgetc.passes.fp16 import fp16
 from budgetc.passes.prune import prune
 from budgetc.passes.quantize import quantize
 from budgetc.passes.work import remember_in
-from tests.small import SIZE, lively, small, small_gaussian, small_stfpm, small_vae, textures, work_for
+from tests.small import FAMILIES, SIZE, lively, small, small_gaussian, small_stfpm, small_vae, textures, work_for
 
 
 def _widths(network: nn.Module) -> dict[str, int]:
@@ -131,7 +131,7 @@ def test_every_way_to_choose_leaves_dead_channels_behind(importance: Importance,
     torch.testing.assert_close(after, before, rtol=0.02, atol=1e-3)
 
 
-@pytest.mark.parametrize("family", ["gaussian", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_price_of_a_knapsack_is_known_before_training(family: str) -> None:
     """On the weights of the baseline an untrained structure has the widths of the trained one, and at most `keep`."""
     detector = small(family)
@@ -183,7 +183,7 @@ def test_a_gaussian_loses_taps_under_a_knapsack() -> None:
     assert from_bundle(bundle(result)).parameters() == result.parameters()
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_formats_are_fitted_again(family: str) -> None:
     """A quantized, FP16-stored detector is both after pruning, with scales for the channels that are left."""
     detector = small(family)

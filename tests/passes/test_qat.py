@@ -20,14 +20,14 @@ from budgetc.passes.qat import qat
 from budgetc.passes.quantize import quantize
 from budgetc.passes.refit import refit
 from budgetc.passes.work import Work
-from tests.small import SIZE, at_effort, lively, small, small_stfpm, small_vae, textures, work_for
+from tests.small import FAMILIES, SIZE, at_effort, inputs, lively, small, small_stfpm, small_vae, textures, work_for
 
-FAMILIES = ["stfpm", "vae", "gaussian", "vae with prototypes"]
+KINDS = [*FAMILIES, "vae with prototypes"]
 GENTLE = Qat(epochs=6, learning_rate=1e-5)
 
 
 def _small(family: str) -> Detector:
-    if family in ("stfpm", "vae", "gaussian"):
+    if family in FAMILIES:
         return small(family)
     torch.manual_seed(0)
     config = VaeConfig(input_size=SIZE, widths=(24, 16), hidden=(32,), latents=4, prototypes=3)
@@ -41,7 +41,7 @@ def _quantized(family: str, levels: int = 63) -> tuple[Detector, Work]:
     return quantize(detector, Quantize(), work), work
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KINDS)
 def test_training_brings_the_rounded_network_nearer_to_the_float_one(family: str) -> None:
     """Weights and ranges both move, and the loss on held-out pictures is below that of PTQ."""
     detector, work = _quantized(family)
@@ -116,13 +116,11 @@ def test_weights_keep_the_levels_of_the_target(levels: int) -> None:
             torch.testing.assert_close(largest, torch.full_like(largest, levels))
 
 
-@pytest.mark.parametrize(
-    "family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae", "gaussian"]
-)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_learning_starts_from_what_ptq_computes_and_ends_in_what_ships(family: str) -> None:
     """Before a step the learning copy computes what the formats say; settled at once, it gives them back."""
     detector, _ = _quantized(family)
-    image, learning = as_input(textures(4, seed=9)), learning_copy(detector.module, detector.formats)
+    image, learning = as_input(inputs(family, 4, seed=9)), learning_copy(detector.module, detector.formats)
     torch.testing.assert_close(_score(learning, image), _score(rounded_copy(detector.module, detector.formats), image))
     module, formats = settle(learning)
     assert weights_digest(module) == weights_digest(detector.module)

@@ -1,6 +1,5 @@
 """Which layer gets how many bits, and what is left of the scores."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -14,9 +13,7 @@ from budgetc.detectors.layers import units
 from budgetc.passes.apply import apply_step
 from budgetc.passes.store_bits import Layer
 from budgetc.passes.work import remember_in
-from tests.small import small_gaussian, small_stfpm, small_vae, work_for
-
-MAKERS = [small_vae, small_stfpm, small_gaussian]
+from tests.small import FAMILIES, small, small_stfpm, small_vae, work_for
 
 
 def mean_bits(detector: Detector) -> float:
@@ -27,19 +24,19 @@ def mean_bits(detector: Detector) -> float:
 
 
 @pytest.mark.parametrize("bits", [2, 2.5, 4, 7, 8])
-@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("effort", [0.0, 1.0])
-def test_the_mean_is_kept(make: Callable[[], Detector], bits: float, effort: float) -> None:
+def test_the_mean_is_kept(family: str, bits: float, effort: float) -> None:
     """Never more, and less only where one large layer cannot take the next width: there is none between 6 and 8."""
-    detector = make()
+    detector = small(family)
     found = mean_bits(apply_step(detector, StoreBits(bits=bits), work_for(detector, effort=effort)))
     assert bits - 1.2 <= found <= bits + 1e-6
 
 
-@pytest.mark.parametrize("make", MAKERS)
-def test_more_bits_disturb_scores_less(make: Callable[[], Detector]) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_more_bits_disturb_scores_less(family: str) -> None:
     """Against the same detector in 8 bits."""
-    detector = make()
+    detector = small(family)
     work = work_for(detector)
     images = work.pictures(detector.config.input_size).normal[:32]
 
@@ -51,10 +48,10 @@ def test_more_bits_disturb_scores_less(make: Callable[[], Detector]) -> None:
     assert errors[0] > errors[1] > errors[2]
 
 
-@pytest.mark.parametrize("make", MAKERS)
-def test_a_detector_in_codes_is_the_same_after_a_round_trip(make: Callable[[], Detector]) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_detector_in_codes_is_the_same_after_a_round_trip(family: str) -> None:
     """As plain data and back: formats, weights and scores; and what was passed in is unchanged."""
-    detector = make()
+    detector = small(family)
     digest, work = weights_digest(detector.module), work_for(detector)
     stored = apply_step(apply_step(detector, Quantize(), work), StoreBits(bits=3), work)
     again = from_bundle(bundle(stored))
@@ -73,10 +70,10 @@ def test_equal_inputs_give_equal_codes() -> None:
 
 
 @pytest.mark.parametrize("levels", [63, 127])
-@pytest.mark.parametrize("make", MAKERS)
-def test_integer_weights_stay_within_what_the_target_multiplies(make: Callable[[], Detector], levels: int) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_integer_weights_stay_within_what_the_target_multiplies(family: str, levels: int) -> None:
     """Beyond 63 steps, sums of two products saturate on x86 without VNNI; error feedback must not push them there."""
-    detector = make()
+    detector = small(family)
     work = work_for(detector, levels=levels)
     stored = apply_step(apply_step(detector, Quantize(), work), StoreBits(bits=8), work)
     deployed = dict(units(stored.module))

@@ -2,6 +2,7 @@
 
 import re
 
+from budgetc.report.html import render_html
 from budgetc.report.markdown import render_markdown
 from budgetc.report.schema import Report, SeedRecord
 from tests.report.example import PLANS, make_report, with_limits
@@ -24,6 +25,14 @@ def test_an_engineer_finds_threshold_and_false_alarms(report: Report) -> None:
     markdown = render_markdown(report)
     assert "anomalous when its score is above **0.0314159**" in markdown
     assert "5.8 % of the normal ones were (3 of 52)" in markdown
+
+
+def test_a_detector_of_motion_needs_opencv_and_frames(report: Report) -> None:
+    """The board's script fails without it, and single images have no score; other families need neither."""
+    assert "OpenCV" not in render_markdown(report) and "OpenCV" not in render_html(report)
+    moving = make_report(detector="flow_vae")
+    for rendered in (render_markdown(moving), render_html(moving)):
+        assert "OpenCV (opencv-python-headless)" in rendered and "successive frames of one clip" in rendered
 
 
 def test_every_candidate_has_its_fate_and_reason(report: Report) -> None:

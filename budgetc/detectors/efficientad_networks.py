@@ -39,7 +39,7 @@ class ResizeUnit(Unit):
         return self.finish(F.interpolate(x, size=self.size, mode="bilinear", align_corners=False))
 
 
-class PatchNetwork(nn.Module):
+class PatchDescriptionNetwork(nn.Module):
     """PDN-S: (b, 3, H, W), normalized -> a list of (b, outputs_i, h, w), each of what 33 x 33 pixels show.
 
     With `padding` h = H / 4 where that is whole, else 8 places fewer. Each output is a convolution of its own, so that
@@ -116,7 +116,7 @@ class Autoencoder(nn.Module):
 
 
 def patch_side(side: int, *, padding: bool) -> int:
-    """Places of a patch network's output along a side of so many pixels."""
+    """Places of a patch description network's output along a side of so many pixels."""
     margin = int(padding)
     for _ in range(2):
         side = (side + 6 * margin - 3 + 2 * margin) // 2
