@@ -75,7 +75,7 @@ def export_detector(detector: Detector, target: Target, traced: Traced | None = 
     data = model.SerializeToString(deterministic=True)
     integer = sum(known.compute == "int8" for known in formats.values())
     if integer or any(known.half_vectors for known in formats.values()):
-        check_kernels(data, integer, [node.op_type for node in graph.model.graph.node])
+        check_kernels(data, integer)
     return Exported(data, _structure(model), graph.outputs, graph.parameters)
 
 

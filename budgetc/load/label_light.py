@@ -13,7 +13,7 @@ from PIL import Image
 
 from budgetc.core.dataset import GOOD, MaskReader, Sample, SplitName, no_masks
 from budgetc.errors import InputRejected
-from budgetc.load.factors import FACTORS, FactorName, changed
+from budgetc.load.factors import FACTORS, ORDERS, FactorName, changed
 from budgetc.load.listing import Entry, Pictures, is_good
 from budgetc.load.splits import BORROWED_SHARE, Splits
 from budgetc.load.synthetic import DRAWINGS, SyntheticKind, damaged
@@ -27,6 +27,8 @@ SEVERITIES = (0.2, 0.5)
 """Of factors: one that is seen, one that is plain."""
 FEWEST_GROUPS = round(1.5 / BORROWED_SHARE)
 """Of normals without a test part: of fewer, 30 % are not two groups for selection and confirmation."""
+_OF_FRAMES = tuple(factor for factor in FACTORS if factor not in ORDERS)
+"""What a single frame shows: copies under the others would be normals to all that does not read motion."""
 _JUDGED: tuple[SplitName, ...] = ("selection", "confirmation")
 
 
@@ -110,18 +112,20 @@ def with_synthetic(splits: Splits, *, frames: bool) -> tuple[Splits, dict[str, M
 
     Args:
         splits: of the data; train and calibration stay as they are.
-        frames: of a camera: whole-frame factors are drawn instead of local damage.
+        frames: of a camera: whole-frame factors are drawn instead of local damage, the same ones in all frames of a
+            group, so that what reads motion finds successive frames.
     """
-    kinds: Iterable[SyntheticKind | FactorName] = FACTORS if frames else DRAWINGS
+    kinds: Iterable[SyntheticKind | FactorName] = _OF_FRAMES if frames else DRAWINGS
     variants = [(kind, strength) for strength in (SEVERITIES if frames else range(DRAWS)) for kind in kinds]
     made: dict[str, Made] = {}
     extended = dict(splits)
     for split in _JUDGED:
         normals = [sample for sample in splits[split] if sample.defect == GOOD]
         each = min(len(variants), -(-WANTED // len(normals))) if normals else 0
-        copies = []
+        copies, groups = [], list(dict.fromkeys(sample.group for sample in normals))
         for number, sample in enumerate(normals):
-            for kind, strength in (variants[(number * each + step) % len(variants)] for step in range(each)):
+            first = each * (groups.index(sample.group) if frames else number)
+            for kind, strength in (variants[(first + step) % len(variants)] for step in range(each)):
                 file = f"{sample.file}#{kind}={strength:g}"
                 made[file] = Made(sample.file, kind, strength)
                 copies.append(Sample(file, sample.group, sample.category, kind, None if frames else file, True))

@@ -59,15 +59,26 @@ def test_after_load_nothing_is_unpacked(make: Callable[[], Detector], compute: s
 
 
 def test_a_runtime_that_unpacks_at_every_call_is_refused() -> None:
-    """Codes that are no constant do not fold."""
+    """Codes that are no constant do not fold; what reads the input is the detector's own, and unpacks nothing."""
     data = onnx.helper.make_tensor_value_info("image", onnx.TensorProto.UINT8, [4])
     result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.UINT8, [4])
     two = onnx.numpy_helper.from_array(np.array([2], np.uint8), "two")
-    node = onnx.helper.make_node("BitShift", ["image", "two"], ["y"], direction="RIGHT")
-    graph = onnx.helper.make_graph([node], "g", [data], [result], [two])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    codes = [
+        onnx.helper.make_node("RandomUniform", [], ["any"], shape=[4]),
+        onnx.helper.make_node("Cast", ["any"], ["codes"], to=onnx.TensorProto.UINT8),
+    ]
+
+    def shifting(source: str) -> bytes:
+        shift = onnx.helper.make_node("BitShift", [source, "two"], ["y"], direction="RIGHT")
+        nodes = [*codes, shift] if source == "codes" else [shift]
+        graph = onnx.helper.make_graph(nodes, "g", [data], [result], [two])
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+        written: bytes = model.SerializeToString()
+        return written
+
+    check_kernels(shifting("image"), 0)
     with pytest.raises(BudgetcError, match="does not fold BitShift at load"):
-        check_kernels(model.SerializeToString(), 0)
+        check_kernels(shifting("codes"), 0)
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])

@@ -1,16 +1,19 @@
 """Data without anomalies, or with too few: what becomes of it."""
 
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from budgetc.core.dataset import SPLITS, Dataset
+from budgetc.core.dataset import SPLITS, Dataset, Motion
 from budgetc.errors import InputRejected
 from budgetc.load.datasets import describe, load_dataset, load_test_part
-from budgetc.load.factors import FACTORS
+from budgetc.load.factors import FACTORS, ORDERS
+from budgetc.load.motion import as_read_by
 from budgetc.load.synthetic import DRAWINGS
+from tests.load.clips import draw_clips
 from tests.load.drawing import SIZE, draw_category, draw_frames, texture
 
 
@@ -98,8 +101,21 @@ def test_frames_without_other_scenes_get_factors(tmp_path: Path) -> None:
     dataset = load_dataset(tmp_path)
     assert_sound(dataset)
     made = [s for s in dataset.samples["confirmation"] if s.synthetic]
-    assert {s.defect for s in made} == set(FACTORS)
+    assert {s.defect for s in made} == set(FACTORS) - set(ORDERS)
     assert {s.mask for s in made} == {None}
+
+
+def test_frames_with_factors_are_read_by_detectors_of_pictures_and_of_motion(tmp_path: Path) -> None:
+    """No copy is a normal in another order, and each factor lasts: fields are never computed across missing frames."""
+    shutil.rmtree(draw_clips(tmp_path) / "other")
+    dataset = load_dataset(tmp_path)
+    assert as_read_by(dataset, None) is dataset
+    moving = as_read_by(dataset, Motion((24, 32), (25, 34), 6, 3.4))
+    for split in ("selection", "confirmation"):
+        files = {s.file for s in dataset.samples[split]}
+        made = [s.file for s in moving.samples[split] if s.synthetic]
+        before = [re.sub(r"\d{4}", lambda found: f"{int(found[0]) - 1:04d}", file) for file in made]
+        assert len(made) > 20 and files.issuperset(before)
 
 
 def test_arrays_of_normals_are_label_light(tmp_path: Path) -> None:
