@@ -26,7 +26,7 @@ def foreign_setting(step: Step, family: str) -> str | None:
     name = step.step
     match step:
         case Truncate() if family in ("flow_vae", "vae"):
-            return f"truncate: the linear layers of a {family} fit one size of picture, and are not pretrained"
+            return f"truncate: the linear layers of {_one(family)} fit one size of picture, and are not pretrained"
         case Truncate() if family == "reverse_distillation":
             return "truncate: the decoder of a reverse_distillation reads and restores every tap; distill it instead"
         case Truncate() if family == "efficientad":
@@ -36,15 +36,15 @@ def foreign_setting(step: Step, family: str) -> str | None:
         case Quantize() if family == "reverse_distillation" and step.scope == "student":
             return "quantize.scope: the decoder reads the teacher's features, so that both compute in INT8 or neither"
         case Quantize() if family not in _WITH_TEACHER and step.scope == "student":
-            return f"quantize.scope: a {family} has one network, so that it makes no difference"
+            return f"quantize.scope: {_one(family)} has one network, so that it makes no difference"
         case Prune() | Smaller() if family not in _WITH_TEACHER and step.teacher is not None:
-            return f"{name}.teacher: a {family} deploys no teacher; leave the setting out"
+            return f"{name}.teacher: {_one(family)} deploys no teacher; leave the setting out"
         case Prune() if family == "flow_vae" and step.latents is not None:
             return "prune.latents: both directions of a flow_vae keep theirs; leave the setting out"
         case Prune() if family != "vae" and step.latents is not None:
-            return f"prune.latents: a {family} has none; leave the setting out"
+            return f"prune.latents: {_one(family)} has none; leave the setting out"
         case Distill() if family not in _TAUGHT[step.loss]:
-            return f"{name}.loss: a {family} has no {step.loss} to imitate; it knows {_known(family)}"
+            return f"{name}.loss: {_one(family)} has no {step.loss} to imitate; it knows {_known(family)}"
         case Smaller():
             return _foreign_shape(step, name, family)
         case _:
@@ -72,13 +72,18 @@ def _foreign_to_graph(step: Step) -> str | None:
             return None
 
 
+def _one(family: str) -> str:
+    """With its article."""
+    return f"{'an' if family[0] in 'aeiou' else 'a'} {family}"
+
+
 def _known(family: str) -> str:
     return ", ".join(loss for loss, families in _TAUGHT.items() if family in families)
 
 
 def _foreign_shape(step: Smaller, name: str, family: str) -> str | None:
     if step.students is not None and family != "uninformed_students":
-        return f"{name}.students: only uninformed_students have several, not a {family}"
+        return f"{name}.students: only uninformed_students have several, not {_one(family)}"
     if family == "uninformed_students" and (step.depth is not None or step.backbone != "plain"):
         return f"{name}: layers of a patch network follow from its receptive field; leave out depth and backbone"
     if step.shared and family == "reverse_distillation":
@@ -86,7 +91,7 @@ def _foreign_shape(step: Smaller, name: str, family: str) -> str | None:
     if step.shared and family == "efficientad":
         return f"{name}.shared: the networks of an efficientad have no stages to share"
     if step.shared and family != "stfpm":
-        return f"{name}.shared: a {family} has no teacher whose stages could be shared"
+        return f"{name}.shared: {_one(family)} has no teacher whose stages could be shared"
     if family == "flow_vae" and step.input != 1.0:
         return f"{name}.input: a flow_vae reads fields of one size; train one of a smaller --input-size"
     if family == "flow_vae" and step.latents != 1.0:
@@ -94,16 +99,16 @@ def _foreign_shape(step: Smaller, name: str, family: str) -> str | None:
     if step.input != 1.0 and family == "gaussian":
         return f"{name}.input: a gaussian imitates features of the same grid; truncate makes its pictures smaller"
     if family in ("efficientad", "flow_vae", "vae") and step.backbone != "plain":
-        return f"{name}.backbone: convolutions of {'an' if family == 'efficientad' else 'a'} {family} are dense"
+        return f"{name}.backbone: convolutions of {_one(family)} are dense"
     if family == "efficientad" and step.depth is not None:
         return f"{name}.depth: the layers of a patch network are fixed, only their channels are not"
     if family in ("flow_vae", "vae") and step.depth is not None:
-        return f"{name}.depth: a block of a {family} has one convolution"
+        return f"{name}.depth: a block of {_one(family)} has one convolution"
     if family == "vae":
         return None
     if step.drop_hidden:
-        return f"{name}.drop_hidden: only a vae has hidden linear layers, not a {family}"
-    return None if step.latents == 1.0 else f"{name}.latents: only a vae has latent dimensions, not a {family}"
+        return f"{name}.drop_hidden: only a vae has hidden linear layers, not {_one(family)}"
+    return None if step.latents == 1.0 else f"{name}.latents: only a vae has latent dimensions, not {_one(family)}"
 
 
 def misplaced(steps: Sequence[Step]) -> str | None:

@@ -1,7 +1,7 @@
 """QAT: weights and ranges learn under the rounding that ships, towards what the network was without it."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -128,28 +128,26 @@ def _compare(plain: nn.Module, rounded: nn.Module) -> Compare:
 def _taps_loss(own: tuple[list[Tensor], list[Tensor]], wanted: tuple[list[Tensor], list[Tensor]]) -> Tensor:
     """Directions of the features of both networks, and the logarithms of the maps that they make."""
     features = matching_loss(wanted[0], own[0]) + matching_loss(wanted[1], own[1])
-    maps = [
-        F.mse_loss((a + _SMALLEST_MAP).log(), (b + _SMALLEST_MAP).log())
-        for a, b in zip(scale_maps(*own), scale_maps(*wanted), strict=True)
-    ]
-    return features + torch.stack(maps).mean()
+    return features + _maps_loss(scale_maps(*own), scale_maps(*wanted))
+
+
+def _maps_loss(own: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Mean square difference of the logarithms of maps: by which factor they differ."""
+    each = [F.mse_loss((a + _SMALLEST_MAP).log(), (b + _SMALLEST_MAP).log()) for a, b in zip(own, wanted, strict=True)]
+    return torch.stack(each).mean()
 
 
 def _features_loss(module: EfficientAd, own: list[Tensor], wanted: list[Tensor]) -> Tensor:
     """Features of all networks, which have variances of about 1, and the logarithms of both distances."""
     features = torch.stack([F.mse_loss(a, b) for a, b in zip(own, wanted, strict=True)]).sum()
-    maps = [F.mse_loss((a + _SMALLEST_MAP).log(), (b + _SMALLEST_MAP).log())
-            for a, b in zip(module.distances_of(own), module.distances_of(wanted), strict=True)]  # fmt: skip
-    return features + torch.stack(maps).mean()
+    return features + _maps_loss(module.distances_of(own), module.distances_of(wanted))
 
 
 def _descriptors_loss(plain: UninformedStudents, rounded: UninformedStudents, image: Tensor) -> Tensor:
     """All descriptors, and the logarithms of error and spread."""
     own, wanted = ([first, *others] for first, others in (one.descriptors(image) for one in (rounded, plain)))
     descriptors = torch.stack([F.mse_loss(a, b) for a, b in zip(own, wanted, strict=True)]).mean()
-    pairs = zip(deviations_of(own[0], own[1:]), deviations_of(wanted[0], wanted[1:]), strict=True)
-    maps = [F.mse_loss((a + _SMALLEST_MAP).log(), (b + _SMALLEST_MAP).log()) for a, b in pairs]
-    return descriptors + torch.stack(maps).mean()
+    return descriptors + _maps_loss(deviations_of(own[0], own[1:]), deviations_of(wanted[0], wanted[1:]))
 
 
 def _latent_loss(plain: Variational, own: Latent, wanted: Latent) -> Tensor:

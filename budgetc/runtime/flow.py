@@ -27,7 +27,7 @@ def new_stream(size: tuple[int, int], fields: int, largest: float, threads: int 
         return FlowStream(size, fields, largest, threads)
     except ImportError as error:
         raise errors.UsageError(
-            f"optical flow needs OpenCV, which cannot be imported ({error}); install the extra: "
+            f"optical flow needs OpenCV, which cannot be imported ({error.__cause__ or error}); install the extra: "
             "pip install 'budgetc[flow]'"
         ) from error
 
