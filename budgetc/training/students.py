@@ -18,7 +18,7 @@ from budgetc.detectors.uninformed_students import (
     students_loss,
     whiten,
 )
-from budgetc.training.features import outputs_of
+from budgetc.training.features import outputs_of, recalled
 from budgetc.training.loop import Curve, Effort, Examples, Progress, fit
 from budgetc.training.pictures import Pictures
 
@@ -38,11 +38,12 @@ def train_students(
     if config.taught_by == "efficientnet_lite0":
         _teach(module, pictures, replace(effort, label="teaching the teacher"), progress)
     whiten_on_normals(module, pictures)
-    (wanted,) = outputs_of(lambda x: [module.teacher(module.normalized(x.to(device)))], pictures.normal)
+    wanted = recalled(lambda x: [module.teacher(module.normalized(x.to(device)))], pictures.normal)
 
     def loss(indices: Tensor) -> Tensor:
         image = as_input(pictures.normal[indices.numpy()]).to(device)
-        return students_loss(wanted[indices], module.students(module.normalized(image)))
+        (described,) = wanted(indices)
+        return students_loss(described, module.students(module.normalized(image)))
 
     curve = fit(module.students, Examples(pictures.train, pictures.held_out, loss), effort, progress)
     fit_normalizers(module, outputs_of(lambda x: module.deviations(x.to(device)), pictures.as_taken))
