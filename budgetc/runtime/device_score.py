@@ -9,10 +9,9 @@ Where config.json says `"runtime": "tensorrt"`, --install builds the engine inst
 changes scores a little: `score.py --install --normals IMAGE...` also fits the threshold anew, so that 5 % of these good
 images are called anomalous.
 
-Of a detector of motion (flow.py) the images are successive frames of one clip; it needs OpenCV, too.
-
-Needs numpy, Pillow and onnxruntime 1.12 (Python 3.7) or TensorRT (Python 3.6), nothing of budgetc. Reads config.json
-beside this file, else artifact.json one directory up, and the graph that it names, from the same two places.
+Needs numpy, Pillow and onnxruntime 1.12 (Python 3.7) or TensorRT (Python 3.6), nothing of budgetc; for a detector of
+motion (flow.py), whose images are successive frames, OpenCV, too. Reads config.json beside this file, else
+artifact.json one directory up, and the graph that it names, from the same two places.
 Exit codes: 0 all images scored, 2 no image given or no place to install to, 4 an image or the artifact cannot be used.
 """
 
