@@ -39,6 +39,7 @@ from budgetc.core.plan import Direct, Distill, Fp16, Prune, Quantize, Step, Stor
         (Distill(students=2), "stfpm", "distill.students: only uninformed_students"),
         (Quantize(scope="student"), "vae", "quantize.scope: a vae has one network"),
         (Quantize(scope="student"), "graph", "quantize.scope: a graph has one network"),
+        (Distill(depth=1), "graph", "distill: of a graph, a student has the same nodes"),
         (Direct(), "graph", "direct: a graph is read from a file"),
         (Prune(latents=0.5), "efficientad", "prune.latents: an efficientad has none"),
         (Distill(loss="map"), "uninformed_students", "distill.loss: an uninformed_students has no map"),
