@@ -33,7 +33,7 @@ limits:
   peak_memory: 1 GiB
   artifact_size: 100 KiB
   auroc: {min: 0.1}
-search: {recipes: [patches.yaml], trainings: 1, time: 5 min}
+search: {recipes: [patches.yaml], trainings: 2, time: 5 min}
 """
 
 
