@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from budgetc.cli.output import Json, show, show_json
+from budgetc.errors import UsageError
 
 if TYPE_CHECKING:
     from budgetc.compiler.inspecting import Inspection, Layer
@@ -19,11 +20,15 @@ def register(app: typer.Typer) -> None:
 def inspect(
     file: Annotated[Path, typer.Argument(help="A bundle (model.pt), an .onnx file, or the directory of an artifact.")],
     *,
-    target: Annotated[str, typer.Option(help="Of a detector: name in targets/devices/, or a path.")] = "host-cpu",
+    target: Annotated[
+        str | None, typer.Option(help="Of a detector: name in targets/devices/, or a path [host-cpu].")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say what a detector is made of and what can be done to it on a target, or what an artifact holds."""
     if file.is_dir():
+        if target is not None:
+            raise UsageError(f"--target: {file} is an artifact, which is built already; budgetc explain shows it there")
         found = _artifact(file)
         if json:
             show_json(found)
@@ -32,7 +37,7 @@ def inspect(
         return
     from budgetc.compiler.inspecting import inspect_detector
 
-    detector = inspect_detector(file, target=target)
+    detector = inspect_detector(file, target=target or "host-cpu")
     if json:
         show_json(detector)
     else:

@@ -106,6 +106,16 @@ def control_warnings(controls: Sequence[Control]) -> tuple[str, ...]:
     )
 
 
+def direction_warnings(family: str, baseline: Interval) -> tuple[str, ...]:
+    """That a network from outside scores normals higher, beyond chance."""
+    if family != "graph" or baseline.upper >= 0.5:
+        return ()
+    return (
+        f"normals score higher than anomalies (AUROC {baseline.value:.3f}, at most {baseline.upper:.3f}): if what the "
+        "network returns is high for normals, such as a likelihood, import it again with --lower-is-anomalous",
+    )
+
+
 def control_sentence(controls: Sequence[Control]) -> str:
     """Both controls in one line of the log."""
     return "controls: " + "; ".join(

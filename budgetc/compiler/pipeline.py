@@ -11,7 +11,7 @@ import torch
 from budgetc.candidate import Workshop, Written, build, finish, score_split
 from budgetc.compiler.choosing import Choosing, other_seeds, standard_error
 from budgetc.compiler.confirming import Confirmation, Confirmed, sample_images
-from budgetc.compiler.controlling import control_sentence, controls_beside
+from budgetc.compiler.controlling import control_sentence, controls_beside, direction_warnings
 from budgetc.compiler.costing import Costing
 from budgetc.compiler.devices import Bench, bench, pack_kit
 from budgetc.compiler.emitting import count_use, emit, partial, use_warnings
@@ -188,6 +188,8 @@ def measure_baseline(inputs: Inputs, shop: Workshop, say: Say) -> Reference:
     scored = score_split(written, shop, "selection")
     found = by_category(scored).over(auroc_kind(inputs.budget))
     say(f"baseline: {format_bytes(written.size)}, AUROC {found.value:.4f} on selection")
+    for warning in direction_warnings(inputs.detector.family, found):
+        say(f"warning: {warning}")
     controls = controls_beside(shop, {"baseline": scored}, over=auroc_kind(inputs.budget))
     say(control_sentence(controls))
     shop.run.record("baseline", {"size": written.size, "auroc": found.value})

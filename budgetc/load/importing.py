@@ -9,7 +9,7 @@ import safetensors.torch
 from torch import Tensor
 
 from budgetc.detectors.detector import Detector
-from budgetc.errors import UsageError
+from budgetc.errors import InputRejected, UsageError
 from budgetc.load.anomalib import refuse_unsupported
 from budgetc.load.checkpoint import Checkpoint, read_checkpoint, refuse_bundle
 from budgetc.load.container import FileContent, read_model_file
@@ -177,7 +177,8 @@ def import_factory(factory: str, path: Path | None, options: OnnxOptions, *, tru
 
 
 def _graph(path: Path, answer: Answer, options: OnnxOptions, source: Origin) -> Imported:
-    assert answer.graph is not None, "a factory's answer is a network"
+    if answer.graph is None:
+        raise InputRejected(f"{path}: gave weights, expected a network")
     digest = hashlib.sha256(answer.graph).hexdigest()
     found = detector_of_onnx(FileContent(path, answer.graph, digest, "onnx"), options)
     return Imported(found.detector, found.notes, source)

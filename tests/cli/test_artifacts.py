@@ -213,6 +213,8 @@ def test_inspect_of_an_artifact(budgetc: Command, artifact: Path) -> None:
     assert found["files"]["model.onnx"] == (artifact / "model.onnx").stat().st_size
     assert found["graph"]["opset"] == {"ai.onnx": 17}
     assert found["graph"]["operators"]["Conv"] == 1
+    ended = budgetc("inspect", artifact, "--target", "jetson-nano-gpu")
+    assert ended.code == 2 and "budgetc explain" in ended.err
 
 
 def test_inspect_without_onnx(artifact: Path) -> None:

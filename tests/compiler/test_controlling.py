@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from budgetc import workshop
-from budgetc.compiler.controlling import control_sentence, control_warnings, judge_controls
+from budgetc.compiler.controlling import control_sentence, control_warnings, direction_warnings, judge_controls
 from budgetc.compiler.controlling import described as described_by
 from budgetc.core.dataset import Sample
 from budgetc.core.quality import Control
 from budgetc.measurement.controls import Described
-from budgetc.measurement.quality import Scored
+from budgetc.measurement.quality import Scored, by_category
 from budgetc.store.run_directory import RunDirectory
 from budgetc.workshop import Workshop
 from tests.small import dataset, small_stfpm, target
@@ -55,6 +55,15 @@ def test_a_detector_that_a_plain_statistic_beats_is_warned_about() -> None:
 def test_a_detector_above_both_controls_is_not_warned_about() -> None:
     """Statistics that tell nothing, and a detector that does."""
     assert control_warnings(judged(shift=0, separation=4)) == ()
+
+
+def test_scores_that_are_turned_around() -> None:
+    """Of a network from outside it is said, with the option that turns them; not where chance may have done it."""
+    clear = by_category(Scored("selection", JUDGED, RNG.normal(size=80) - 2.0 * LABELS, "host")).over("mean")
+    (warning,) = direction_warnings("graph", clear)
+    assert "normals score higher" in warning and "--lower-is-anomalous" in warning
+    unclear = by_category(Scored("selection", JUDGED, RNG.normal(size=80) + 0.3 * LABELS, "host")).over("mean")
+    assert direction_warnings("graph", unclear) == direction_warnings("stfpm", clear) == ()
 
 
 def test_the_gap_is_paired_and_has_an_interval() -> None:

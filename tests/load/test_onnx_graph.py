@@ -226,6 +226,21 @@ def test_places_of_the_largest_are_not_known() -> None:
         read(model_of(scored(nodes, "y"), {"w": weight(4, 3, 3, 3), "three": np.array([3])}))
 
 
+def test_what_a_layer_and_the_score_both_read() -> None:
+    """Whichever of the two comes later in the file, pruning knows that the score reads it."""
+    heads = [node("Gemm", ["f", "wm"], ["m"]), node("Gemm", ["f", "wv"], ["v"])]
+    for ordered in (heads, heads[::-1]):
+        nodes = [
+            node("Conv", ["image", "w"], ["x"], strides=[2, 2]), node("Elu", ["x"], ["e"]),
+            node("Flatten", ["e"], ["f"]), *ordered, node("Gemm", ["m", "wd"], ["d"]),
+            node("Concat", ["d", "v"], ["y"], axis=1),
+        ]  # fmt: skip
+        weights = {"w": weight(4, 3, 2, 2), "wm": weight(64, 5), "wv": -weight(64, 5), "wd": weight(5, 300)}
+        module = assert_same(model_of(scored(nodes, "y"), weights))
+        kinds = {one.name: getattr(one, "op", one.kind) for one in module.config.nodes}
+        assert sorted(kinds[name] for name in module.config.score_reads) == ["Reshape", "linear"]
+
+
 def test_rows_of_tokens_go_through_a_fully_connected_layer() -> None:
     """A matrix times three-dimensional results is a unit, so that it is quantized and stored like the others."""
     nodes = [
@@ -316,7 +331,7 @@ def test_preparations_that_are_none() -> None:
     gray = model_of(scored([node("Conv", ["image", "w"], ["y"])], "y"), {"w": weight(4, 1, 3, 3)}, shape=(1, 1, 8, 8))
     with pytest.raises(UsageError, match=r"--mean 0\.1,0\.2,0\.3: .* gray pictures; give one number"):
         read(gray, OnnxOptions(preparation=Preparation(mean=(0.1, 0.2, 0.3))))
-    for wrong in ({"scale": -255.0}, {"std": (0.2, -0.2, 0.2)}, {"scale": 0.0}):
+    for wrong in ({"scale": -255.0}, {"std": (0.2, -0.2, 0.2)}, {"std": (0.2, 0.0, 0.2)}, {"scale": 0.0}):
         with pytest.raises(UsageError, match=r"--scale .* --std .*: expected numbers larger than 0"):
             Preparation(**wrong)
 
@@ -373,9 +388,3 @@ def test_where_integers_would_be_lost_there_is_a_place_to_round() -> None:
     assert [made_by[one.inputs[0]].op for one in rounds[1:]] == ["Resize", "Elu"]  # type: ignore[union-attr]
     pooled = [one.name for one in config.nodes if isinstance(one, CallNode) and one.op == "MaxPool"]
     assert any(isinstance(one, ConvNode) and one.inputs[0] in pooled for one in config.nodes)
-
-
-def test_nothing_can_be_divided_by_zero() -> None:
-    """A deviation of zero is a mistake."""
-    with pytest.raises(UsageError, match="divided by 0"):
-        Preparation(std=(0.2, 0.0, 0.2))

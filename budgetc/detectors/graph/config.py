@@ -152,12 +152,13 @@ class GraphConfig(DetectorConfig):
     @property
     def score_reads(self) -> tuple[str, ...]:
         """Results of layers that the score is computed of: what another network has to reproduce."""
-        body, own, found = set[str](), {node.name for node in self.nodes if is_body(node)}, list[str]()
+        body = {node.name for node in self.nodes if is_body(node)}
+        own = frozenset(body)
         for node in reversed(self.nodes):
-            if is_body(node) or node.name in body:
+            if node.name in body:
                 body.update(node.inputs)
-            else:
-                found += [name for name in node.inputs if name in own or name in body]
+        # Not on the way: a layer that comes earlier in the file may read what part of the score reads, too.
+        found = [name for node in self.nodes if node.name not in body for name in node.inputs if name in body]
         wanted = [name for name in (self.score, self.map) if name in own]
         seen = {*found, *wanted} - {IMAGE, *(one.name for one in self.constants)}
         return tuple(node.name for node in self.nodes if node.name in seen)

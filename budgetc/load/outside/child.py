@@ -74,12 +74,12 @@ def _carried_out(folder: Path, request: Mapping[str, Any]) -> str:
     torch.backends.mha.set_fastpath_enabled(False)  # its fused transformer layers have no ONNX form
     _see_present_folder(first=request["kind"] == "factory")
     found = _loaded(folder / "input", request)
-    if isinstance(found, Mapping):
+    if isinstance(found, Mapping) and request["kind"] != "factory":
         return _state_dict(folder, found)
     if not isinstance(found, nn.Module):
-        raise Refused(
-            f"gave {_kind(found)}, expected a torch.nn.Module or a state_dict", usage=bool(request["factory"])
-        )
+        factory = request["kind"] == "factory"
+        what = "a torch.nn.Module" if factory else "a torch.nn.Module or a state_dict"
+        raise Refused(f"gave {_kind(found)}, expected {what}", usage=factory)
     return _network(folder, found, request)
 
 

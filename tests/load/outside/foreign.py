@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -81,6 +82,15 @@ def not_a_module() -> int:
     return 3
 
 
+def weights_alone() -> object:
+    return Scores().state_dict()
+
+
+def forged_weights() -> nn.Module:
+    Path(sys.argv[1], "weights.safetensors").write_bytes(safetensors.torch.save(Scores().state_dict()))
+    return forged('{"kind": "weights"}')
+
+
 def killed() -> nn.Module:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
@@ -121,18 +131,18 @@ def of_another_form() -> nn.Module:
     return forged('{"weights": "all", "usage": []}')
 
 
-def without_size() -> nn.Module:
-    return forged("{}")
+def without_graph() -> nn.Module:
+    return forged('{"kind": "network"}')
 
 
 def no_tensors() -> nn.Module:
     Path(sys.argv[1], "weights.safetensors").write_bytes(b"none")
-    return forged('{"weights": 1}')
+    return forged('{"kind": "weights"}')
 
 
 def linked() -> nn.Module:
     Path(sys.argv[1], "weights.safetensors").symlink_to("/dev/zero")
-    return forged('{"weights": 1}')
+    return forged('{"kind": "weights"}')
 
 
 def huge() -> nn.Module:

@@ -100,7 +100,7 @@ def test_code_that_fails(factory: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "factory", ["no_json", "deep", "of_another_form", "without_size", "no_tensors", "linked", "huge"]
+    "factory", ["no_json", "deep", "of_another_form", "without_graph", "no_tensors", "linked", "huge"]
 )
 def test_answers_that_the_code_wrote_itself(factory: str) -> None:
     """They are read as data, and refused when they are none."""
@@ -149,6 +149,7 @@ def test_code_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("factory", "message"),
     [("no.such.package:make", "cannot be imported"), (f"{HERE}:absent", "has no 'absent'"),
+     (f"{HERE}:weights_alone", r"gave collections\.OrderedDict, expected a torch\.nn\.Module$"),
      (f"{HERE}:not_a_module", r"gave builtins\.int, expected a torch\.nn\.Module"),
      (":make", r"expected package\.module:factory, such as"), ("a/mods.py:make", r"did you mean a\.mods:make"),
      (".mods:make", r"expected package\.module:factory"), ("mods:", r"expected package\.module:factory"),

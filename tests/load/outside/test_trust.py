@@ -86,7 +86,13 @@ def test_a_bundle_is_not_imported_again(tmp_path: Path) -> None:
         import_network(tmp_path / "model.pt", OnnxOptions())
 
 
-def test_a_transformer(tmp_path: Path) -> None:
+def test_a_factory_that_answers_with_weights() -> None:
+    """Whatever is written in the name of the child, this process expects a network."""
+    with pytest.raises(InputRejected, match="gave weights, expected a network"):
+        import_factory(f"{HERE}:forged_weights", None, OnnxOptions())
+
+
+def test_a_transformer() -> None:
     """torch's own encoder layers are exported without their fused form."""
     check_scores(import_factory(f"{HERE}:Attentive", None, OnnxOptions()), foreign.Attentive())
 
