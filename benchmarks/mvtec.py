@@ -27,6 +27,7 @@ from detectors import Row, write_budget  # beside this script, as the next ones
 from line import Line
 from papers import ROUNDS, bytes_line, paper_a, staged, time_line
 from real import interval
+from ruamel.yaml import YAML
 from unified import overall_lines
 
 import budgetc
@@ -55,7 +56,8 @@ RECIPES = {
     "gaussian": ("truncate-quantize",),
 }
 """Detector -> what searches for its winner."""
-QUICK_RECIPES = ("quantize",)
+QUICK_RECIPES, QUICK_SIZE = ("quantize",), 1 / 2
+"""What finds something in a minute."""
 
 
 class Published(NamedTuple):
@@ -147,12 +149,24 @@ def lines(name: str, data: Path, folder: Path, *, side: int, quick: bool) -> Ite
     inputs = load_inputs(model, "host-cpu", data)
     with tempfile.TemporaryDirectory() as scratch, RunDirectory.open(Path(scratch) / "run") as run:
         yield from stage_lines(name, make_workshop(inputs, run), Path(scratch), quick=quick)
-    known = Row(lambda source, target: source, (), QUICK_RECIPES if quick else RECIPES[name])
+    budget = _quick_budget(model) if quick else _budget(name, model, data)
     report = budgetc.compile(
-        model, budget=write_budget(known, model, data=data, quick=quick), data=data, out=folder / "out",
-        store=folder / "store", say=lambda sentence: print(sentence, file=sys.stderr, flush=True),
+        model, budget=budget, data=data, out=folder / "out", store=folder / "store",
+        say=lambda sentence: print(sentence, file=sys.stderr, flush=True),
     )  # fmt: skip
     yield from winner_lines(f"{name}, {WINNER}", report)
+
+
+def _budget(name: str, model: Path, data: Path) -> Path:
+    return write_budget(Row(lambda source, target: source, (), RECIPES[name]), model, data=data, quick=False)
+
+
+def _quick_budget(model: Path) -> Path:
+    limits = {"artifact_size": f"{int(model.stat().st_size * QUICK_SIZE)} B"}
+    search = {"recipes": list(QUICK_RECIPES), "trainings": 2, "time": "1 min"}
+    path = model.with_name("budget.yaml")
+    YAML().dump({"target": "host-cpu", "limits": limits, "search": search}, path)
+    return path
 
 
 def stage_lines(name: str, shop: Workshop, scratch: Path, *, quick: bool) -> Iterator[Line]:
