@@ -21,9 +21,11 @@ class Line:
     n: int
     spread: str
     """Range or interval, in words; empty where the value is exact."""
-    kind: Literal["measured", "emulated", "proxy", "predicted"] = "measured"
+    kind: Literal["measured", "emulated", "proxy", "predicted", "published"] = "measured"
 
     def show(self) -> None:
         """Print it."""
         machine = f"{cpu_name()}, {platform.system()} {platform.machine()}"
+        if self.kind == "published":
+            machine = "the publication's"
         print(json.dumps({**self.__dict__, "machine": machine}), flush=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from line import Line  # beside this script
 
-from budgetc.candidate import Written, build, finish, score_split
+from budgetc.candidate import Built, Written, build, finish, score_split
 from budgetc.compiler.confirming import sample_images
 from budgetc.compiler.inputs import load_inputs
 from budgetc.compiler.pipeline import make_workshop
@@ -72,14 +72,11 @@ def lines(
     """Five figures a stage, each beside the first one's."""
     images = sample_images(shop.dataset, scratch / "pictures")
     first: Written | None = None
-    for name, steps in stages.items():
-        built = build(Plan(recipe="papers", steps=steps, seed=0), shop, 1.0)
-        written = finish(built, shop, scratch / name.replace(" ", "-"))
+    for name, built, written in staged(stages, shop, scratch):
         first = first or written
         head = f"paper {paper}, {name}"
-        share = written.size / first.size
-        yield Line(f"{head}: bytes", written.size, "reported", True, "B", 1, f"{share:.4f} of FP32")
-        yield _time(head, written, first, images=images, rounds=rounds)
+        yield bytes_line(head, written, first)
+        yield time_line(head, written, first, images=images, rounds=rounds)
         memory = measure_memory(written.directory, images)["run_memory"]
         yield Line(f"{head}: memory of scoring above the runtime", memory.value, "reported", True, "B", memory.n,
                    f"{memory.lower:.0f} to {memory.upper:.0f}")  # fmt: skip
@@ -89,7 +86,20 @@ def lines(
         yield from _aurocs(head, written, first, shop)
 
 
-def _time(head: str, written: Written, first: Written, *, images: list[Path], rounds: int) -> Line:
+def staged(stages: dict[str, tuple[Step, ...]], shop: Workshop, scratch: Path) -> Iterator[tuple[str, Built, Written]]:
+    """Every stage as a file."""
+    for name, steps in stages.items():
+        built = build(Plan(recipe="papers", steps=steps, seed=0), shop, 1.0)
+        yield name, built, finish(built, shop, scratch / name.replace(" ", "-"))
+
+
+def bytes_line(head: str, written: Written, first: Written) -> Line:
+    """Of all deployed files."""
+    return Line(f"{head}: bytes", written.size, "reported", True, "B", 1, f"{written.size / first.size:.4f} of FP32")
+
+
+def time_line(head: str, written: Written, first: Written, *, images: list[Path], rounds: int) -> Line:
+    """Of the whole call, in fresh processes that take turns with the first stage's."""
     ratios = []
     for number in range(rounds):
         pair = (written, first) if number % 2 else (first, written)

@@ -116,6 +116,15 @@ def reported(bar: str, found: Measurement | None) -> Iterator[Line]:
 
 def quality_lines(head: str, quality: Quality) -> Iterator[Line]:
     """Overall figures, then those of each category."""
+    yield from overall_lines(head, quality)
+    for one in quality.categories:
+        yield from category_lines(head, one)
+    for recall in quality.recall:
+        yield recall_line(head, recall)
+
+
+def overall_lines(head: str, quality: Quality) -> Iterator[Line]:
+    """Of all categories together."""
     for name, found in (
         ("AUROC, mean over categories", quality.auroc_mean),
         ("AUROC, worst category", quality.auroc_worst),
@@ -125,10 +134,6 @@ def quality_lines(head: str, quality: Quality) -> Iterator[Line]:
         ("AUPRO, worst category", quality.pixels.aupro_worst if quality.pixels else None),
     ):
         yield from reported(f"{head}: {name}", found)
-    for one in quality.categories:
-        yield from category_lines(head, one)
-    for recall in quality.recall:
-        yield recall_line(head, recall)
 
 
 def recall_line(head: str, one: DefectRecall) -> Line:

@@ -21,15 +21,16 @@ from budgetc.load.pickled import Made, Named, NotPlain, Persistent, read_pickle
 from budgetc.load.tensors import SAVE_AGAIN, named
 
 KNOWN_PACKAGES = frozenset((
-    "anomalib", "collections", "copy_reg", "copyreg", "datetime", "enum", "functools", "jsonargparse", "kornia",
-    "lightning", "lightning_fabric", "lightning_utilities", "numpy", "omegaconf", "pathlib", "pytorch_lightning",
-    "timm", "torch", "torchmetrics", "torchvision", "typing",
+    "anomalib", "collections", "copy_reg", "copyreg", "datetime", "enum", "fsspec", "functools", "jsonargparse",
+    "kornia", "lightning", "lightning_fabric", "lightning_utilities", "numpy", "omegaconf", "pandas", "pathlib",
+    "pytorch_lightning", "rich", "timm", "torch", "torchmetrics", "torchvision", "typing",
 ))  # fmt: skip
 """Whose classes checkpoints are known to name. A file that names others is refused: not because they would be run, but
-because what else is wrong with such a file nobody can say."""
+because what else is wrong with such a file nobody can say. (anomalib's export of an EfficientAd holds the trainer and
+the data it was trained on.)"""
 _KNOWN_BUILTINS = frozenset((
-    "bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "getattr", "int", "list", "object", "range",
-    "set", "slice", "str", "tuple", "type",
+    "bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "getattr", "int", "list", "long", "object",
+    "range", "set", "slice", "str", "tuple", "type",
 ))  # fmt: skip
 _TYPES: Mapping[str, torch.dtype] = {
     "BFloat16Storage": torch.bfloat16, "BoolStorage": torch.bool, "ByteStorage": torch.uint8,

@@ -14,7 +14,16 @@ from budgetc.load.graph.building import Model, Parts, Preparation, build_parts, 
 from budgetc.load.graph.outputs import choose_outputs
 from budgetc.load.graph.parity import differs, first_difference, refuse
 from budgetc.load.graph.reading import read_onnx
-from budgetc.load.graph.settling import check_sizes, halves_to_floats, keep_outputs, run, settle_input, simplified
+from budgetc.load.graph.settling import (
+    check_sizes,
+    halves_to_floats,
+    keep_outputs,
+    run,
+    settle_input,
+    simplified,
+    with_known_shapes,
+)
+from budgetc.load.graph.unclamping import unclamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,12 @@ def detector_of_onnx(file: FileContent, options: OnnxOptions = OnnxOptions()) ->
     keep_outputs(model, outputs.names)
     if settled.channels == 1:
         notes.append("it reads gray pictures: color is turned to gray before it")
-    simple = simplified(where, model)
+    if cut := unclamp(where, model, zeros, outputs.names):
+        notes.append(
+            f"{' and '.join(cut)} {'are' if len(cut) > 1 else 'is'} read before being limited: beyond a limit all "
+            "pictures would be alike (anomalib's post-processor limits to 0..1)"
+        )
+    simple = simplified(where, with_known_shapes(where, model, zeros))
     results = [name for node in simple.graph.node for name in node.output if name]
     shapes = {name: x.shape for name, x in run(where, simple, zeros, results).items()}
     shapes[settled.name] = shape

@@ -151,6 +151,24 @@ def keep_outputs(model: onnx.ModelProto, names: tuple[str, ...]) -> None:
         graph.initializer.remove(tensor)
 
 
+def with_known_shapes(where: str, model: onnx.ModelProto, image: NDArray[np.float32]) -> onnx.ModelProto:
+    """The model with every `Shape` a constant: the simplifier does not find all that one size of picture settles.
+
+    Raises:
+        InputRejected: onnxruntime does not run it.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    asked = [node.output[0] for node in model.graph.node if node.op_type == "Shape"]
+    if asked:
+        known = run(where, model, image, asked)
+        others = [node for node in result.graph.node if node.op_type != "Shape"]
+        del result.graph.node[:]
+        result.graph.node.extend(others)
+        result.graph.initializer.extend(numpy_helper.from_array(known[name], name) for name in asked)
+    return result
+
+
 def simplified(where: str, model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with constants folded.
 
