@@ -115,6 +115,8 @@ def build(plan: Plan, shop: Workshop, effort: float) -> Built:
     if trained is None:
         trained = _train(plan, shop, effort)
         _keep(key, trained, shop.store)
+        # As the next run will read it: how weights lie in memory decides in which order convolutions add.
+        trained = _stored(key, shop.store) or trained
     return _calibrated(plan, trained, shop, effort)
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import onnx
+import pytest
 
 from budgetc.compiler.training import train_bundle
 from budgetc.compiler.untrained_efficientad import new_efficientad
@@ -37,6 +38,7 @@ search: {recipes: [patches.yaml], trainings: 2, time: 5 min}
 """
 
 
+@pytest.mark.slow
 def test_it_is_compiled(tmp_path: Path) -> None:
     """Its artifact has a map, integer kernels and a threshold, is a fraction of its baseline, and nothing failed."""
     write_arrays(tmp_path / "data.npz")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 
 from budgetc.detectors.detector import score_images
 from budgetc.load.datasets import load_dataset
@@ -35,6 +36,7 @@ search: {recipes: [reverse.yaml], trainings: 2, time: 5 min}
 """
 
 
+@pytest.mark.slow
 def test_it_is_planned_and_compiled(case: Path) -> None:
     """Its baseline is priced in the form that has integer kernels; the artifact has no transposed convolution, and
     the report says whose it is.

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from budgetc.compiler.training import train_bundle
 from budgetc.compiler.untrained import new_uninformed_students
 from budgetc.training.loop import Effort
@@ -32,6 +34,7 @@ search: {recipes: [students.yaml], trainings: 2, time: 5 min}
 """
 
 
+@pytest.mark.slow
 def test_they_are_trained_planned_and_compiled(case: Path) -> None:
     """Normalizers of the bundle are fitted; the artifact holds one narrow student, its head in FP32."""
     untrained = new_uninformed_students(
