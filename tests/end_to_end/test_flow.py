@@ -34,6 +34,9 @@ search: {recipes: [flow.yaml], trainings: 1, time: 5 min}
 """
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data/, model.pt, and out/, compiled."""

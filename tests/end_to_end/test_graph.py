@@ -37,6 +37,7 @@ steps:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_file_is_compiled(tmp_path: Path) -> None:
     """The artifact is the file stored in four bits, with its two outputs; what a graph cannot do is dropped with the
