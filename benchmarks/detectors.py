@@ -31,7 +31,6 @@ from budgetc.core.quantities import format_bytes
 from budgetc.report.schema import Quality, Report
 
 SIZE, LATENCY, LOSS = 1 / 8, 1 / 3, 0.02
-MINUTES = 8
 
 
 def tiles(source: Path, folder: Path) -> Path:
@@ -60,12 +59,14 @@ class Row:
     data: Callable[[Path, Path], Path]
     train: tuple[str, ...]
     recipes: tuple[str, ...]
+    minutes: int = 8  # of search
 
 
 ROWS = {
     "vae": Row(traffic, ("--input-size", "96", "--prototypes", "16", "--variants", "1", "--batch", "8",
                          "--epochs", "24"), ("quantize", "vae-direct-quantize")),
-    "stfpm": Row(tiles, ("--input-size", "256", "--epochs", "40"), ("stfpm-truncate-quantize", "distill-quantize")),
+    "stfpm": Row(tiles, ("--input-size", "256", "--epochs", "40"), ("stfpm-truncate-quantize", "distill-quantize"),
+                 minutes=40),
     "reverse_distillation": Row(tiles, ("--input-size", "64"), ("rd-distill-quantize",)),
     "efficientad": Row(tiles, ("--input-size", "64"), ("efficientad-distill-quantize",)),
     "flow_vae": Row(motion, ("--input-size", "56x77"), ("flow-vae-direct-quantize", "quantize")),
@@ -118,7 +119,7 @@ def write_budget(known: Row, model: Path, *, data: Path, quick: bool) -> Path:
         "latency_p50": f"{cost['latency_p50'] - cost['latency_graph_p50'] * (1 - LATENCY):.4f} ms",
         "auroc": {"max_drop": LOSS},
     }
-    search = {"recipes": list(known.recipes), "trainings": 2 if quick else 24, "time": f"{1 if quick else MINUTES} min"}
+    search = {"recipes": list(known.recipes), "trainings": 2 if quick else 24, "time": f"{1 if quick else known.minutes} min"}
     path = model.with_name("budget.yaml")
     YAML().dump({"target": "host-cpu", "limits": limits, "search": search}, path)
     return path
