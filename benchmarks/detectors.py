@@ -119,7 +119,11 @@ def write_budget(known: Row, model: Path, *, data: Path, quick: bool) -> Path:
         "latency_p50": f"{cost['latency_p50'] - cost['latency_graph_p50'] * (1 - LATENCY):.4f} ms",
         "auroc": {"max_drop": LOSS},
     }
-    search = {"recipes": list(known.recipes), "trainings": 2 if quick else 24, "time": f"{1 if quick else known.minutes} min"}
+    search = {
+        "recipes": list(known.recipes),
+        "trainings": 2 if quick else 24,
+        "time": f"{1 if quick else known.minutes} min",
+    }
     path = model.with_name("budget.yaml")
     YAML().dump({"target": "host-cpu", "limits": limits, "search": search}, path)
     return path

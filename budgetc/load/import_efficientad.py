@@ -12,8 +12,8 @@ from budgetc.detectors.efficientad import EfficientAd, EfficientAdConfig, scale_
 from budgetc.detectors.efficientad_networks import PatchDescriptionNetwork
 from budgetc.detectors.families import build
 from budgetc.errors import InputRejected
+from budgetc.load.keys import refuse
 from budgetc.load.layouts import is_bystander
-from budgetc.load.tensors import named
 
 _FOUND_BY = "teacher.conv1.weight"
 _MEDIUM = "teacher.conv6.weight"
@@ -54,8 +54,7 @@ def efficientad_from(source: EfficientAdSource, input_size: tuple[int, int]) -> 
     wrong = [f"{prefix}{theirs} is {tuple(own[theirs].shape)}, expected {tuple(expected[ours].shape)}"
              for theirs, ours in names.items()
              if ours in renamed and renamed[ours].shape != expected[ours].shape]  # fmt: skip
-    if wrong:
-        raise InputRejected(f"{source.where}: {len(wrong)} keys of another shape: {named(wrong)}")
+    refuse(source.where, {"of another shape": wrong})
     detector = build("efficientad", config)
     module = detector.module
     assert isinstance(module, EfficientAd)
@@ -137,10 +136,7 @@ def _check_keys(source: EfficientAdSource, own: Mapping[str, Tensor], prefix: st
     known = {prefix + key for key in (*names, *_STATISTICS)}
     extra = sorted(key for key in source.weights
                    if key not in known and not is_bystander(key))  # fmt: skip
-    problems = (("missing", missing), ("not expected", extra))
-    found = [f"{len(keys)} keys {what}: {named(keys)}" for what, keys in problems if keys]
-    if found:
-        raise InputRejected(f"{source.where}: {'; '.join(found)}")
+    refuse(source.where, {"missing": missing, "not expected": extra})
 
 
 def _renamed(own: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:

@@ -1,9 +1,9 @@
 """Reverse distillation from published layouts: the authors' two networks, or anomalib's three."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
-import torch
 from torch import Tensor
 
 from budgetc.detectors.backbones import BackboneConfig, dead_key, torchvision_keys
@@ -15,10 +15,9 @@ from budgetc.detectors.reverse_distillation import ReverseConfig, mirror_of
 from budgetc.errors import InputRejected
 from budgetc.load.anomalib import Stated
 from budgetc.load.import_stfpm import TAPS
-from budgetc.load.layouts import BackboneRoot, backbone_roots, is_bystander
-from budgetc.load.tensors import named
+from budgetc.load.keys import NORM_FIELDS, Part, said_of_dropped, take
+from budgetc.load.layouts import BackboneRoot, backbone_roots
 
-_NORM_FIELDS = ("weight", "bias", "running_mean", "running_var")
 _NECK, _DECODER = "bn_layer.0.conv1.weight", "layer1.0.upsample.0.weight"
 """Keys by which the two learned networks are found."""
 _DEAD = ("conv4.", "bn4.")
@@ -36,18 +35,6 @@ class ReverseSource:
     """None: it is among `weights`."""
     stated: Stated
     """What the file says beside its weights."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One network: where its keys are, and what ours are called."""
-
-    role: str
-    where: str
-    weights: Mapping[str, Tensor]
-    prefix: str
-    names: Mapping[str, str]
-    """Their key without the prefix -> ours."""
 
 
 def reverse_from(
@@ -71,25 +58,20 @@ def reverse_from(
     except ValueError as error:
         raise InputRejected(f"--input-size {input_size[0]}x{input_size[1]}: sides must be multiples of 32") from error
     encoder = source.weights if source.encoder is None else source.encoder
-    parts = (
-        _Part("encoder", source.encoder_where, encoder, root.prefix, torchvision_keys(teacher)),
-        _Part("bottleneck", source.where, source.weights, neck, _neck_keys(config)),
-        _Part("decoder", source.where, source.weights, decoder, _decoder_keys(config)),
-    )
-    inner = source.weights[neck + _NECK].shape[0]
-    with torch.device("meta"):  # only names and shapes are wanted
-        expected = network_of(config, inner).module.state_dict()
-    renamed, dead = dict[str, Tensor](), list[str]()
-    for part in parts:
-        found, dropped = _renamed(part, teacher, expected)
-        renamed |= found
-        dead += dropped
-    dead += _strangers(source, parts)
-    detector = network_of(config, inner)
-    detector.module.load_state_dict(renamed, strict=False)
+    encoder_names = {theirs: f"teacher.{ours}" for theirs, ours in torchvision_keys(teacher).items()}
+    parts = [
+        Part("encoder", source.encoder_where, encoder, root.prefix, encoder_names, partial(dead_key, teacher)),
+        Part("bottleneck", source.where, source.weights, neck, _neck_keys(config), lambda key: key.startswith(_DEAD)),
+        Part("decoder", source.where, source.weights, decoder, _decoder_keys(config), lambda key: False),
+    ]
+    parts = [replace(part, title=f"{part.title} ({root.arch})") for part in parts]
+    detector = network_of(config, source.weights[neck + _NECK].shape[0])
+    taken = take(parts, detector.module.state_dict())
+    detector.module.load_state_dict(taken.weights, strict=False)
     detector.module.eval()
     networks = f"encoder {root.arch} at {root.prefix!r}, bottleneck at {neck!r}, decoder at {decoder!r}, taps {TAPS}"
-    return detector, (networks, *_notes(source.stated, dead))
+    dropped = said_of_dropped(taken.dropped, (root.prefix, neck, decoder))
+    return detector, (networks, *dropped, *_notes(source.stated))
 
 
 def network_of(config: ReverseConfig, inner: int) -> Detector:
@@ -162,65 +144,15 @@ def _blocks(theirs: str, ours: str, depth: int, config: ReverseConfig, *, shortc
 
 
 def _unit(conv: str, norm: str, ours: str) -> dict[str, str]:
-    return {f"{conv}.weight": f"{ours}.conv.weight"} | {f"{norm}.{f}": f"{ours}.norm.{f}" for f in _NORM_FIELDS}
+    return {f"{conv}.weight": f"{ours}.conv.weight"} | {f"{norm}.{f}": f"{ours}.norm.{f}" for f in NORM_FIELDS}
 
 
-def _renamed(
-    part: _Part, teacher: BackboneConfig, expected: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], list[str]]:
-    """Weights of one network under our names, and its keys that are dropped."""
-    ours = {key: f"teacher.{name}" if part.role == "encoder" else name for key, name in part.names.items()}
-    own = {key.removeprefix(part.prefix): value for key, value in part.weights.items() if key.startswith(part.prefix)}
-    missing = sorted(part.prefix + key for key in ours if key not in own)
-    rest = [key for key in own if key not in ours]
-    dead = [key for key in rest if _dead(part.role, key, teacher)]
-    extra = sorted(part.prefix + key for key in set(rest) - set(dead)) if part.prefix else []
-    shapes = [
-        f"{part.prefix}{key} is {tuple(own[key].shape)}, expected {tuple(expected[name].shape)}"
-        for key, name in ours.items()
-        if key in own and own[key].shape != expected[name].shape
-    ]
-    problems = (("missing", missing), ("not expected", extra), ("of another shape", shapes))
-    found = [f"{len(items)} keys {what}: {named(items)}" for what, items in problems if items]
-    if found:
-        raise InputRejected(f"{part.where}: {part.role} ({teacher.arch}): {'; '.join(found)}")
-    return {name: own[key].float() for key, name in ours.items()}, [part.prefix + key for key in dead]
-
-
-def _dead(role: str, key: str, teacher: BackboneConfig) -> bool:
-    if key.endswith("num_batches_tracked"):
-        return True
-    return dead_key(teacher, key) if role == "encoder" else role == "bottleneck" and key.startswith(_DEAD)
-
-
-def _strangers(source: ReverseSource, parts: tuple[_Part, ...]) -> list[str]:
-    """Keys of no network: those of known frameworks are dropped, any other is refused."""
-    dropped = list[str]()
-    for where, weights in ((source.where, source.weights), (source.encoder_where, source.encoder or {})):
-        mine = [part for part in parts if part.weights is weights]
-        outside = [key for key in weights if not any(_belongs(key, part) for part in mine)]
-        unknown = sorted(key for key in outside if not is_bystander(key))
-        if unknown:
-            raise InputRejected(f"{where}: {len(unknown)} keys that belong to no network: {named(unknown)}")
-        dropped += outside
-    return dropped
-
-
-def _belongs(key: str, part: _Part) -> bool:
-    if part.prefix:
-        return key.startswith(part.prefix)
-    return key in part.names or key.startswith(("layer", "fc.", "conv1.", "bn1."))
-
-
-def _notes(stated: Stated, dropped: list[str]) -> list[str]:
-    dead, notes = [key for key in dropped if not key.endswith("num_batches_tracked")], list[str]()
-    if dead:
-        notes.append(f"dropped, since the detector does not need them: {len(dead)} keys, {named(dead)}")
+def _notes(stated: Stated) -> list[str]:
     joined = "products" if stated.product else "sums"
-    notes.append(
+    notes = [
         f"maps are {joined} over scales, smoothed by 4 pixels, as published; {stated.said()}; "
         "no threshold: fitted on normals by compile"
-    )
+    ]
     if stated.product:
         notes.append(
             f"score and map are {map_gain(len(TAPS)) ** len(TAPS):g} times anomalib's before its normalization"

@@ -1,8 +1,8 @@
 """STFPM from published layouts: anomalib's, `teacher.` / `student.`, or two torchvision files."""
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,8 +14,8 @@ from budgetc.detectors.halves import map_gain
 from budgetc.detectors.stfpm import StfpmConfig
 from budgetc.errors import InputRejected
 from budgetc.load.anomalib import Stated
-from budgetc.load.layouts import BackboneRoot, backbone_roots, is_bystander
-from budgetc.load.tensors import named
+from budgetc.load.keys import Part, is_counter, said_of_dropped, take
+from budgetc.load.layouts import BackboneRoot, backbone_roots
 
 TAPS = (1, 2, 3)
 
@@ -55,18 +55,17 @@ def stfpm_from(
     config = _backbone(source, teacher)
     fields = {"input_size": input_size, "teacher": config, "student": config, **source.stated.normalization()}
     detector = build("stfpm", StfpmConfig.model_validate(fields))
-    renamed: dict[str, Tensor] = {}
-    dropped: list[str] = []
-    for role, root, where, weights in (
-        ("teacher", teacher, source.where, source.weights),
-        ("student", student, source.student_where, source.student_weights),
-    ):
-        found, dead = _renamed(f"{where}: {role}", config, root, weights)
-        renamed |= {f"{role}.{key}": value for key, value in found.items()}
-        dropped += dead
-    dropped += _strangers(source, teacher, student)
-    detector.module.load_state_dict(renamed, strict=False)
-    return Detector("stfpm", detector.config, detector.module.eval()), _notes(teacher, student, dropped, source.stated)
+    dead = partial(dead_key, config)
+    parts = [
+        Part(f"teacher ({config.arch})", source.where, source.weights, teacher.prefix,
+             _names("teacher", config, teacher), dead),
+        Part(f"student ({config.arch})", source.student_where, source.student_weights, student.prefix,
+             _names("student", config, student), dead),
+    ]  # fmt: skip
+    taken = take(parts, detector.module.state_dict())
+    detector.module.load_state_dict(taken.weights, strict=False)
+    notes = _notes(teacher, student, taken.dropped, source.stated)
+    return Detector("stfpm", detector.config, detector.module.eval()), notes
 
 
 def _backbone(source: StfpmSource, teacher: BackboneRoot) -> BackboneConfig:
@@ -100,74 +99,21 @@ def _root(where: str, weights: Mapping[str, Tensor], role: str, prefix: str | No
     raise InputRejected(f"{where}: which network is the {role}? Found prefixes {found}; give --{role}-prefix")
 
 
-def _renamed(
-    where: str, config: BackboneConfig, root: BackboneRoot, weights: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], list[str]]:
-    """Weights of one network under our names, and its keys that are dropped."""
-    with torch.device("meta"):  # only names and shapes are wanted
-        expected = {key: value for key, value in build_backbone(config).state_dict().items() if not _counter(key)}
-    names = {key: key for key in expected} if root.own_names else torchvision_keys(config)
-    own = {key.removeprefix(root.prefix): value for key, value in weights.items() if key.startswith(root.prefix)}
-    missing = sorted(root.prefix + key for key in names if key not in own)
-    rest = [key for key in own if key not in names]
-    dead = [key for key in rest if _counter(key) or (not root.own_names and dead_key(config, key))]
-    # With an empty prefix everything in the file starts with it; other networks are then not ours to judge.
-    extra = sorted(root.prefix + key for key in set(rest) - set(dead)) if root.prefix else []
-    shapes = [
-        f"{root.prefix}{key} is {tuple(own[key].shape)}, expected {tuple(expected[ours].shape)}"
-        for key, ours in names.items()
-        if key in own and own[key].shape != expected[ours].shape
-    ]
-    problems = (("missing", missing), ("not expected", extra), ("of another shape", shapes))
-    found = [f"{len(items)} keys {what}: {named(items)}" for what, items in problems if items]
-    if found:
-        raise InputRejected(f"{where} ({config.arch}): {'; '.join(found)}")
-    return {ours: own[theirs].float() for theirs, ours in names.items()}, [root.prefix + key for key in dead]
+def _names(role: str, config: BackboneConfig, root: BackboneRoot) -> dict[str, str]:
+    """Keys of a network without their prefix -> ours."""
+    with torch.device("meta"):  # only names are wanted
+        own = [key for key in build_backbone(config).state_dict() if not is_counter(key)]
+    names = {key: key for key in own} if root.own_names else torchvision_keys(config)
+    return {theirs: f"{role}.{ours}" for theirs, ours in names.items()}
 
 
-def _strangers(source: StfpmSource, teacher: BackboneRoot, student: BackboneRoot) -> list[str]:
-    """Keys of neither network: those of known frameworks are dropped, any other is refused."""
-    files = [(source.where, source.weights, [teacher, student])]
-    if source.separate:
-        files = [(source.where, source.weights, [teacher]), (source.student_where, source.student_weights, [student])]
-    dropped: list[str] = []
-    for where, weights, roots in files:
-        outside = [key for key in weights if not _belongs(key, roots)]
-        unknown = sorted(key for key in outside if not is_bystander(key))
-        if unknown:
-            raise InputRejected(f"{where}: {len(unknown)} keys that belong to neither network: {named(unknown)}")
-        dropped += outside
-    return dropped
-
-
-def _belongs(key: str, roots: list[BackboneRoot]) -> bool:
-    if any(root.prefix and key.startswith(root.prefix) for root in roots):
-        return True
-    starts = ("conv1.", "bn1.", "layer", "fc.", "stem.", "stages.")
-    return any(not root.prefix for root in roots) and key.startswith(starts)
-
-
-def _counter(key: str) -> bool:
-    return key.endswith("num_batches_tracked")
-
-
-def _notes(teacher: BackboneRoot, student: BackboneRoot, dropped: list[str], stated: Stated) -> tuple[str, ...]:
+def _notes(teacher: BackboneRoot, student: BackboneRoot, dropped: Sequence[str], stated: Stated) -> tuple[str, ...]:
     taps = stated.taps or TAPS
     notes = [f"teacher {teacher.arch} at {teacher.prefix!r}, student {student.arch} at {student.prefix!r}, taps {taps}"]
-    dead = [key for key in dropped if not _counter(key)]
-    if dead:
-        groups = Counter(_part(key, (teacher.prefix, student.prefix)) for key in dead)
-        listed = ", ".join(f"{part} ({count} keys)" for part, count in sorted(groups.items()))
-        notes.append(f"dropped, since the detector does not need them: {listed}")
+    notes += said_of_dropped(dropped, (teacher.prefix, student.prefix))
     notes.append(f"{stated.said()}; no threshold: fitted on normals by compile")
     if stated.model is not None:
         notes.append(
             f"score and map are {map_gain(len(taps)) ** len(taps):g} times anomalib's before its normalization"
         )
     return tuple(notes)
-
-
-def _part(key: str, prefixes: tuple[str, str]) -> str:
-    """The top-level module of a key, after the prefix of its network."""
-    prefix = next((p for p in prefixes if p and key.startswith(p)), "")
-    return prefix + key.removeprefix(prefix).split(".")[0]

@@ -13,11 +13,11 @@ from budgetc.detectors.families import build
 from budgetc.detectors.vae import VaeConfig
 from budgetc.errors import InputRejected
 from budgetc.load.fit import check_fit
+from budgetc.load.keys import NORM_FIELDS, is_counter
 from budgetc.load.tensors import named
 
 _MU = re.compile(r"(^|[._])(fc_?)?(mu|mean)\d*$", re.IGNORECASE)
 _LOGVAR = re.compile(r"(^|[._])(fc_?)?(logvar|log_var|logsigma|log_sigma)\d*$", re.IGNORECASE)
-_NORM_FIELDS = ("weight", "bias", "running_mean", "running_var")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def vae_from(
     Raises:
         InputRejected: the layers do not form such a chain, keys are left over, or the size is ambiguous.
     """
-    dropped = sorted(key for key in weights if _is_decoder(key) or key.endswith("num_batches_tracked"))
+    dropped = sorted(key for key in weights if _is_decoder(key) or is_counter(key))
     encoder = {key: value for key, value in weights.items() if key not in set(dropped)}
     layers = _layers(where, encoder)
     config = _config(where, encoder, layers, input_size)
@@ -51,7 +51,7 @@ def vae_from(
     if extra:
         raise InputRejected(f"{where}: {len(extra)} keys that no encoder layer explains: {named(extra)}")
     detector = build("vae", config)
-    own = {key: value for key, value in detector.module.state_dict().items() if key.endswith("num_batches_tracked")}
+    own = {key: value for key, value in detector.module.state_dict().items() if is_counter(key)}
     check_fit(where, "vae", config, renamed | own)
     detector.module.load_state_dict(renamed | own)
     return Detector("vae", config, detector.module.eval()), _notes(config, dropped)
@@ -87,7 +87,7 @@ def _check_chain(where: str, encoder: Mapping[str, Tensor], layers: _Layers) -> 
             f"{where}: {len(layers.convolutions)} convolutions but {len(layers.norms)} BatchNorms; "
             "every convolution of the encoder is followed by one"
         )
-    absent = [f"{n}.{f}" for n in layers.norms for f in _NORM_FIELDS if f"{n}.{f}" not in encoder]
+    absent = [f"{n}.{f}" for n in layers.norms for f in NORM_FIELDS if f"{n}.{f}" not in encoder]
     absent += [f"{n}.bias" for n in (*layers.hidden, layers.mu, layers.logvar) if f"{n}.bias" not in encoder]
     if absent:
         raise InputRejected(f"{where}: {len(absent)} keys missing: {named(absent)}")
@@ -138,7 +138,7 @@ def _renamed(encoder: Mapping[str, Tensor], layers: _Layers) -> tuple[dict[str, 
     names: dict[str, str] = {}
     for index, (conv, norm) in enumerate(zip(layers.convolutions, layers.norms, strict=True)):
         names[f"{conv}.weight"] = f"encoder.blocks.{index}.conv.weight"
-        names |= {f"{norm}.{field}": f"encoder.blocks.{index}.norm.{field}" for field in _NORM_FIELDS}
+        names |= {f"{norm}.{field}": f"encoder.blocks.{index}.norm.{field}" for field in NORM_FIELDS}
     linear = {name: f"hidden.{index}" for index, name in enumerate(layers.hidden)}
     for name, ours in (linear | {layers.mu: "mu", layers.logvar: "logvar"}).items():
         names |= {f"{name}.{field}": f"encoder.{ours}.linear.{field}" for field in ("weight", "bias")}
@@ -173,7 +173,7 @@ def _notes(config: VaeConfig, dropped: list[str]) -> tuple[str, ...]:
         f"encoder {config.input_size[0]}x{config.input_size[1]}, widths {config.widths}, hidden {config.hidden}, "
         f"{config.latents} latents; assumed: RGB in [0, 1], LeakyReLU 0.1, 2x2 max pooling, BatchNorm eps 1e-5"
     ]
-    dead = [key for key in dropped if not key.endswith("num_batches_tracked")]
+    dead = [key for key in dropped if not is_counter(key)]
     if dead:
         notes.append(f"dropped, since only training needs them: {len(dead)} decoder keys: {named(dead)}")
     notes.append("no threshold: fitted on normals by compile")
