@@ -28,7 +28,7 @@ from budgetc.measurement.quality import Scored, by_category
 from budgetc.report.evidence import auroc_kind
 from budgetc.report.schema import CandidateRecord, SearchSummary, SessionTrial
 from budgetc.search.decide import decide
-from budgetc.search.finalists import backup
+from budgetc.search.finalists import backup, closest
 from budgetc.search.space import (
     FULL,
     QUICK,
@@ -242,11 +242,10 @@ class Search:
         self.say(f"{name} {self.plans[name].title()}: {reason} under the full protocol; the search goes on")
 
     def best_effort(self) -> tuple[str, ...]:
-        """The structure that came closest, trained in full: highest AUROC, then smallest; empty when none fits."""
-        tried = [row for row in self.rows.values() if row.auroc and row.fits and not row.failed]
-        if not tried:
+        """The structure that came closest, trained in full; empty when none fits."""
+        nearest = closest(list(self.rows.values()), self.limits)
+        if nearest is None:
             return ()
-        nearest = min(tried, key=lambda row: (-max(row.auroc.values()), order(row)))
         if FULL not in nearest.auroc:
             self._attempt(nearest.id, partial(self._train, rung=FULL))
         return () if self.rows[nearest.id].failed else (nearest.id,)

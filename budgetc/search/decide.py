@@ -172,7 +172,23 @@ def _shift(rows: Sequence[Row]) -> tuple[float, float]:
 
 def _nothing_open(rows: Sequence[Row], rules: Rules, best: Row | None) -> str:
     if best is not None:
-        return "every smaller structure was judged and does not comply"
+        return _none_smaller(rows, best)
     if not any(eligible(row, rules) for row in rows):
         return "no structure keeps size, latency and memory: nothing was worth training"
     return "every structure that keeps size, latency and memory was judged"
+
+
+def _none_smaller(rows: Sequence[Row], best: Row) -> str:
+    unbuilt = sum(row.failed for row in rows)
+    built = sum(not row.failed and row.size is not None and order(row) < order(best) for row in rows)
+    if built == 0:
+        found = "no smaller structure could be judged" if unbuilt else "it is the smallest structure that there is"
+    else:
+        found = (
+            "the only smaller structure does not comply"
+            if built == 1
+            else f"none of the {built} smaller structures complies"
+        )
+    if not unbuilt:
+        return found
+    return f"{found} ({unbuilt} of all could not be built)"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budgetc.search.decide import decide
-from budgetc.search.finalists import backup, finalists, near_ties
+from budgetc.search.finalists import backup, closest, finalists, near_ties
 from budgetc.search.gaussian_process import posterior
 from budgetc.search.space import (
     FULL,
@@ -125,7 +125,7 @@ def test_what_needs_no_training_has_one_rung() -> None:
         (Row("a", (0.0,), True, failed=True), Rules(10, 0.9, 9), "nothing was worth training"),
         (Row("a", (0.0,), True, size=5, fits=True), Rules(10, 0.9, 0), "all trainings are spent"),
         (Row("a", (0.0,), True, size=5, fits=True), Rules(10, 0.9, 9, time_is_up=True), "the time is up"),
-        (Row("a", (0.0,), True, size=5, fits=True, auroc={FULL: 0.95}), Rules(10, 0.9, 9), "every smaller structure"),
+        (Row("a", (0.0,), True, size=5, fits=True, auroc={FULL: 0.95}), Rules(10, 0.9, 9), "it is the smallest"),
         (Row("a", (0.0,), True, size=5, fits=True, auroc={FULL: 0.85}), Rules(10, 0.9, 9), "every structure that"),
     ],
 )  # fmt: skip
@@ -136,15 +136,24 @@ def test_stops_and_says_why(row: Row, rules: Rules, reason: str) -> None:
     assert reason in decision.reason
 
 
-def test_stops_when_nothing_smaller_is_left() -> None:
-    """The smallest structure complies: there is nothing to look for."""
-    rows = [
-        Row("small", (-1.0,), True, size=5, fits=True, auroc={FULL: 0.95}),
-        Row("large", (0.0,), True, size=9, fits=True),
-    ]
-    decision = decide(rows, Rules(None, 0.9, 9))
-    assert isinstance(decision, Stop)
-    assert "every smaller structure was judged" in decision.reason
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ([], "it is the smallest structure that there is"),
+        ([Row("slow", (0.0,), True, size=2, fits=False), Row("bad", (0.0,), True, size=3, fits=True,
+                                                             auroc={FULL: 0.5})],
+         "none of the 2 smaller structures complies"),
+        ([Row("slow", (0.0,), True, size=2, fits=False), Row("broken", (0.0,), True, failed=True)],
+         "the only smaller structure does not comply (1 of all could not be built)"),
+        ([Row("broken", (0.0,), True, failed=True)],
+         "no smaller structure could be judged (1 of all could not be built)"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_smaller_structures_is_true(others: list[Row], said: str) -> None:
+    """Too slow, too bad and never built are not the same."""
+    best = Row("best", (-1.0,), True, size=5, fits=True, auroc={FULL: 0.95})
+    decision = decide([best, Row("large", (0.0,), True, size=9, fits=True), *others], Rules(None, 0.9, 9))
+    assert decision == Stop(said)
 
 
 def test_without_a_floor_the_smallest_is_trained() -> None:
@@ -299,3 +308,17 @@ def test_a_quick_training_is_judged_in_most_bits() -> None:
     rows[2] = replace(rows[2], auroc={QUICK: 0.95})
     second = decide(rows, Rules(None, 0.9, trainings_left=9))
     assert isinstance(second, Train) and second.rung == FULL
+
+
+def test_what_came_nearest_keeps_the_size_where_anything_does() -> None:
+    """A structure that turned out larger than its price is not shown as the nearest to a smaller one's limit."""
+    rows = [
+        Row("over", (0.0,), True, size=12, fits=True, auroc={FULL: 0.9}),
+        Row("quick", (0.0,), True, size=9, fits=True, auroc={QUICK: 0.8}),
+        Row("worse", (0.0,), True, size=8, fits=True, auroc={FULL: 0.7}),
+        Row("slow", (0.0,), True, size=7, fits=False, auroc={FULL: 0.95}),
+    ]
+    found = closest(rows, Rules(10, 0.95, 9))
+    assert found is not None and found.id == "quick"
+    assert closest(rows[:1], Rules(10, 0.95, 9)) == rows[0]
+    assert closest(rows[3:], Rules(10, 0.95, 9)) is None
