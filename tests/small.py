@@ -120,7 +120,7 @@ def small_gaussian(seed: int = 0) -> Detector:
     detector = lively(build("gaussian", GaussianConfig(input_size=SIZE, backbone=backbone)))
     assert isinstance(detector.module, Gaussian)
     with torch.no_grad():
-        fit_normals(detector.module, detector.module.features(as_input(textures(24, seed=24))))
+        fit_normals(detector.module, [[detector.module.features(as_input(textures(24, seed=24)))]])
     return detector
 
 

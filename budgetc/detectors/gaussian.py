@@ -6,6 +6,7 @@ mean, so that small defects count as much as large ones (as PaDiM does, arXiv 20
 Several taps are one feature vector a place: the finer maps are averaged over the places of the coarsest.
 """
 
+from collections.abc import Iterable, Sequence
 from math import ceil
 
 import torch
@@ -79,25 +80,38 @@ def _averaged(tap: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 @torch.no_grad()
-def fit_normals(module: Gaussian, features: Tensor) -> None:
+def fit_normals(module: Gaussian, batches: Iterable[Sequence[Tensor]]) -> None:
     """Set the whitening in place so that these features have zero mean and unit covariance.
 
     Args:
         module: its tap has c channels.
-        features: (n, c, h, w) of normals; every place of every picture counts once.
+        batches: features of normals, one (b, c, h, w) each; every place of every picture counts once.
 
     Raises:
         BudgetcError: the features are not finite, or all alike.
     """
-    rows = features.movedim(1, -1).reshape(-1, features.shape[1]).double()
-    mean = rows.mean(0)
-    covariance = torch.cov((rows - mean).T).reshape(len(mean), len(mean))
+    mean, covariance = _moments(batches)
     spread = float(covariance.diagonal().mean())
     if not spread > 0:
         raise BudgetcError("the features of normals are all alike, or not finite: no Gaussian can be fitted to them")
-    covariance += SHRINKAGE * spread * torch.eye(len(mean), dtype=torch.float64, device=rows.device)
+    covariance += SHRINKAGE * spread * torch.eye(len(mean), dtype=torch.float64, device=mean.device)
     # L L' = inverse covariance, so that |L' (f - mean)|^2 is the squared Mahalanobis distance.
     whitening = torch.linalg.cholesky(torch.linalg.inv(covariance)).T
     module.whiten.conv.weight.copy_(whitening.float()[:, :, None, None])
     assert module.whiten.conv.bias is not None, "it was built with one"
     module.whiten.conv.bias.copy_(-(whitening @ mean).float())
+
+
+def _moments(batches: Iterable[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
+    """Mean (c,) and covariance (c, c) over all places, in float64 and one pass: about the mean of the first batch,
+    so that nothing cancels.
+    """
+    count, about = 0, torch.zeros(0)
+    total = squares = torch.zeros(())
+    for (features,) in batches:
+        rows = features.movedim(1, -1).reshape(-1, features.shape[1]).double()
+        about = rows.mean(0) if count == 0 else about
+        away = rows - about
+        count, total, squares = count + len(rows), total + away.sum(0), squares + away.T @ away
+    shift = total / count
+    return about + shift, (squares - count * torch.outer(shift, shift)) / (count - 1)

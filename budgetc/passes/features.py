@@ -36,18 +36,19 @@ def imitate_features(new: Gaussian, detector: Detector, effort: Effort, work: Wo
     old, size = work.baseline.module, detector.config.input_size
     assert isinstance(old, Gaussian)
     train, watch, images = on_all(work, size)
-    (wanted,) = work.outputs(old, lambda x: [old.whiten(old.features(x))], size)
-    grid = new.features(as_input(images[:1])).shape[-2:]
-    if grid != wanted.shape[-2:]:
+    wanted = work.outputs(old, lambda x: [old.whiten(old.features(x))], size)
+    (first,), grid = wanted(torch.tensor([0])), new.features(as_input(images[:1])).shape[-2:]
+    if grid != first.shape[-2:]:
         raise UsageError(
             f"{effort.label}: features on a grid of {tuple(grid)} cannot imitate the baseline's on "
-            f"{tuple(wanted.shape[-2:])}; leave out the truncate step before it, or keep its last stages"
+            f"{tuple(first.shape[-2:])}; leave out the truncate step before it, or keep its last stages"
         )
-    adapter = nn.Conv2d(new.whiten.conv.in_channels, wanted.shape[1], 1)
+    adapter = nn.Conv2d(new.whiten.conv.in_channels, first.shape[1], 1)
     trained = nn.ModuleDict({"network": new.backbone, "adapter": adapter})
 
     def loss(indices: Tensor) -> Tensor:
-        return whitened_loss(adapter(new.features(as_input(images[indices.numpy()]))), wanted[indices])
+        (theirs,) = wanted(indices)
+        return whitened_loss(adapter(new.features(as_input(images[indices.numpy()]))), theirs)
 
     work.curves.append(fit(trained, Examples(train, watch, loss), effort, work.progress))
 

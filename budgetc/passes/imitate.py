@@ -65,14 +65,14 @@ def imitate_taps(new: Backbone, source: Detector, effort: Effort, work: Work) ->
     old, size = source.module, source.config.input_size
     train, watch, images = on_all(work, size)
     wanted = teacher_taps(old, size, work)
-    probe = new(torch.zeros(1, 3, *size))
-    adapters = nn.ModuleList(nn.Conv2d(a.shape[1], b.shape[1], 1) for a, b in zip(probe, wanted, strict=True))
+    pairs = zip(new(torch.zeros(1, 3, *size)), wanted(torch.tensor([0])), strict=True)
+    adapters = nn.ModuleList(nn.Conv2d(own.shape[1], theirs.shape[1], 1) for own, theirs in pairs)
     trained = nn.ModuleDict({"network": new, "adapters": adapters})
 
     def loss(indices: Tensor) -> Tensor:
         taps = new(old.normalized(as_input(images[indices.numpy()])))
         mapped = [adapter(tap) for adapter, tap in zip(adapters, taps, strict=True)]
-        return matching_loss([tap[indices] for tap in wanted], mapped)
+        return matching_loss(wanted(indices), mapped)
 
     work.curves.append(fit(trained, Examples(train, watch, loss), effort, work.progress))
 
@@ -95,7 +95,7 @@ def learn_taps(detector: Detector, effort: Effort, work: Work, added: Added | No
     pictures, wanted = work.pictures(size), teacher_taps(network, size, work)
 
     def loss(indices: Tensor) -> Tensor:
-        known = [tap[indices] for tap in wanted]
+        known = wanted(indices)
         if isinstance(network, ReverseDistillation):
             return reverse_loss(known, network.student(known))
         taps = network.student_taps(as_input(pictures.normal[indices.numpy()]))
@@ -130,7 +130,8 @@ def imitate_encoder(
     step = step or Distill()
     base, source = work.baseline.config.input_size, _encoder(work.baseline.module)
     train, watch, images = on_all(work, base)
-    wanted = Latent(*work.outputs(source, lambda x: list(source.encode(x)), base))
+    recall = work.outputs(source, lambda x: list(source.encode(x)), base)
+    wanted = Latent(*recall(torch.arange(len(images))))
     compare = _compare(wanted, source.distance, step, encoder.latents)
     smaller = _resized(images, detector.config.input_size)
 

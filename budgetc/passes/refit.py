@@ -14,7 +14,7 @@ from budgetc.detectors.latents import fit_prototypes
 from budgetc.detectors.uninformed_students import UninformedStudents, fit_normalizers
 from budgetc.detectors.vae import Vae, VaeDistance
 from budgetc.passes.work import Work
-from budgetc.training.features import outputs_of
+from budgetc.training.features import batches_of, outputs_of
 
 _QUANTILES_ON = 256
 """Most calibration normals whose maps are kept at once."""
@@ -44,8 +44,8 @@ def refit(detector: Detector, work: Work, *, anew: bool = True) -> Detector:
     size = detector.config.input_size
     match module, deployed:
         case Gaussian(), Gaussian():
-            (features,) = outputs_of(lambda x: [deployed.features(x)], work.pictures(size).as_cameras_differ())
-            fit_normals(module, features)
+            normals = work.pictures(size).as_cameras_differ()
+            fit_normals(module, batches_of(lambda x: [deployed.features(x)], normals))
         case EfficientAd(), EfficientAd():
             images = work.calibration(size)
             fit_quantiles(module, *outputs_of(deployed.maps, images[evenly(len(images), _QUANTILES_ON)]))

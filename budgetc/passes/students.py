@@ -16,6 +16,7 @@ from budgetc.errors import UsageError
 from budgetc.passes.imitate import on_all
 from budgetc.passes.shrink import narrowed, scaled_size, warm_start
 from budgetc.passes.work import Work
+from budgetc.training.features import Recall
 from budgetc.training.loop import Effort, Examples, fit
 from budgetc.training.students import whiten_on_normals
 
@@ -93,7 +94,8 @@ def learn_students(detector: Detector, effort: Effort, work: Work) -> None:
 
     def loss(indices: Tensor) -> Tensor:
         image = as_input(pictures.normal[indices.numpy()])
-        return students_loss(wanted[indices], module.students(module.normalized(image)))
+        (described,) = wanted(indices)
+        return students_loss(described, module.students(module.normalized(image)))
 
     examples = Examples(pictures.train, pictures.held_out, loss)
     work.curves.append(fit(module.students, examples, effort, work.progress))
@@ -112,15 +114,15 @@ def imitate_descriptors(new: PatchNetwork, old: PatchNetwork, module: Uninformed
     wanted = _described(old, module, work)
 
     def loss(indices: Tensor) -> Tensor:
-        return F.mse_loss(new(module.normalized(as_input(images[indices.numpy()]))), wanted[indices])
+        (described,) = wanted(indices)
+        return F.mse_loss(new(module.normalized(as_input(images[indices.numpy()]))), described)
 
     work.curves.append(fit(new, Examples(train, watch, loss), effort, work.progress))
 
 
-def _described(teacher: PatchNetwork, module: UninformedStudents, work: Work) -> Tensor:
-    """Descriptors of normal and then damaged pictures, computed once: (n + m, d, h, w)."""
-    (found,) = work.outputs(teacher, lambda x: [teacher(module.normalized(x))], module.size)
-    return found
+def _described(teacher: PatchNetwork, module: UninformedStudents, work: Work) -> Recall:
+    """Descriptors of normal and then damaged pictures: (b, d, h, w)."""
+    return work.outputs(teacher, lambda x: [teacher(module.normalized(x))], module.size)
 
 
 def _smaller_teacher(new: UninformedStudents, detector: Detector, effort: Effort, work: Work) -> PatchNetwork:

@@ -13,7 +13,7 @@ from budgetc.detectors.reverse_distillation import TeacherStudent
 from budgetc.detectors.stfpm import Stfpm, scale_maps
 from budgetc.errors import UsageError
 from budgetc.passes.work import Size, Work
-from budgetc.training.features import outputs_of
+from budgetc.training.features import Recall
 from budgetc.training.losses import ranking_loss, relation_loss
 
 Added = Callable[[Tensor, list[Tensor]], Tensor]
@@ -43,18 +43,18 @@ def added_loss(detector: Detector, step: Distill, work: Work) -> Added | None:
     return lambda indices, taps: step.loss_weight * added(indices, taps)
 
 
-def teacher_taps(network: TeacherStudent, size: Size, work: Work) -> list[Tensor]:
-    """What the teacher makes of normal and then damaged pictures, computed once: each (n + m, c, h, w)."""
+def teacher_taps(network: TeacherStudent, size: Size, work: Work) -> Recall:
+    """What the teacher makes of normal and then damaged pictures: each (b, c, h, w)."""
     return work.outputs(network.teacher, lambda x: network.teacher(network.normalized(x)), size)
 
 
 def _relations(network: Stfpm, size: Size, work: Work) -> Added:
     """Between pictures of normals, by the means of their taps over all places."""
-    wanted = [_pooled(tap) for tap in teacher_taps(network, size, work)]
+    wanted = teacher_taps(network, size, work)
 
     def added(indices: Tensor, taps: list[Tensor]) -> Tensor:
-        pairs = zip(wanted, taps, strict=True)
-        return torch.stack([relation_loss(theirs[indices], _pooled(own)) for theirs, own in pairs]).sum()
+        pairs = zip(wanted(indices), taps, strict=True)
+        return torch.stack([relation_loss(_pooled(theirs), _pooled(own)) for theirs, own in pairs]).sum()
 
     return added
 
@@ -67,10 +67,11 @@ def _pooled(tap: Tensor) -> Tensor:
 def _maps(network: Stfpm, size: Size, work: Work) -> Added:
     """The distance to the baseline's maps of damaged normals."""
     pictures, wanted = work.pictures(size), teacher_taps(network, size, work)
-    *maps, _ = _judged(work, size)
-    if len(maps) != len(wanted):
+    judged, first = _judged(work, size), torch.tensor([0])
+    taps, maps = len(wanted(first)), len(judged(first)) - 1
+    if maps != taps:
         raise UsageError(
-            f"distill.loss: the maps of {len(wanted)} taps cannot follow the baseline's of {len(maps)}; "
+            f"distill.loss: the maps of {taps} taps cannot follow the baseline's of {maps}; "
             "take another loss, or leave out the truncate step before it"
         )
     offset, count = len(pictures.normal), len(pictures.damaged)
@@ -78,8 +79,8 @@ def _maps(network: Stfpm, size: Size, work: Work) -> Added:
     def added(indices: Tensor, taps: list[Tensor]) -> Tensor:
         damaged = indices % count
         own = network.student_taps(as_input(pictures.damaged[damaged.numpy()]))
-        mine = scale_maps([tap[damaged + offset] for tap in wanted], own)
-        theirs = [one[damaged + offset] for one in maps]
+        mine = scale_maps(wanted(damaged + offset), own)
+        *theirs, _ = judged(damaged + offset)
         return torch.stack([F.mse_loss(m, t) for m, t in zip(mine, theirs, strict=True)]).sum()
 
     return added
@@ -89,29 +90,23 @@ def _ranking(network: Stfpm, size: Size, work: Work) -> Added:
     """The baseline's order of scores of a normal, of the same at half the damage, and at all of it."""
     pictures, wanted = work.pictures(size), teacher_taps(network, size, work)
     offset, count = len(pictures.normal), len(pictures.damaged)
-    order, half = _judged(work, size)[-1], _half_damaged(pictures.normal, pictures.damaged)
+    judged, half = _judged(work, size), _half_damaged(pictures.normal, pictures.damaged)
     base = work.baseline.module
     assert isinstance(base, Stfpm)
-    half_taps = work.cache.get(
-        network.teacher, f"half damaged at {size}",
-        lambda: outputs_of(lambda x: network.teacher(network.normalized(x)), half),
-    )  # fmt: skip
-    half_order = work.cache.get(
-        base, f"half damaged at {size}", lambda: outputs_of(lambda x: [_score(base, *base.taps(x))], half)
-    )[0]
+    name = f"half damaged at {size}"
+    half_taps = work.kept(network.teacher, name, lambda x: network.teacher(network.normalized(x)), half)
+    half_judged = work.kept(base, name, lambda x: [_score(base, *base.taps(x))], half)
 
     def added(indices: Tensor, taps: list[Tensor]) -> Tensor:
         damaged = indices % count
         rows = damaged.numpy()
         scores = [
-            _score(network, [tap[indices] for tap in wanted], taps),
-            _score(network, [tap[damaged] for tap in half_taps], network.student_taps(as_input(half[rows]))),
-            _score(network, [tap[damaged + offset] for tap in wanted],
-                   network.student_taps(as_input(pictures.damaged[rows]))),
-        ]  # fmt: skip
-        return ranking_loss(
-            torch.cat([order[indices], half_order[damaged], order[damaged + offset]]), torch.cat(scores)
-        )
+            _score(network, wanted(indices), taps),
+            _score(network, half_taps(damaged), network.student_taps(as_input(half[rows]))),
+            _score(network, wanted(damaged + offset), network.student_taps(as_input(pictures.damaged[rows]))),
+        ]
+        order = [judged(indices)[-1], half_judged(damaged)[-1], judged(damaged + offset)[-1]]
+        return ranking_loss(torch.cat(order), torch.cat(scores))
 
     return added
 
@@ -123,7 +118,7 @@ def _half_damaged(normal: np.ndarray, damaged: np.ndarray) -> np.ndarray:
     return halves
 
 
-def _judged(work: Work, size: Size) -> list[Tensor]:
+def _judged(work: Work, size: Size) -> Recall:
     """The baseline's maps of all scales and the logarithm of its score, over normal and then damaged pictures."""
     base = work.baseline.module
     assert isinstance(base, Stfpm)

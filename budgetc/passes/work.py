@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from budgetc.detectors.detector import Detector
-from budgetc.training.features import outputs_of
+from budgetc.training.features import MOST_BYTES, Network, Recall, recalled
 from budgetc.training.loop import Curve, Effort, Progress, silent
 from budgetc.training.pictures import Pictures
 
@@ -19,7 +19,7 @@ Size = tuple[int, int]
 class OutputCache:
     """Outputs of frozen networks over all training pictures, kept for those that were computed last."""
 
-    def __init__(self, most_bytes: int = 4 * 2**30) -> None:
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         """Forget the oldest outputs once all together take more than `most_bytes`; the newest always stay."""
         self._most_bytes = most_bytes
         self._entries: dict[tuple[int, str], tuple[nn.Module, list[Tensor]]] = {}
@@ -30,11 +30,12 @@ class OutputCache:
         if key not in self._entries:
             # The entry holds its owner, so that the id cannot be given to another module.
             self._entries[key] = (owner, compute())
-            while len(self._entries) > 1 and self._bytes() > self._most_bytes:
+            while len(self._entries) > 1 and self.bytes() > self._most_bytes:
                 del self._entries[next(iter(self._entries))]
         return self._entries[key][1]
 
-    def _bytes(self) -> int:
+    def bytes(self) -> int:
+        """Of all that is kept."""
         return sum(output.nbytes for _, outputs in self._entries.values() for output in outputs)
 
 
@@ -89,11 +90,12 @@ class Work:
         scaled = 0 if epochs * self.effort == 0 else max(1, round(epochs * self.effort))
         return Effort(scaled, learning_rate, self.seed, patience=max(4, scaled // 3), label=label)
 
-    def outputs(self, owner: nn.Module, network: Callable[[Tensor], list[Tensor]], size: Size) -> list[Tensor]:
-        """Outputs of a frozen network over normal and then damaged pictures, (n + m, ...) each."""
+    def outputs(self, owner: nn.Module, network: Network, size: Size) -> Recall:
+        """Outputs of a frozen network over normal and then damaged pictures, n + m in all."""
         pictures = self.pictures(size)
+        images = np.concatenate([pictures.normal, pictures.damaged])
+        return self.kept(owner, f"all at {size}", network, images)
 
-        def compute() -> list[Tensor]:
-            return outputs_of(network, np.concatenate([pictures.normal, pictures.damaged]))
-
-        return self.cache.get(owner, f"all at {size}", compute)
+    def kept(self, owner: nn.Module, name: str, network: Network, images: NDArray[np.uint8]) -> Recall:
+        """Outputs of a frozen network over the pictures called `name`; another candidate gets the same."""
+        return recalled(network, images, keep=lambda compute: self.cache.get(owner, name, compute))

@@ -16,7 +16,7 @@ from budgetc.detectors.uninformed_students import StudentsConfig, UninformedStud
 from budgetc.detectors.vae import Vae, VaeConfig, vae_loss
 from budgetc.errors import UsageError
 from budgetc.training.efficientad import Source, learn_follower, learn_source, normalize_teacher
-from budgetc.training.features import outputs_of
+from budgetc.training.features import batches_of, outputs_of, recalled
 from budgetc.training.loop import Curve, Effort, Examples, Progress, fit, silent
 from budgetc.training.pictures import Pictures
 from budgetc.training.students import train_students
@@ -68,11 +68,11 @@ def train_detector(
 def _train_student(module: Stfpm, pictures: Pictures, effort: Effort, progress: Progress) -> Curve:
     module.eval()
     student, device = module.student, _device_of(module)
-    wanted = outputs_of(lambda x: module.teacher(module.normalized(x.to(device))), pictures.normal)
+    wanted = recalled(lambda x: module.teacher(module.normalized(x.to(device))), pictures.normal)
 
     def loss(indices: Tensor) -> Tensor:
         taps = module.student_taps(as_input(pictures.normal[indices.numpy()]).to(device))
-        return matching_loss([tap[indices] for tap in wanted], taps)
+        return matching_loss(wanted(indices), taps)
 
     return fit(student, Examples(pictures.train, pictures.held_out, loss), effort, progress)
 
@@ -80,10 +80,10 @@ def _train_student(module: Stfpm, pictures: Pictures, effort: Effort, progress: 
 def _train_restorer(module: ReverseDistillation, pictures: Pictures, effort: Effort, progress: Progress) -> Curve:
     module.eval()
     device = _device_of(module)
-    wanted = outputs_of(lambda x: module.teacher(module.normalized(x.to(device))), pictures.normal)
+    wanted = recalled(lambda x: module.teacher(module.normalized(x.to(device))), pictures.normal)
 
     def loss(indices: Tensor) -> Tensor:
-        taps = [tap[indices] for tap in wanted]
+        taps = wanted(indices)
         return reverse_loss(taps, module.student(taps))
 
     return fit(module.student, Examples(pictures.train, pictures.held_out, loss), effort, progress)
@@ -104,8 +104,7 @@ def _fit_gaussian(module: Gaussian, pictures: Pictures) -> Curve:
     """Nothing is learned by steps: one pass over the normals."""
     module.eval()
     device = _device_of(module)
-    (features,) = outputs_of(lambda x: [module.features(x.to(device))], pictures.as_cameras_differ())
-    fit_normals(module, features)
+    fit_normals(module, batches_of(lambda x: [module.features(x.to(device))], pictures.as_cameras_differ()))
     return Curve(None, None, 1)
 
 

@@ -1,6 +1,6 @@
-"""Outputs of a frozen network over many pictures, computed once."""
+"""Outputs of a frozen network over many pictures: computed once, where they can be kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -9,21 +9,45 @@ from torch import Tensor
 
 from budgetc.detectors.detector import as_input
 
+Network = Callable[[Tensor], list[Tensor]]
+"""(b, 3, H, W) in [0, 1] -> outputs of (b, ...); frozen."""
+Recall = Callable[[Tensor], list[Tensor]]
+"""Indices of pictures, (b,) -> every output for them, (b, ...) each."""
 Keep = Callable[[Callable[[], list[Tensor]]], list[Tensor]]
-_MOST_BYTES = 2**31
+MOST_BYTES = 4 * 2**30
 """Of outputs that are kept."""
 
 
 @torch.no_grad()
-def outputs_of(network: Callable[[Tensor], list[Tensor]], images: NDArray[np.uint8], batch: int = 32) -> list[Tensor]:
+def outputs_of(network: Network, images: NDArray[np.uint8], batch: int = 32) -> list[Tensor]:
     """Every output over all images: list of (n, ...), channels last where four-dimensional.
 
     Args:
-        network: (b, 3, H, W) in [0, 1] -> list of (b, ...); must be in evaluation mode.
+        network: must be in evaluation mode.
         images: (n, 3, H, W) uint8.
+        batch: pictures at once.
     """
-    parts = [network(as_input(images[start : start + batch])) for start in range(0, len(images), batch)]
-    return [torch.cat(column) for column in zip(*parts, strict=True)]
+    found = list[Tensor]()
+    for start, outputs in zip(range(0, len(images), batch), batches_of(network, images, batch), strict=True):
+        if not found:
+            found = [_room(len(images), output) for output in outputs]
+        for whole, output in zip(found, outputs, strict=True):
+            whole[start : start + batch] = output
+    return found
+
+
+@torch.no_grad()
+def batches_of(network: Network, images: NDArray[np.uint8], batch: int = 32) -> Iterator[list[Tensor]]:
+    """Every output, batch by batch: for what needs them once."""
+    for start in range(0, len(images), batch):
+        yield network(as_input(images[start : start + batch]))
+
+
+def _room(count: int, like: Tensor) -> Tensor:
+    """(count, ...) in the layout of `like`: two copies of everything would not fit where one just does."""
+    last = like.dim() == 4 and like.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    return torch.empty((count, *like.shape[1:]), dtype=like.dtype, device=like.device, memory_format=layout)
 
 
 def computed(compute: Callable[[], list[Tensor]]) -> list[Tensor]:
@@ -31,19 +55,17 @@ def computed(compute: Callable[[], list[Tensor]]) -> list[Tensor]:
     return compute()
 
 
-def recalled(
-    network: Callable[[Tensor], list[Tensor]], images: NDArray[np.uint8], *, keep: Keep = computed
-) -> Callable[[Tensor], list[Tensor]]:
-    """Indices of pictures -> every output for them: computed once for all, or each time where all would be too large.
+def recalled(network: Network, images: NDArray[np.uint8], *, keep: Keep = computed) -> Recall:
+    """Every output for some of the images: computed once for all, or each time where all would be too large.
 
     Args:
-        network: as in `outputs_of`; frozen.
+        network: as in `outputs_of`.
         images: (n, 3, H, W) uint8.
         keep: computes what is kept, or knows it.
     """
     with torch.no_grad():
         one = network(as_input(images[:1]))
-    if sum(output.nbytes for output in one) * len(images) <= _MOST_BYTES:
+    if sum(output.nbytes for output in one) * len(images) <= MOST_BYTES:
         known = keep(lambda: outputs_of(network, images))
         return lambda indices: [output[indices] for output in known]
 

@@ -1,5 +1,7 @@
 """The Gaussian detector: distance of features from those of normals, in units of their own spread."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -54,7 +56,18 @@ def test_features_that_never_vary_are_refused() -> None:
     module = small_gaussian().module
     assert isinstance(module, Gaussian)
     with pytest.raises(BudgetcError, match="all alike"):
-        fit_normals(module, torch.ones(4, module.whiten.conv.in_channels, 2, 2))
+        fit_normals(module, [[torch.ones(4, module.whiten.conv.in_channels, 2, 2)]])
+
+
+def test_normals_may_come_in_batches() -> None:
+    """The same Gaussian as of all at once, far from zero too; nothing is ever held whole."""
+    whole = Gaussian(GaussianConfig(input_size=SIZE, backbone=plain(4, 8)))
+    features = 1e3 + torch.randn(10, whole.whiten.conv.in_channels, 3, 2, generator=torch.Generator().manual_seed(0))
+    parts = copy.deepcopy(whole)
+    fit_normals(whole, [[features]])
+    fit_normals(parts, [[features[:1]], [features[1:8]], [features[8:]]])
+    torch.testing.assert_close(parts.whiten(features), whole.whiten(features), rtol=1e-4, atol=1e-4)
+    assert float(whole.whiten(features).detach().mean().abs()) < 1e-3
 
 
 def test_several_taps_are_averaged_on_the_coarsest_grid() -> None:

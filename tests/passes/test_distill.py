@@ -13,6 +13,7 @@ from budgetc.errors import UsageError
 from budgetc.passes.distill import distill
 from budgetc.passes.prune import prune
 from budgetc.passes.quantize import quantize
+from budgetc.training import features
 from tests.small import SIZE, at_effort, lively, plain, small, small_stfpm, small_vae, textures, work_for
 
 QUICK = Distill(student=0.5, epochs=2)
@@ -28,6 +29,29 @@ def test_the_result_has_fewer_parameters(family: str) -> None:
     """Narrower layers are really built."""
     detector = small(family)
     assert distill(detector, QUICK, work_for(detector)).parameters() < 0.9 * detector.parameters()
+
+
+@pytest.mark.parametrize(
+    ("family", "step"),
+    [
+        *((family, QUICK) for family in ("efficientad", "gaussian", "reverse_distillation", "stfpm",
+                                         "uninformed_students")),
+        *(("stfpm", QUICK.model_copy(update={"loss": loss})) for loss in ("relation", "map", "ranking")),
+        *((family, QUICK.model_copy(update={"teacher": 0.5})) for family in ("stfpm", "uninformed_students")),
+    ],
+)  # fmt: skip
+def test_a_teacher_whose_outputs_do_not_fit_into_memory_teaches_the_same(
+    monkeypatch: pytest.MonkeyPatch, family: str, step: Distill
+) -> None:
+    """They are computed again for every step: slower, and nothing is kept."""
+    detector = small(family)
+    kept = distill(detector, step, work_for(detector))
+    monkeypatch.setattr(features, "MOST_BYTES", 1)
+    work = work_for(detector)
+    again = distill(detector, step, work)
+    assert work.cache.bytes() == 0
+    image = as_input(textures(4, seed=5))
+    torch.testing.assert_close(again.module(image), kept.module(image), rtol=2e-2, atol=1e-3)
 
 
 def test_without_a_teacher_ratio_the_teacher_is_the_same_object() -> None:

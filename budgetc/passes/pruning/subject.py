@@ -24,7 +24,7 @@ from budgetc.detectors.variational import LatentEncoder
 from budgetc.errors import UsageError
 from budgetc.passes.pruning.groups import Forward, Group, Survey, survey
 from budgetc.passes.work import Size, Work
-from budgetc.training.features import outputs_of
+from budgetc.training.features import batches_of
 
 _BATCH = 16
 Judge = Callable[[Tensor], list[Tensor]]
@@ -100,8 +100,7 @@ def fit_head(subject: Subject, work: Work) -> None:
     if isinstance(subject.whole, Gaussian):
         module, normals = subject.whole, work.pictures(size_of(subject)).as_cameras_differ()
         images = normals[evenly(len(normals), 192)]
-        (features,) = outputs_of(lambda x: [module.features(x)], images)
-        fit_normals(module, features)
+        fit_normals(module, batches_of(lambda x: [module.features(x)], images))
 
 
 def judged_weights(whole: nn.Module) -> dict[str, Tensor]:
