@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import driving_case  # beside this script, as the next ones
 from line import Line
@@ -56,21 +57,27 @@ def motion(source: Path, folder: Path) -> Path:
 class Row:
     """A detector, how its baseline is trained, and what compiles it."""
 
+    title: str
     data: Callable[[Path, Path], Path]
     train: tuple[str, ...]
     recipes: tuple[str, ...]
-    minutes: int = 8  # of search
+    minutes: int = 8
+    """Of search."""
+    before: str = "decoding"
+    """What a call does before the graph."""
 
 
+_VAE = ("--input-size", "96", "--prototypes", "16", "--variants", "1", "--batch", "8", "--epochs", "24")
+_SMALL = ("--input-size", "64")
 ROWS = {
-    "vae": Row(traffic, ("--input-size", "96", "--prototypes", "16", "--variants", "1", "--batch", "8",
-                         "--epochs", "24"), ("quantize", "vae-direct-quantize")),
-    "stfpm": Row(tiles, ("--input-size", "256", "--epochs", "40"), ("stfpm-truncate-quantize", "distill-quantize"),
-                 minutes=40),
-    "reverse_distillation": Row(tiles, ("--input-size", "64"), ("rd-distill-quantize",)),
-    "efficientad": Row(tiles, ("--input-size", "64"), ("efficientad-distill-quantize",)),
-    "flow_vae": Row(motion, ("--input-size", "56x77"), ("flow-vae-direct-quantize", "quantize")),
-    "uninformed_students": Row(tiles, ("--input-size", "64"), ("students-distill-quantize",)),
+    "vae": Row("traffic under factors", traffic, _VAE, ("quantize", "vae-direct-quantize")),
+    "stfpm": Row("tiles at 256 px", tiles, ("--input-size", "256", "--epochs", "40"),
+                 ("stfpm-truncate-quantize", "distill-quantize"), minutes=40),
+    "reverse_distillation": Row("tiles at 64 px", tiles, _SMALL, ("rd-distill-quantize",)),
+    "efficientad": Row("tiles at 64 px", tiles, _SMALL, ("efficientad-distill-quantize",)),
+    "flow_vae": Row("traffic in other motion", motion, ("--input-size", "56x77"),
+                    ("flow-vae-direct-quantize", "quantize"), before="decoding and flow"),
+    "uninformed_students": Row("tiles at 64 px", tiles, _SMALL, ("students-distill-quantize",)),
 }  # fmt: skip
 
 
@@ -165,33 +172,35 @@ def _line(name: str, found: Measurement, goal: str, ok: bool) -> Line:
     return Line(name, round(found.value, 4), goal, ok, found.unit, found.n, interval(found), found.kind)
 
 
-def table(rows: list[dict[str, object]]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: a row a detector, from the lines of a run."""
-    found: dict[str, dict[str, dict[str, object]]] = {}
+    found: dict[str, dict[str, dict[str, Any]]] = {}
     for one in rows:
         name, _, bar = str(one["bar"]).partition(": ")
-        found.setdefault(name, {})[bar] = one
-    head = "| detector | baseline | artifact | p50 | AUROC before, after (lost) | AUPRO |\n|---|---|---|---|---|---|"
+        found.setdefault(name, {})[bar.partition(" on ")[0]] = one
+    head = (
+        "| detector | baseline | artifact | p50 | AUROC before, after | lost | AUPRO |\n|---|---|---|---|---|---|---|"
+    )
     return "\n".join([head, *(_row(name, known) for name, known in found.items())])
 
 
-def _row(name: str, known: dict[str, dict[str, object]]) -> str:
-    def value(bar: str) -> float | None:
-        one = next((known[key] for key in known if key.startswith(bar)), None)
-        return None if one is None else float(str(one["value"]))
-
-    def text(bar: str, form: str = ".3f") -> str:
-        number = value(bar)
-        return "-" if number is None else format(number, form)
-
-    before, after = value("baseline bytes"), value("artifact bytes")
-    if before is None or after is None:
-        return f"| `{name}` | - | nothing built | - | - | - |"
-    aupro = f"{text('baseline AUPRO')}, {text('artifact AUPRO')}" if value("baseline AUPRO") is not None else "-"
+def _row(name: str, known: dict[str, dict[str, Any]]) -> str:
+    title = f"`{name}`, {ROWS[name].title}"
+    if "artifact bytes" not in known:
+        return f"| {title} | - | nothing built | - | - | - | - |"
+    value = {bar: one["value"] for bar, one in known.items()}
+    before, after = value["baseline bytes"], value["artifact bytes"]
+    ratio, loss = value["p50 over the baseline's"], known["AUROC loss"]
+    reason = ""
+    if ratio > LATENCY:
+        reason = f": {value['baseline share of decoding and resizing']:.0%} of the call is {ROWS[name].before}"
+    lower, upper = (float(bound) for bound in loss["spread"].partition(",")[0].split(" to "))
+    aupro = f"{value['baseline AUPRO']:.3f}, {value['artifact AUPRO']:.3f}" if "baseline AUPRO" in value else "-"
     return (
-        f"| `{name}` | {format_bytes(before)} | {format_bytes(after)} (1/{before / after:.0f}) "
-        f"| {text('p50 over', '.2f')} x | {text('baseline AUROC')}, {text('artifact AUROC')} ({text('AUROC loss')}) "
-        f"| {aupro} |"
+        f"| {title}{'' if known['verdict']['ok'] else ': not compliant'} | {format_bytes(before)} "
+        f"| {format_bytes(after)} (1/{before / after:.0f}) | {ratio:.2f} x{reason} "
+        f"| {value['baseline AUROC']:.3f}, {value['artifact AUROC']:.3f} "
+        f"| {loss['value']:.3f} ({lower:.3f} to {upper:.3f}) | {aupro} |"
     )
 
 
