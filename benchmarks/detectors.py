@@ -15,7 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from budgetc.core.quantities import format_bytes
 from budgetc.report.schema import Quality, Report
 
 SIZE, LATENCY, LOSS = 1 / 8, 1 / 3, 0.02
+MINUTES, TRAININGS = 8, 24
 
 
 def tiles(source: Path, folder: Path) -> Path:
@@ -61,7 +62,7 @@ class Row:
     data: Callable[[Path, Path], Path]
     train: tuple[str, ...]
     recipes: tuple[str, ...]
-    minutes: int = 8
+    minutes: int = MINUTES
     """Of search."""
     before: str = "decoding"
     """What a call does before the graph."""
@@ -111,14 +112,16 @@ def row(name: str, source: Path, folder: Path, *, quick: bool) -> Iterator[Line]
             [sys.executable, "-m", "budgetc", "train", name, "--data", data, *known.train, *epochs, "-o", model],
             check=True, stdout=sys.stderr,
         )  # fmt: skip
+    minutes, trainings = (1, 2) if quick else (known.minutes, TRAININGS)
+    budget = write_budget(model, data, recipes=known.recipes, minutes=minutes, trainings=trainings)
     report = budgetc.compile(
-        model, budget=write_budget(known, model, data=data, quick=quick), data=data, out=folder / "out",
+        model, budget=budget, data=data, out=folder / "out",
         store=folder / "store", say=lambda sentence: print(sentence, file=sys.stderr, flush=True),
     )  # fmt: skip
     yield from lines(name, report)
 
 
-def write_budget(known: Row, model: Path, *, data: Path, quick: bool) -> Path:
+def write_budget(model: Path, data: Path, *, recipes: Sequence[str], minutes: int, trainings: int) -> Path:
     """Shares of what the baseline costs here."""
     cost = {one.metric: one.value for one in measure_file(model, calls=300, data=data).measurements}
     limits = {
@@ -126,11 +129,7 @@ def write_budget(known: Row, model: Path, *, data: Path, quick: bool) -> Path:
         "latency_p50": f"{cost['latency_p50'] - cost['latency_graph_p50'] * (1 - LATENCY):.4f} ms",
         "auroc": {"max_drop": LOSS},
     }
-    search = {
-        "recipes": list(known.recipes),
-        "trainings": 2 if quick else 24,
-        "time": f"{1 if quick else known.minutes} min",
-    }
+    search = {"recipes": list(recipes), "trainings": trainings, "time": f"{minutes} min"}
     path = model.with_name("budget.yaml")
     YAML().dump({"target": "host-cpu", "limits": limits, "search": search}, path)
     return path

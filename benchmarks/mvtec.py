@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from detectors import Row, write_budget  # beside this script, as the next ones
+from detectors import MINUTES, TRAININGS, write_budget  # beside this script, as the next ones
 from line import Line
 from papers import ROUNDS, bytes_line, paper_a, staged, time_line
 from real import interval
@@ -140,7 +140,7 @@ def lines(name: str, data: Path, folder: Path, *, side: int, quick: bool) -> Ite
     folder.mkdir(parents=True, exist_ok=True)
     model = folder / "model.pt"
     if not model.exists():
-        quickly = ("--epochs", "1", "--variants", "1") if quick else ()
+        quickly = ("--epochs", "1", "--variants", "1") if quick and name != "gaussian" else ()
         subprocess.run(
             [sys.executable, "-m", "budgetc", "train", name, "--data", data, "--input-size", str(side), *quickly,
              "-o", model],
@@ -149,16 +149,15 @@ def lines(name: str, data: Path, folder: Path, *, side: int, quick: bool) -> Ite
     inputs = load_inputs(model, "host-cpu", data)
     with tempfile.TemporaryDirectory() as scratch, RunDirectory.open(Path(scratch) / "run") as run:
         yield from stage_lines(name, make_workshop(inputs, run), Path(scratch), quick=quick)
-    budget = _quick_budget(model) if quick else _budget(name, model, data)
+    if quick:
+        budget = _quick_budget(model)
+    else:
+        budget = write_budget(model, data, recipes=RECIPES[name], minutes=MINUTES, trainings=TRAININGS)
     report = budgetc.compile(
         model, budget=budget, data=data, out=folder / "out", store=folder / "store",
         say=lambda sentence: print(sentence, file=sys.stderr, flush=True),
     )  # fmt: skip
     yield from winner_lines(f"{name}, {WINNER}", report)
-
-
-def _budget(name: str, model: Path, data: Path) -> Path:
-    return write_budget(Row(lambda source, target: source, (), RECIPES[name]), model, data=data, quick=False)
 
 
 def _quick_budget(model: Path) -> Path:

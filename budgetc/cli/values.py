@@ -21,17 +21,15 @@ def input_size_of(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2] or found[1])
 
 
-def widths_of(option: str, text: "str | int | float | None", default: tuple[int, ...]) -> tuple[int, ...]:
-    """`16,32,48` -> (16, 32, 48); the default where nothing was given.
+def widths_of(option: str, text: str) -> tuple[int, ...]:
+    """`16,32,48` -> (16, 32, 48).
 
     Raises:
         UsageError: no list of positive numbers.
     """
-    if text is None or text == "same":
-        return default
-    if re.fullmatch(r"[1-9][0-9]{0,5}(,[1-9][0-9]{0,5})*", str(text)) is None:
+    if re.fullmatch(r"[1-9][0-9]{0,5}(,[1-9][0-9]{0,5})*", text) is None:
         raise UsageError(f"{option} {text}: expected numbers with commas, such as 16,32,48,64")
-    return tuple(int(part) for part in str(text).split(","))
+    return tuple(int(part) for part in text.split(","))
 
 
 def numbers_of(option: str, text: "str | None", default: tuple[float, ...]) -> tuple[float, ...]:

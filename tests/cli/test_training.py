@@ -43,13 +43,11 @@ def test_train_says_what_it_did(budgetc: Command, data: Path, tmp_path: Path) ->
 
 
 def test_a_vae_can_be_scored_by_clusters(budgetc: Command, data: Path, tmp_path: Path) -> None:
-    """`--prototypes`, `--beta` and `--variants` reach the detector and its training; only a VAE has the first two."""
+    """`--prototypes`, `--beta` and `--variants` reach the detector and its training."""
     given = ("--prototypes", "3", "--beta", "0.5", "--variants", "2")
     assert budgetc("train", "vae", "--data", data, "-o", tmp_path / "m.pt", *TINY_VAE, *given).code == 0
     config = json.loads(budgetc("inspect", tmp_path / "m.pt", "--json").out)["config"]
     assert (config["prototypes"], config["beta"]) == (3, 0.5)
-    refused = budgetc("train", "stfpm", "--data", data, "-o", tmp_path / "m.pt", "--prototypes", "3")
-    assert refused.code == 2 and "--prototypes: not for stfpm" in refused.err
 
 
 def test_train_never_reads_test_labels(budgetc: Command, data: Path, tmp_path: Path) -> None:
@@ -63,7 +61,7 @@ def test_train_never_reads_test_labels(budgetc: Command, data: Path, tmp_path: P
 
 
 def test_reverse_distillation_takes_its_options(budgetc: Command, data: Path, tmp_path: Path) -> None:
-    """They reach its configuration; others refuse them, and a form that does not exist is named."""
+    """They reach its configuration; a form that does not exist is refused."""
     model = tmp_path / "m.pt"
     tiny = ("--teacher", "plain", "--teacher-widths", "4,4,8,8", "--input-size", "32", "--epochs", "1")
     given = ("--student-widths", "8,8,8", "--upsampling", "transposed", "--smoothing", "0.5")
@@ -71,10 +69,8 @@ def test_reverse_distillation_takes_its_options(budgetc: Command, data: Path, tm
     assert ended.code == 0, ended.err
     config = json.loads(budgetc("inspect", model, "--json").out)["config"]
     assert (config["widths"], config["upsampling"], config["smoothing"]) == ([8, 8, 8], "transposed", 0.5)
-    refused = budgetc("train", "stfpm", "--data", data, "-o", model, "--smoothing", "1")
-    assert refused.code == 2 and "--smoothing: not for stfpm" in refused.err
     refused = budgetc("train", "reverse_distillation", "--data", data, "-o", model, "--upsampling", "nearest")
-    assert refused.code == 2 and "expected transposed or subpixel" in refused.err
+    assert refused.code == 2 and "'transposed', 'subpixel'" in refused.err
 
 
 def test_efficientad_takes_its_options(budgetc: Command, data: Path, tmp_path: Path) -> None:
@@ -87,7 +83,7 @@ def test_efficientad_takes_its_options(budgetc: Command, data: Path, tmp_path: P
     config = json.loads(budgetc("inspect", model, "--json").out)["config"]
     assert (config["teacher"], config["student"], config["padding"]) == ([4, 4, 8, 8], [4, 8, 8], True)
     refused = budgetc("train", "efficientad", "--data", data, "-o", model, "--teacher", "plain")
-    assert refused.code == 2 and "plain: has no weights to learn from" in refused.err
+    assert refused.code == 2 and "'plain' is not one of" in refused.err
     shapes = {"conv1": (4, 3, 4, 4), "conv2": (6, 4, 4, 4), "conv3": (6, 6, 3, 3), "conv4": (10, 6, 4, 4)}
     finished = {f"{name}.weight": torch.rand(shape) for name, shape in shapes.items()}
     torch.save(finished | {f"{name}.bias": torch.rand(shape[0]) for name, shape in shapes.items()}, weights)

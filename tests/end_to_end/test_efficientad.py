@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from budgetc.compiler.training import train_bundle
-from budgetc.compiler.untrained_efficientad import new_efficientad
+from budgetc.compiler.untrained import new_efficientad
 from budgetc.training.loop import Effort
 from tests.end_to_end.conftest import SIDE, write_arrays
 from tests.end_to_end.test_compile import budgetc
