@@ -29,7 +29,7 @@ Cache = Annotated[
 
 
 def install(out: Out, cache: Cache = None, json: Json = False) -> None:
-    """Optimize an artifact's graph once for this machine, so that every load takes less time and memory.
+    """Optimize an artifact's graph once for this machine. Every load then takes less time and memory.
 
     The artifact is only read, and scores the same without. Do it again after a new onnxruntime.
     """
@@ -57,7 +57,7 @@ def run(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Score pictures: a line each with its score and whether it is anomalous.
+    """Score pictures with an artifact. A line each with its score and whether it is anomalous.
 
     Of a detector of motion the images are successive frames of one clip, in order; the first ones have no score yet.
     """

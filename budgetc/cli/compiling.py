@@ -61,7 +61,7 @@ def compile_(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Find the smallest artifact that keeps the budget, and write it with its report."""
+    """Find the smallest artifact that keeps the budget. It is written with its report."""
     only_one({"--device": device, "--kit or --import": kit or results})
     from budgetc.load.config import load_budget
 
@@ -129,7 +129,7 @@ def plan(
     every: Annotated[bool, typer.Option("--all", help=f"List every structure, not only {_ROWS}.")] = False,
     json: Json = False,
 ) -> None:
-    """Dry run: what the budget leaves of the search, and what the search would cost."""
+    """Dry run: what fits the budget. What it leaves of the search, and what the search would cost."""
     from budgetc.load.config import load_budget
 
     load_budget(budget)

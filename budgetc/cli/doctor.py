@@ -29,7 +29,7 @@ def doctor(
     json: Json = False,
     quick: Annotated[bool, typer.Option("--quick", help="Do not quantize and export a tiny network.")] = False,
 ) -> None:
-    """Versions, CPU, memory measurement, and whether INT8 runs in integers; exit 6 where compile could not work."""
+    """Versions, CPU, memory, and whether INT8 runs in integers. Exit 6 where compile could not work."""
     packages = {name: _version(name) for name in (*_SCORING, *_CHECKING, *_COMPILING, *_DEMO)}
     packages[_FLOW] = next(filter(None, map(_version, _OPENCV)), None)
     missing = [name for name in (*_SCORING, *_CHECKING, *_COMPILING) if packages[name] is None]

@@ -58,7 +58,7 @@ def check(
     budget: Annotated[str, typer.Option(help="Path of a budget file, or a name among targets/budgets/.")],
     json: Json = False,
 ) -> None:
-    """Hold an artifact's stored measurements against a budget; measures nothing."""
+    """Hold an artifact's stored measurements against a budget. Measures nothing."""
     from budgetc.load.config import load_budget, load_target
     from budgetc.report.verify import check_artifact, read_report
 
@@ -80,7 +80,7 @@ def check(
 
 
 def verify(out: Out, json: Json = False) -> None:
-    """Re-check an artifact from its files alone: nothing was changed, and the verdict follows from the numbers."""
+    """Re-check an artifact from its files alone. Nothing was changed, and the verdict follows from the numbers."""
     from budgetc.core.layout import REPORT_JSON
     from budgetc.errors import InputRejected
     from budgetc.report.verify import verify_artifact

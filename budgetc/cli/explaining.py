@@ -23,7 +23,7 @@ def explain(
     target: Annotated[str, typer.Option(help="Name in targets/devices/, or a path.")],
     json: Json = False,
 ) -> None:
-    """Time, traffic and roof of every operator on a target, totals with intervals, and what it refuses."""
+    """Time, traffic and roof of every operator on a target. Totals with intervals, and what it refuses."""
     from budgetc.compiler.explaining import explain_file
 
     found = explain_file(file, target=target)

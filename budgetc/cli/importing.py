@@ -79,7 +79,7 @@ def import_(
     lower_is_anomalous: LowerIsAnomalous = False,
     json: Json = False,
 ) -> None:
-    """Make a bundle of weights that were trained elsewhere, or of a whole network."""
+    """Make a bundle of weights from elsewhere, or of a network."""
     from budgetc.load.importing import import_weights
 
     new_file("-o", output)

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 from budgetc.cli import (
     artifacts,
@@ -31,6 +32,10 @@ from budgetc.cli.progress import printable
 from budgetc.errors import BudgetcError
 
 _INTERRUPTED, _TERMINATED = 130, 143
+_ORDER = (
+    "demo", "data", "train", "import", "inspect", "plan", "compile", "sweep", "measure", "explain", "evaluate", "run",
+    "install", "verify", "check", "targets", "recipes", "schema", "doctor",
+)  # fmt: skip
 
 
 @dataclass
@@ -41,10 +46,19 @@ class Session:
     terminated: bool = False
 
 
+class _InOrder(typer.core.TyperGroup):
+    """Lists commands in the order in which a user meets them; typer would put groups of commands last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names."""
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
+
+
 def new_app() -> typer.Typer:
-    """All commands, in the order in which a user meets them."""
+    """All commands."""
     app = typer.Typer(
         name="budgetc",
+        cls=_InOrder,
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

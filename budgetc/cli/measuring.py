@@ -56,7 +56,7 @@ def measure(
     ] = 0.0,
     json: Json = False,
 ) -> None:
-    """Size, latency and memory of a detector on a target: here, on a board, or predicted; --emulate: scores there.
+    """Size, latency and memory of a detector on a target. Here, on a board, or predicted; --emulate: scores there.
 
     Exit code 6: the board is not there, or lacks something; 7: somebody else measures on it.
     """

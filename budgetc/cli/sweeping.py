@@ -24,7 +24,7 @@ def sweep_(
     store: Annotated[Path | None, typer.Option(help="Directory of shared results [store/ in the output].")] = None,
     json: Json = False,
 ) -> None:
-    """Compile every model with every budget (and target and seed): one table, one picture of all Pareto fronts.
+    """Compile every model with every budget. And target and seed: one table, one picture of all Pareto fronts.
 
     Exit code 0 where everything is compliant, else that of the worst combination. The same command again goes on
     where it stopped, and does not repeat what is complete.
