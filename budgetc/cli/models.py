@@ -25,7 +25,7 @@ def inspect(
     ] = None,
     json: Json = False,
 ) -> None:
-    """What a detector is made of, and what can be done to it. On a target, if one is named; or what an artifact holds."""
+    """What a detector is made of, and what can be done to it. On a target, if one is named; or an artifact."""
     if file.is_dir():
         if target is not None:
             raise UsageError(f"--target: {file} is an artifact, which is built already; budgetc explain shows it there")
