@@ -14,6 +14,7 @@ from budgetc.export.barriers import keep_in_float
 from budgetc.export.compact import compact
 from budgetc.export.gate import check_graph, check_kernels, check_stored
 from budgetc.export.packing import pack_weights
+from budgetc.export.pooling import pool_by_convolution
 from budgetc.export.trace import deployed_for_export, trace
 from budgetc.export.weights import (
     constants_to_initializers,
@@ -69,13 +70,14 @@ def export_detector(detector: Detector, target: Target, traced: Traced | None = 
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     formats = _formats(detector)
+    pools = pool_by_convolution(model) if target.runtime == "onnxruntime" else 0
     _store(model, formats)
     compact(model)
     check_graph(model, target)
     data = model.SerializeToString(deterministic=True)
     integer = sum(known.compute == "int8" for known in formats.values())
     if integer or any(known.half_vectors for known in formats.values()):
-        check_kernels(data, integer)
+        check_kernels(data, integer + pools)
     return Exported(data, _structure(model), graph.outputs, graph.parameters)
 
 
