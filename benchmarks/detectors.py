@@ -75,7 +75,7 @@ ROWS = {
     "stfpm": Row("tiles at 256 px", tiles, ("--input-size", "256", "--epochs", "40"),
                  ("stfpm-truncate-quantize", "distill-quantize"), minutes=40),
     "reverse_distillation": Row("tiles at 64 px", tiles, _SMALL, ("rd-distill-quantize",)),
-    "efficientad": Row("tiles at 64 px", tiles, _SMALL, ("efficientad-distill-quantize",)),
+    "efficientad": Row("tiles at 64 px", tiles, _SMALL, ("efficientad-distill-quantize",), minutes=16),
     "flow_vae": Row("traffic in other motion", motion, ("--input-size", "56x77"),
                     ("flow-vae-direct-quantize", "quantize"), before="decoding and flow"),
     "uninformed_students": Row("tiles at 64 px", tiles, _SMALL, ("students-distill-quantize",)),

@@ -29,7 +29,7 @@ def pool_by_convolution(model: onnx.ModelProto) -> int:
         model.graph.initializer.extend(
             [
                 numpy_helper.from_array(np.ones((channels, 1, *kernel), np.int8), f"{name}.ones"),
-                numpy_helper.from_array(np.float32(1 / prod(kernel)), f"{name}.step"),
+                numpy_helper.from_array(np.asarray(1 / prod(kernel), np.float32), f"{name}.step"),
             ]
         )
         kept = {key: settings[key] for key in ("strides", "pads") if key in settings}

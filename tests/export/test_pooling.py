@@ -30,7 +30,8 @@ class Pooling(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         features = self.second(self.pool(self.first(image).relu())).relu()
-        return self.third(features).square().mean(1).flatten(1).amax(1)
+        score: torch.Tensor = self.third(features).square().mean(1).flatten(1).amax(1)
+        return score
 
 
 def quantized(pool: nn.Module) -> Detector:
