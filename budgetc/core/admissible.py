@@ -92,8 +92,8 @@ def _foreign_shape(step: Smaller, name: str, family: str) -> str | None:
         return f"{name}.shared: the networks of an efficientad have no stages to share"
     if step.shared and family != "stfpm":
         return f"{name}.shared: {_one(family)} has no teacher whose stages could be shared"
-    if family == "flow_vae" and step.input != 1.0:
-        return f"{name}.input: a flow_vae reads fields of one size; train one of a smaller --input-size"
+    if family == "flow_vae" and step.input != 1.0 and not isinstance(step, Direct):
+        return f"{name}.input: fields of another size show another motion; direct trains a flow_vae on them"
     if family == "flow_vae" and step.latents != 1.0:
         return f"{name}.latents: both directions of a flow_vae keep theirs; leave the setting out"
     if step.input != 1.0 and family == "gaussian":

@@ -60,6 +60,15 @@ class Motion:
     largest: float
     """Pixels between two frames that the end of the scale stands for."""
 
+    def at(self, size: tuple[int, int]) -> "Motion":
+        """The same of frames that are as much smaller as `size` is smaller than these fields."""
+        if size == self.size:
+            return self
+        shares = [new / old for new, old in zip(size, self.size, strict=True)]
+        height, width = (max(side, round(frame * share))
+                         for frame, share, side in zip(self.frame_size, shares, size, strict=True))  # fmt: skip
+        return Motion(size, (height, width), self.fields, self.largest * width / self.frame_size[1])
+
 
 @dataclass(frozen=True)
 class Dataset:

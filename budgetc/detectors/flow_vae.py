@@ -83,6 +83,8 @@ class FlowVaeConfig(DetectorConfig):
             raise ValueError(f"frame_size: {self.frame_size}, at most {MAX_FRAME} on a side")
         if any(frame < field for frame, field in zip(self.frame_size, self.input_size, strict=True)):
             raise ValueError(f"frame_size: {self.frame_size} is smaller than its center {self.input_size}")
+        if min(self.input_size) < KERNEL:
+            raise ValueError(f"input_size: {self.input_size} is too small: the first window has {KERNEL} on a side")
         if min(min(size) for size in self.sizes) < 1:
             raise ValueError(f"input_size: {self.input_size} is too small for {len(self.widths)} convolutions")
         return self

@@ -17,6 +17,7 @@ from budgetc.load.listing import natural
 from budgetc.load.splits import refuse_one_class
 from budgetc.runtime.flow import new_stream, to_frame
 
+Size = tuple[int, int]
 _COPY = re.compile(r"#([a-z-]+)=([0-9.e-]+)$")
 """Of the name of a frame's copy under a factor and its severity (`load/declared.py`)."""
 _JUMP = 1.5
@@ -60,23 +61,24 @@ class MotionReader:
     motion: Motion
     clips: Mapping[str, Sequence[Sample]]
     """File -> all frames of its clip."""
-    _latest: dict[str, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
+    _latest: dict[tuple[Size, str], NDArray[np.uint8]] = field(default_factory=dict, repr=False)
     """Fields of the clip that was read last: its frames are asked for one after another."""
 
-    def __call__(self, sample: Sample, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """(2 * fields, height, width): motion as bytes, see `budgetc.runtime.device_flow`."""
-        assert size == self.motion.size, "the crop belongs to the detector"
-        if sample.file not in self._latest:
+    def __call__(self, sample: Sample, size: Size) -> NDArray[np.uint8]:
+        """(2 * fields, height, width): motion as bytes, see `budgetc.runtime.device_flow`; of smaller frames where
+        `size` is smaller than the detector's fields.
+        """
+        if (size, sample.file) not in self._latest:
             self._latest.clear()
-            self._latest.update(self._read(self.clips[sample.file]))
-        return self._latest[sample.file]
+            self._latest.update(self._read(self.clips[sample.file], self.motion.at(size)))
+        return self._latest[size, sample.file]
 
-    def _read(self, clip: Sequence[Sample]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        stream = new_stream(self.motion.size, self.motion.fields, self.motion.largest)
+    def _read(self, clip: Sequence[Sample], motion: Motion) -> Iterator[tuple[tuple[Size, str], NDArray[np.uint8]]]:
+        stream = new_stream(motion.size, motion.fields, motion.largest)
         for sample in clip:
-            stream.push(to_frame(self.frames(sample, self.motion.frame_size)))
+            stream.push(to_frame(self.frames(sample, motion.frame_size)))
             if not stream.missing:
-                yield sample.file, stream.fields()
+                yield (motion.size, sample.file), stream.fields()
 
 
 def _clips(samples: Sequence[Sample], video: bool) -> Iterator[list[Sample]]:

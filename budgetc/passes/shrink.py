@@ -1,6 +1,7 @@
 """Smaller configurations of a network, and a first guess at their weights."""
 
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from budgetc.core.admissible import foreign_setting
@@ -200,10 +201,23 @@ def narrow_vae(old: VaeConfig, step: Smaller) -> VaeConfig:
 
 
 def narrow_flow_vae(old: FlowVaeConfig, step: Smaller) -> FlowVaeConfig:
-    """Encoders with a share of the channels; what they read stays, and so do the latent variables."""
-    return old.model_copy(
-        update={"widths": tuple(narrowed(width, step.student) for width in old.widths), "decoder": False}
-    )
+    """Encoders with a share of the channels that read fields of a share of the side, which are computed of frames as
+    much smaller; the latent variables stay.
+
+    Raises:
+        UsageError: the fields would be too small.
+    """
+    widths = tuple(narrowed(width, step.student) for width in old.widths)
+    motion = old.motion.at(scaled_size(old.input_size, step.input, 1))
+    kept = old.model_dump(include={"fields", "latents"} | ({"paddings"} if step.input == 1.0 else set()))
+    try:
+        return FlowVaeConfig(
+            input_size=motion.size, frame_size=motion.frame_size, largest=motion.largest, widths=widths, decoder=False,
+            **kept,
+        )  # fmt: skip
+    except ValidationError as error:
+        said = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{getattr(step, 'step', 'step')}.input: {step.input:g} is too small: {said}") from error
 
 
 @torch.no_grad()

@@ -78,7 +78,8 @@ def test_paddings_are_recorded() -> None:
         ({"frame_size": [20, 20]}, "smaller than its center"),
         ({"frame_size": [10**9, 10**9]}, "at most 4096"),
         ({"input_size": "wide"}, "input_size"),
-        ({"input_size": [1, 1], "paddings": [[0, 0]] * 4}, "too small"),
+        ({"input_size": [4, 9]}, "too small: the first window has 5"),
+        ({"input_size": [9, 9], "paddings": [[0, 0]] * 4}, "too small for 4 convolutions"),
         ({"largest": float("inf")}, "finite"),
     ],
 )

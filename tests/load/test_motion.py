@@ -45,6 +45,20 @@ def test_no_field_is_made_of_frames_of_another_split(clips: Path) -> None:
         assert (moving.images(split, MOTION.size)[0] == stream.fields()).all()
 
 
+def test_smaller_fields_are_those_of_smaller_frames(clips: Path) -> None:
+    """As the runtime of a detector that reads them computes them; those of the other size stay what they are."""
+    plain, moving = load_dataset(clips), as_read_by(load_dataset(clips), MOTION)
+    small = MOTION.at((12, 16))
+    assert (small.frame_size, small.largest, MOTION.at(MOTION.size)) == ((13, 17), 1.7, MOTION)
+    stream = new_stream(small.size, small.fields, small.largest)
+    for sample in plain.samples["selection"][:7]:
+        stream.push(to_frame(plain.read(sample, small.frame_size)))
+    whole = moving.images("selection", MOTION.size)
+    assert (moving.images("selection", small.size)[0] == stream.fields()).all()
+    assert moving.inputs is not None
+    assert (moving.inputs(moving.samples["selection"][0], MOTION.size) == whole[0]).all()
+
+
 def test_samples_do_not_depend_on_the_order_they_are_read_in(clips: Path) -> None:
     """Also not on what was read before."""
     moving = as_read_by(load_dataset(clips), MOTION)

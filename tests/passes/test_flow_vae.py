@@ -11,6 +11,7 @@ from budgetc.core.plan import Direct, Distill, Fp16, Prune, Qat, Quantize, Small
 from budgetc.detectors.detector import Detector, as_input, score_images, weights_digest
 from budgetc.detectors.families import bundle, from_bundle
 from budgetc.detectors.flow_vae import FlowVae, FlowVaeConfig
+from budgetc.errors import UsageError
 from budgetc.export.onnx_file import export_detector
 from budgetc.passes.apply import apply_step
 from budgetc.runtime.artifact import Artifact
@@ -94,12 +95,23 @@ def test_directions_may_be_pruned_differently() -> None:
     assert np.allclose(score_images(again.deployed(), images), score_images(pruned.deployed(), images))
 
 
+def test_direct_training_may_read_smaller_fields() -> None:
+    """Of frames as much smaller; paddings follow, and what would leave nothing to read is refused."""
+    detector = small_flow_vae()
+    old, new = detector.config, _built((Direct(student=0.5, input=0.5, epochs=0),), 0.0).config
+    assert isinstance(old, FlowVaeConfig) and isinstance(new, FlowVaeConfig)
+    assert new.motion == old.motion.at(new.input_size)
+    assert new.input_size == tuple(round(side / 2) for side in old.input_size)
+    with pytest.raises(UsageError, match=r"direct.input: 0.01 is too small"):
+        _built((Direct(input=0.01, epochs=0),), 0.0)
+
+
 @pytest.mark.parametrize(
     ("step", "said"),
     [
         (Truncate(), "fit one size of picture"),
         (Prune(latents=0.5), "prune.latents: both directions"),
-        (Direct(input=0.5), "direct.input: a flow_vae reads fields of one size"),
+        (Distill(input=0.5), "distill.input: fields of another size"),
         (Direct(latents=0.5), "direct.latents: both directions"),
         (Direct(drop_hidden=True), "drop_hidden: only a vae"),
         (Distill(depth=2), "a block of a flow_vae has one convolution"),
