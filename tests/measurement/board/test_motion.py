@@ -19,6 +19,9 @@ from tests.loopback import Loopback
 from tests.measurement.board.conftest import SCORES
 from tests.measurement.board.test_job import run, unpack
 from tests.measurement.scene import write_flow_artifact
+from tests.runtime import fake_tensorrt
+from tests.runtime.test_device_engine import fake_board
+from tests.small import target
 
 _SLOW_MS = 25.0
 _SLOW_OPENCV = f"""
@@ -72,6 +75,19 @@ def test_a_kit_scores_a_clip(moving: Job, tmp_path: Path) -> None:
     compared = parity(found.scores("artifact"), moving.subjects["artifact"], list(moving.images))
     assert compared is not None
     assert (compared.n, compared.largest_difference, compared.other_decisions) == (4, 0.0, 0)
+
+
+def test_an_engine_scores_a_clip(moving: Job, tmp_path: Path) -> None:
+    """Under TensorRT, too, optical flow is computed before it."""
+    of_nano = target(runtime="tensorrt", compute_unit="gpu", compute_dtype="fp16")
+    kit = unpack(replace(moving, target=of_nano), tmp_path / "kit")
+    fake_board(kit, tmp_path / "log")
+    done = run(kit)
+    assert done.returncode == 0, done.stderr
+    found = read_results(kit / "results.json").scores("artifact")
+    assert found[:6] == (None,) * 6
+    expected = [score + fake_tensorrt.SHIFT for score in here(moving) if score is not None]
+    assert found[6:] == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_time_of_optical_flow_counts(moving: Job, tmp_path: Path) -> None:
