@@ -16,8 +16,8 @@ MIDDLE, STEPS = 128, 127
 """The byte of no motion, and the bytes from it to the largest motion in either direction."""
 
 INSTALL = (
-    "motion needs OpenCV; install it there: JetPack has it for the system's python3 (apt-get install python3-opencv), "
-    "for any other: python3 -m pip install opencv-python-headless"
+    "motion needs OpenCV; install it there: for the system's python3 apt-get install libopencv-python (JetPack) or "
+    "python3-opencv (Debian, Ubuntu), for any other python3 -m pip install opencv-python-headless"
 )
 """Said where it is missing."""
 

@@ -17,6 +17,7 @@ from budgetc.runtime.flow import opencv_version
 from budgetc.training.loop import Effort
 from tests.end_to_end.test_compile import budgetc
 from tests.load.clips import draw_clips
+from tests.loopback import loopback
 
 RECIPE = """
 name: flow
@@ -135,3 +136,18 @@ def test_a_kit_decides_about_motion(compiled: Path, tmp_path: Path) -> None:
     assert (found["latency_p95"].kind, found["peak_memory"].kind) == ("measured", "measured")
     assert report.board.versions["OpenCV"] == opencv_version()
     assert verify_artifact(compiled / "carried").holds
+
+
+def test_a_board_without_opencv_costs_no_training(
+    compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found out before anything is written, with what to install there."""
+    with loopback(tmp_path / "board") as board:
+        monkeypatch.setenv("BUDGETC_SSH_OPTIONS", board.options)
+        url = f"{board.url.partition('?')[0]}?python={board.without_opencv()}"
+        compiling = compile_for("jetson-nano-cpu-1-thread", compiled, "nowhere", "--device", url)
+        measuring = budgetc("measure", "out", "--target", "host-cpu", "--device", url, cwd=compiled)
+    for ended in (compiling, measuring):
+        assert ended.returncode == 6, ended.stderr
+        assert "motion needs OpenCV" in ended.stderr
+    assert not (compiled / "nowhere.run").exists()
