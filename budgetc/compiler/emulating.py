@@ -82,16 +82,15 @@ def emulate_file(
     with tempfile.TemporaryDirectory() as scratch:
         directory = as_artifact(Path(file), settled, Path(scratch) / "file")
         spec = read_spec(directory / ARTIFACT)
-        artifact = load_artifact(
-            directory, cache=False
-        )  # also says where OpenCV is missing, before anything is fetched
+        artifact = load_artifact(directory, cache=False)  # or says that OpenCV is missing, before anything is fetched
         dataset = None if data is None else as_read_by(load_test_part(data, group=group), motion_of(spec))
         played = require_emulator(settled, flow=spec.flow is not None)
         if dataset is None:
             images = noise_images(directory, Path(scratch))
-            there = score_emulated(directory, images, played, _shown(progress, len(images)))
             here = np.array([artifact.score(path).score for path in images])
-            there, here = there[~np.isnan(here)], here[~np.isnan(here)]
+            known = ~np.isnan(here)  # the first frames of motion have no score
+            there = score_emulated(directory, images, played, _shown(progress, int(known.sum())))
+            there, here = there[known], here[known]
         else:
             shown = _shown(progress, len(dataset.samples["confirmation"]))
             there = score_split_emulated(directory, dataset, "confirmation", emulator=played, progress=shown)
