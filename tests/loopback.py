@@ -83,6 +83,15 @@ class Loopback:
         """A board that gives up soon."""
         return Board(self.address(), (said if said is not None else []).append, patience)
 
+    def without_opencv(self) -> str:
+        """A Python there that lacks it."""
+        (self.home / "none").mkdir(exist_ok=True)
+        (self.home / "none" / "cv2.py").write_text("raise ImportError('no OpenCV')\n")
+        python = self.home / "bin" / "without-opencv"
+        python.write_text(f'#!/bin/sh\nPYTHONPATH={self.home}/none exec {sys.executable} "$@"\n')
+        python.chmod(0o755)
+        return str(python)
+
     def cut(self) -> int:
         """End every connection, as a pulled cable does; how many there were."""
         sessions = _children(int((self.folder / "sshd.pid").read_text()))

@@ -21,6 +21,11 @@ DEVICE_HELP = (
     "with keys and known hosts from ~/.ssh or BUDGETC_SSH_OPTIONS; it asks nothing, and the host key must be known."
 )
 
+EMULATE_HELP = (
+    "Score on the target's instruction set under QEMU instead: AUROC there, nothing about time. What that needs is "
+    "fetched once (Debian, PyPI); OpenCV only for a detector of motion."
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file."""
@@ -37,10 +42,7 @@ def measure(
     group: Group = None,
     emulate: Annotated[
         bool,
-        typer.Option(
-            "--emulate",
-            help="Score on the target's instruction set under QEMU instead: AUROC there, nothing about time.",
-        ),
+        typer.Option("--emulate", help=EMULATE_HELP),
     ] = False,
     device: Annotated[str | None, typer.Option(help=DEVICE_HELP)] = None,
     kit: Annotated[
@@ -57,6 +59,8 @@ def measure(
     json: Json = False,
 ) -> None:
     """Size, latency and memory of a detector on a target. Here, on a board, or predicted; --emulate: scores there.
+
+    A detector of motion gets successive frames of one clip, with --emulate all clips; its time holds the optical flow.
 
     Exit code 6: the board is not there, or lacks something; 7: somebody else measures on it.
     """

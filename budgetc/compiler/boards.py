@@ -59,8 +59,9 @@ def measure_on_board(question: Question, device: str, say: Say = lambda sentence
     """
     address = parse_address(device)
     with _subject(question) as one:
-        board = Board(address, say, runtime=one.target.runtime)
-        found = board.run(_job(question, one))
+        job = _job(question, one)
+        board = Board(address, say, runtime=one.target.runtime, motion=job.moving)
+        found = board.run(job)
         if warning := unlike(one.target, found.board):
             say(warning)
         return _cost(question, one, found, str(board.address))

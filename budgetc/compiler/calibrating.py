@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from budgetc.compiler.measuring import CALLS, Subject, subject
 from budgetc.core.cost import CostModel, Factor, Rates, Span
 from budgetc.core.frozen import Frozen
-from budgetc.core.layout import MODEL
+from budgetc.core.layout import ARTIFACT, MODEL
 from budgetc.errors import InputRejected, UsageError
 from budgetc.load.config import LoadedTarget, load_target
 from budgetc.measurement.board.address import parse_address
@@ -26,6 +26,7 @@ from budgetc.measurement.board.meter import memory_part, screen_part, unlike
 from budgetc.measurement.board.results import Results, read_results
 from budgetc.measurement.board.sameness import check_same
 from budgetc.measurement.predicted import predict_files
+from budgetc.runtime.spec import read_spec
 from budgetc.store.durable import write_durably
 
 Say = Callable[[str], None]
@@ -213,6 +214,11 @@ def _subjects(question: Question, opened: ExitStack) -> dict[str, Subject]:
     }
     known: dict[str, Path] = {}
     for one, file in zip(subjects.values(), question.files, strict=True):
+        if read_spec(one.directory / ARTIFACT).flow is not None:
+            raise UsageError(
+                f"{file}: reads motion, and how long optical flow takes tells nothing about how fast a board decodes "
+                "and computes; give detectors that read single pictures"
+            )
         digest = hashlib.sha256((one.directory / MODEL).read_bytes()).hexdigest()
         if digest in known:
             raise UsageError(

@@ -99,8 +99,8 @@ class Confirmation:
         """Scores of the confirmation split on the target's instruction set where that can be emulated, else here."""
         shop = self.shop
         wanted, samples = shop.target.emulation, shop.dataset.samples["confirmation"]
-        played = None if wanted is None else emulator(wanted, fetch=False)
-        if played is None or shop.dataset.inputs is not None:  # the environment holds no OpenCV
+        played = None if wanted is None else emulator(wanted, fetch=False, flow=bool(shop.dataset.clips))
+        if played is None:
             return score_split(written, shop, "confirmation")
         spec = read_spec(written.directory / ARTIFACT)
 
@@ -168,8 +168,9 @@ def sample_images(dataset: Dataset, scratch: Path) -> list[Path]:
 
 def _timed(dataset: Dataset) -> list[Sample]:
     normals = dataset.samples["calibration"]
-    if dataset.inputs is not None:
-        return list(normals[:_PICTURES])  # motion is that of successive frames
+    if dataset.clips:  # of one clip, and with the frames before the first that has a score
+        longest = max(dataset.clips["calibration"], key=len)
+        return list(longest[: _PICTURES + dataset.channels // 2])
     return [normals[index] for index in evenly(len(normals), _PICTURES)]
 
 

@@ -59,7 +59,8 @@ def bench(inputs: Inputs, say: Say) -> Bench:
         return Bench()
     if device.url is not None:
         address = parse_address(device.url)
-        meter = BoardMeter(Board(address, say, runtime=inputs.target.runtime), Conditions(str(address)), inputs.target)
+        board = Board(address, say, runtime=inputs.target.runtime, motion=inputs.dataset.inputs is not None)
+        meter = BoardMeter(board, Conditions(str(address)), inputs.target)
         meter.conditions.meet(meter.board.facts)  # what the store knows of this board is not measured again
         meter.board.require(least_version(inputs.target.max_opset))
         if warning := unlike(inputs.target, meter.board.facts):

@@ -1,6 +1,7 @@
 """An artifact on its target's instruction set: what `budgetc measure --emulate` does, and compile where it can."""
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from budgetc.core.target import Target
 from budgetc.errors import BudgetcError, UsageError
 from budgetc.load.config import load_target
 from budgetc.load.datasets import load_test_part
-from budgetc.measurement.emulated import score_emulated, split_images
+from budgetc.load.motion import as_read_by
+from budgetc.measurement.emulated import score_emulated, score_split_emulated
 from budgetc.measurement.emulator import Emulator, emulator
 from budgetc.measurement.host import device
+from budgetc.measurement.motion import motion_of
 from budgetc.measurement.quality import Scored, Scores, auroc_loss, loss_between, quality_of, score_pixels
 from budgetc.runtime.artifact import load_artifact
 from budgetc.runtime.spec import read_spec
@@ -66,33 +69,31 @@ def emulate_file(
     Args:
         file: artifact directory or `model.pt`.
         target: name or path of a target whose file has `emulation`.
-        data: its test pictures are scored; without it noise of the input's size.
+        data: its test pictures are scored, of a detector of motion its clips; without it noise of the input's size.
         group: regular expression that names the part or clip of a file, where no groups.csv does.
         progress: gets (what, done, of).
 
     Raises:
-        UsageError: nothing emulates the target. TargetUnreachable: QEMU or its environment is not there.
+        UsageError: nothing emulates the target, or OpenCV is missing here.
+        TargetUnreachable: QEMU or its environment is not there.
         InputRejected: the file is no detector, or the data is invalid.
     """
     settled = load_target(target).target
     with tempfile.TemporaryDirectory() as scratch:
         directory = as_artifact(Path(file), settled, Path(scratch) / "file")
         spec = read_spec(directory / ARTIFACT)
-        if spec.flow is not None:
-            raise UsageError(
-                f"{file}: reads optical flow, and the emulated environment holds no OpenCV; evaluate it on this machine"
-            )
-        played = require_emulator(settled)
-        dataset = None if data is None else load_test_part(data, group=group)
+        artifact = load_artifact(directory, cache=False)  # or says that OpenCV is missing, before anything is fetched
+        dataset = None if data is None else as_read_by(load_test_part(data, group=group), motion_of(spec))
+        played = require_emulator(settled, flow=spec.flow is not None)
         if dataset is None:
             images = noise_images(directory, Path(scratch))
-        else:
-            images = split_images(dataset, "confirmation", directory, Path(scratch))
-        there = score_emulated(directory, images, played, lambda done: progress("emulating", done, len(images)))
-        artifact = load_artifact(directory, cache=False)
-        if dataset is None:
             here = np.array([artifact.score(path).score for path in images])
+            known = ~np.isnan(here)  # the first frames of motion have no score
+            there = score_emulated(directory, images, played, _shown(progress, int(known.sum())))
+            there, here = there[known], here[known]
         else:
+            shown = _shown(progress, len(dataset.samples["confirmation"]))
+            there = score_split_emulated(directory, dataset, "confirmation", emulator=played, progress=shown)
             here = score_pixels(artifact, dataset.images("confirmation", (spec.height, spec.width)))
     agreement = agreement_of(there, here, spec.threshold)
     found = Emulated(file=str(file), target=settled.name, device=played.device, runtime=played.runtime,
@@ -108,8 +109,12 @@ def emulate_file(
     })  # fmt: skip
 
 
-def require_emulator(target: Target) -> Emulator:
-    """The emulator of a target, fetched if need be.
+def _shown(progress: Progress, of: int) -> Callable[[int], None]:
+    return lambda done: progress("emulating", done, of)
+
+
+def require_emulator(target: Target, *, flow: bool = False) -> Emulator:
+    """The emulator of a target, fetched if need be; `flow`: with OpenCV.
 
     Raises:
         UsageError: the target names none. TargetUnreachable: it is not there and cannot be fetched.
@@ -119,7 +124,7 @@ def require_emulator(target: Target) -> Emulator:
             f"target {target.name} names no processor that can be emulated; `emulation:` in its file would, "
             "for a CPU under onnxruntime"
         )
-    found = emulator(target.emulation, fetch=True)
+    found = emulator(target.emulation, fetch=True, flow=flow)
     assert found is not None, "what is fetched is there"
     return found
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from budgetc.candidate import write
@@ -26,8 +27,10 @@ from budgetc.measurement.memory import measure_memory
 from budgetc.measurement.motion import motion_of
 from budgetc.measurement.predicted import predict_files, predicted_measurements
 from budgetc.measurement.size import measure_size
-from budgetc.runtime.spec import read_spec
+from budgetc.runtime.spec import Flow, read_spec
 
+_NOISE = 8
+"""Pictures of noise that are scored."""
 CALLS = 300
 """Timed calls of the one process: a p99 needs 299."""
 
@@ -67,7 +70,8 @@ def measure_file(
         target: name or path of a target.
         calls: timed calls of the one process.
         data: a data set whose calibration normals are scored, as `compile` does; without it noise of the
-            input's size, which needs no resize and little decoding. A prediction needs neither.
+            input's size (of a detector of motion, that moves), which needs no resize and little decoding. A prediction
+            needs neither.
         group: regular expression that names the part or clip of a file, where no groups.csv does.
 
     Raises:
@@ -109,11 +113,21 @@ def as_artifact(path: Path, target: Target, scratch: Path) -> Path:
 
 
 def noise_images(directory: Path, scratch: Path) -> list[Path]:
-    """Eight PNGs of noise at an artifact's input size."""
-    spec, rng = read_spec(directory / "artifact.json"), np.random.default_rng(0)
+    """Eight PNGs of noise at an artifact's input size; of one that reads motion, the frames of eight scores."""
+    spec, rng = read_spec(directory / ARTIFACT), np.random.default_rng(0)
+    if spec.flow is None:
+        made = [rng.integers(0, 256, (spec.height, spec.width, 3), dtype=np.uint8) for _ in range(_NOISE)]
+    else:
+        made = _moving_noise(spec.flow, _NOISE + spec.flow.fields, rng)
     paths = []
-    for number in range(8):
-        path = scratch / f"{number}.png"
-        Image.fromarray(rng.integers(0, 256, (spec.height, spec.width, 3), dtype=np.uint8)).save(path)
-        paths.append(path)
+    for number, pixels in enumerate(made):
+        paths.append(scratch / f"{number}.png")
+        Image.fromarray(pixels).save(paths[-1])
     return paths
+
+
+def _moving_noise(flow: Flow, count: int, rng: np.random.Generator) -> list[NDArray[np.uint8]]:
+    """Successive frames of coarse noise that moves by a pixel a frame: of anything wilder, flow is chance."""
+    coarse = rng.integers(0, 256, (flow.frame_height // 8 + 1, flow.frame_width // 8 + 1, 3), dtype=np.uint8)
+    smooth = np.asarray(Image.fromarray(coarse).resize((flow.frame_width, flow.frame_height), Image.Resampling.BICUBIC))
+    return [np.roll(smooth, step, axis=1) for step in range(count)]

@@ -1,6 +1,6 @@
 """A data set as the compiler sees it: who is in which split, and how to read an image."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -89,6 +89,9 @@ class Dataset:
     itself: the motion up to a frame. `read` is then still the picture."""
     channels: int = 3
     """Of what a network reads."""
+    clips: Mapping[SplitName, Sequence[Sequence[Sample]]] = field(default_factory=dict, repr=False)
+    """Where it reads motion: successive frames in the order of time. The first of each clip are no samples of a split,
+    for the motion up to them is not whole."""
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict, repr=False)
     """File -> (width, height) of the picture as it was taken, in pixels; without those that are not known."""
     read_mask: MaskReader = field(default=no_masks, repr=False)

@@ -50,7 +50,7 @@ def as_read_by(dataset: Dataset, motion: Motion | None) -> Dataset:
     samples = {name: _with_history(dataset.samples[name], clips[name], motion.fields) for name in SPLITS}
     _refuse_short(dataset, samples, motion.fields)
     reader = MotionReader(dataset.read, motion, before)
-    return replace(dataset, samples=samples, inputs=reader, channels=2 * motion.fields, _cache={})
+    return replace(dataset, samples=samples, inputs=reader, channels=2 * motion.fields, clips=clips, _cache={})
 
 
 @dataclass(frozen=True)

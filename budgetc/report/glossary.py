@@ -39,8 +39,9 @@ AFTER_INSTALL = "holds after `budgetc install`"
 """Beside a figure of an artifact whose graph is optimized once on the machine that runs it."""
 _NEEDS = "needs numpy, Pillow and onnxruntime 1.12 or newer (Python 3.7 or newer), or TensorRT (Python 3.6 or newer)"
 _NEEDS_FLOW = (
-    ", and OpenCV (opencv-python-headless). IMAGE... are successive frames of one clip, in order; the first of them "
-    "have no score yet, and `budgetc run` takes `--monitor`"
+    ", and OpenCV (opencv-python-headless; JetPack has libopencv-python). IMAGE... are successive frames of one clip, "
+    "in order; the first of them have no score yet. `--clip` between frames tells it that another clip starts; "
+    "`budgetc run` takes `--monitor`"
 )
 THROUGH_THE_FILE = "Every score comes from the deployed file in its runtime, on images that the search never saw."
 SEEDS = "The same plan trained with several seeds; the first is the artifact, and nothing was chosen among them."

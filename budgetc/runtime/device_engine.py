@@ -65,17 +65,22 @@ def threshold(place: str, otherwise: float, say: "Callable[[str], None]") -> flo
         return otherwise
 
 
-def fit_threshold(place: str, scores: "list[float]") -> float:
+def fit_threshold(place: str, scores: "list[Any]") -> float:
     """Fit the threshold to scores of good images, as the compiler does, and write it beside the engine.
+
+    Args:
+        place: directory of the engine.
+        scores: None of frames that have none.
 
     Raises:
         ValueError: too few.
     """
-    if len(scores) < FEWEST_NORMALS:
-        raise ValueError(f"{len(scores)} good images, and the threshold needs {FEWEST_NORMALS} or more")
-    found = float(np.percentile(scores, 100 * (1 - FALSE_POSITIVE_RATE)))
+    known = [score for score in scores if score is not None]
+    if len(known) < FEWEST_NORMALS:
+        raise ValueError(f"{len(known)} good images with a score, and the threshold needs {FEWEST_NORMALS} or more")
+    found = float(np.percentile(known, 100 * (1 - FALSE_POSITIVE_RATE)))
     with open(os.path.join(place, "threshold.json"), "w", encoding="utf-8") as file:
-        json.dump({"threshold": found, "n": len(scores)}, file)
+        json.dump({"threshold": found, "n": len(known)}, file)
     return found
 
 

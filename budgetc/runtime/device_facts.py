@@ -68,17 +68,23 @@ def outdated(needed: "str | None", here: str) -> str:
     """What is wrong with the onnxruntime of this Python; empty where it is new enough, or missing."""
     if needed is None:
         return ""
-    said = subprocess.run(
-        [sys.executable, "-c", "import onnxruntime; print('@@' + onnxruntime.__version__)"],
-        cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ).stdout.decode("utf-8", "replace")  # fmt: skip
-    found = said.rpartition("@@")[2].strip()
-    if "@@" not in said or numbers(found) >= numbers(needed):
+    found = imported("onnxruntime", here)[0]
+    if not found or numbers(found) >= numbers(needed):
         return ""
     return (
         f"{sys.executable} has onnxruntime {found}, and the graph needs {needed} or newer, for Python 3.7 or newer "
         "(1.16 with Python 3.8 on Ubuntu 18.04); install it there, and run this with that Python"
     )
+
+
+def imported(module: str, here: str) -> "tuple[str, str]":
+    """The version of a module in a process of its own, and the last line that it says; empty where it is missing."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {module}; print('@@' + {module}.__version__)"],
+        cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    said, complaint = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
+    return said.rpartition("@@")[2].strip() if "@@" in said else "", (complaint.strip().split("\n") or [""])[-1]
 
 
 def numbers(version: str) -> "list[int]":

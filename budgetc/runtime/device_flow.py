@@ -15,6 +15,12 @@ PYRAMID_SCALE, PYRAMID_LEVELS, WINDOW, ITERATIONS, POLY_N, POLY_SIGMA = 0.5, 1, 
 MIDDLE, STEPS = 128, 127
 """The byte of no motion, and the bytes from it to the largest motion in either direction."""
 
+INSTALL = (
+    "motion needs OpenCV; install it there: for the system's python3 apt-get install libopencv-python (JetPack) or "
+    "python3-opencv (Debian, Ubuntu), for any other python3 -m pip install opencv-python-headless"
+)
+"""Said where it is missing."""
+
 
 class FlowStream:
     """The latest flow fields of one clip; give it every frame, in order.
@@ -33,7 +39,7 @@ class FlowStream:
         try:
             import cv2  # here, because only detectors of motion need it
         except ImportError as error:
-            raise ImportError(f"{error}; python3 -m pip install opencv-python-headless") from error
+            raise ImportError(f"{error}; {INSTALL}") from error
         self._cv2 = cv2  # type: Any
         cv2.setNumThreads(threads)
         self._light = cv2.createCLAHE(clipLimit=CLIP_LIMIT, tileGridSize=TILES)

@@ -41,8 +41,8 @@ class Failed(Exception):
 class Process:
     """A fresh `worker.py` with one detector; killed when the `with` block ends."""
 
-    def __init__(self, subject: str, images: "list[str]", cache: str) -> None:
-        self.subject = subject
+    def __init__(self, subject: str, images: "list[str]", cache: str, known: "dict[str, str]") -> None:
+        self.subject, self.known = subject, known
         self.command = [sys.executable, os.path.join(HERE, "worker.py"), os.path.join(HERE, subject)]
         self.command += [os.path.join(HERE, image) for image in images]
         with open(os.path.join(HERE, subject, "config.json"), encoding="utf-8") as file:
@@ -60,7 +60,7 @@ class Process:
             self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=self.environment
         )
         try:
-            self.versions = self.reply()["versions"]
+            self.versions = dict(self.reply()["versions"], **self.known)
         except BaseException:
             self.__exit__()
             raise
@@ -118,8 +118,8 @@ class Process:
 class Measuring:
     """Carries out the parts of a job, one after the other."""
 
-    def __init__(self, job: "dict[str, Any]", say: "Callable[[str], None]") -> None:
-        self.job, self.say = job, say
+    def __init__(self, job: "dict[str, Any]", say: "Callable[[str], None]", known: "dict[str, str]") -> None:
+        self.job, self.say, self.known = job, say, known
         self.facts, self.worker = (importlib.import_module(name) for name in ("facts", "worker"))
         self.results = {
             "schema_version": 1,
@@ -157,7 +157,7 @@ class Measuring:
 
     def process(self, subject: str) -> Process:
         """A fresh process."""
-        return Process(subject, self.job["images"], self.cache)
+        return Process(subject, self.job["images"], self.cache, self.known)
 
     def do_scores(self, part: "dict[str, Any]") -> "dict[str, Any]":
         """The score of every image."""
@@ -231,6 +231,14 @@ def read_job() -> "dict[str, Any]":
     if wrong:
         raise Failed("UsageError", f"{os.path.join(HERE, wrong[0])}: damaged on the way; copy the whole job again")
     return job
+
+
+def opencv(otherwise: str) -> str:
+    """Its version, asked for in another process, so that its memory counts as the detector's; what to do without it."""
+    version, complaint = importlib.import_module("facts").imported("cv2", HERE)
+    if not version:
+        raise Failed("TargetUnreachable", f"{sys.executable} has no module cv2 ({complaint}); {otherwise}")
+    return str(version)
 
 
 def digest(path: str) -> str:
@@ -314,8 +322,9 @@ def measure(say: "Callable[[str], None]", background: bool) -> int:
         outdated = importlib.import_module("facts").outdated(job.get("onnxruntime"), HERE)
         if outdated:
             raise Failed("TargetUnreachable", outdated)
+        known = {"OpenCV": opencv(job["opencv"])} if job.get("opencv") else {}
         lock = whole_board(job["lock_wait_s"])
-        measuring = Measuring(job, say)
+        measuring = Measuring(job, say, known)
         results = measuring.results
         signal.signal(signal.SIGALRM, too_late)
         signal.signal(signal.SIGTERM, stopped)

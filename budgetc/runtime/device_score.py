@@ -1,17 +1,15 @@
 """Score images on a board: `python score.py IMAGE...` prints one JSON line an image.
-`--category NAME` before all else judges them by the threshold of that category.
+`--category NAME` before all else judges by its threshold. Frames of motion stand in order; `--clip` starts a new clip.
 
 `python score.py --install` optimizes the graph for this board once, so that every later start takes less time and
 memory; it lies in $XDG_CACHE_HOME or ~/.cache, where `budgetc install` puts it, too. What is not there, is damaged, or
 could have been written by another user than this one and root is not used.
-
 Where config.json says `"runtime": "tensorrt"`, --install builds the engine instead (engine.py), which takes minutes and
 changes scores a little: `score.py --install --normals IMAGE...` also fits the threshold anew, so that 5 % of these good
 images are called anomalous.
 
-Needs numpy, Pillow and onnxruntime 1.12 (Python 3.7) or TensorRT (Python 3.6), nothing of budgetc; for a detector of
-motion (flow.py), whose images are successive frames, OpenCV, too. Reads config.json beside this file, else
-artifact.json one directory up, and the graph that it names, from the same two places.
+Needs numpy, Pillow, and onnxruntime 1.12 (Python 3.7) or TensorRT (Python 3.6); for motion OpenCV. Reads config.json
+beside this file, else artifact.json one directory up, and the graph that it names, from the same two places.
 Exit codes: 0 all images scored, 2 no image given or no place to install to, 4 an image or the artifact cannot be used.
 """
 
@@ -27,6 +25,8 @@ import shutil
 import stat
 import sys
 from contextlib import suppress
+from functools import lru_cache
+from itertools import filterfalse
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 MAX_PIXELS = 64000000
 BILINEAR = 2  # Image.BILINEAR in old Pillows, Image.Resampling.BILINEAR in new ones
 FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP", "GIF")
+CLIP = "--clip"
 SCHEMA_VERSION = 1
 ARENAS = ("power-of-two", "as-requested")
 GRAPHS = {"onnxruntime": "graph.onnx", "tensorrt": "engine.plan"}  # what is cached, by runtime
@@ -164,11 +165,12 @@ class Detector:
         if self.engine is None:
             raise NotInstalled("--normals is for TensorRT; onnxruntime keeps the scores, and so the threshold")
         try:
-            scores = [self.score(path) for path in normals]
+            scores = [self.score(path) for path in filterfalse(self.restarts, normals)]
             self.threshold = self.engine.fit_threshold(self.place, scores)
         except (OSError, ValueError) as error:
             raise NotInstalled(str(error)) from error
         seal(self.place)
+        self.restarts()
 
     def choose(self, category: str) -> None:
         """Judge by the threshold of one category; an engine has only the one that was fitted to it."""
@@ -182,6 +184,12 @@ class Detector:
         with open(path, "rb") as file:
             score = self.judge(self.run(self.prepare(file.read())))
         return None if self.flow and self.flow.missing else score
+
+    def restarts(self, word: str = CLIP) -> bool:
+        """Whether a word of the command line is no image; the next frame is then the first of another clip."""
+        if word == CLIP and self.flow:
+            self.flow.reset()
+        return word == CLIP
 
     def prepare(self, data: bytes) -> Any:
         """Decode and resize to the graph's input, (1, 3, height, width) in [0, 1]."""
@@ -204,10 +212,9 @@ class Detector:
 
 def seal(directory: str) -> None:
     """Write the digests of all files, and let read them whom the umask lets read the directory."""
-    names = sorted(set(os.listdir(directory)) - {"digests.json"})
-    digests = {name: digest(os.path.join(directory, name)) for name in names}
+    digests = {name: digest(os.path.join(directory, name)) for name in set(os.listdir(directory)) - {"digests.json"}}
     with open(os.path.join(directory, "digests.json"), "w", encoding="utf-8") as file:
-        json.dump(digests, file)
+        json.dump(digests, file, sort_keys=True)
     for name in os.listdir(directory):
         os.chmod(os.path.join(directory, name), os.stat(directory).st_mode & 0o644)
 
@@ -257,34 +264,27 @@ def open_session(graph: str, spec: "dict[str, Any]", ready: bool = False, save: 
     return session
 
 
-REGISTERED: "list[bool]" = []  # the arena belongs to the process, and is registered once
-
-
+@lru_cache(maxsize=None)  # the arena belongs to the process, and is registered once
 def exact_arena() -> bool:
     """Whether sessions can share an arena that takes no more than it is asked for."""
-    if not REGISTERED:
-        try:
-            kind, memory = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
-            where = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, memory)
-            onnxruntime.create_and_register_allocator(where, onnxruntime.OrtArenaCfg(0, 1, -1, -1))
-            REGISTERED.append(True)
-        except Exception:  # old runtimes cannot
-            REGISTERED.append(False)
-    return REGISTERED[0]
+    try:
+        kind, memory = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
+        where = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, memory)
+        onnxruntime.create_and_register_allocator(where, onnxruntime.OrtArenaCfg(0, 1, -1, -1))
+    except Exception:  # old runtimes cannot
+        return False
+    return True
 
 
 def cache_place(spec: "dict[str, Any]", made_by: "list[Any]") -> str:
-    """The directory of an optimized graph, named after the model, the runtime and the processor; empty where the user
-    has no home, and $XDG_CACHE_HOME is no absolute path, either.
-    """
+    """Where the optimized graph of this model, runtime and processor is cached; empty where there is no home."""
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
             lines = [line for line in file if line.startswith(("flags", "Features"))]
         processor = [platform.machine(), *sorted({flag for line in lines for flag in line.split(":")[1].split()})]
     except OSError:
         processor = [platform.machine(), platform.processor()]
-    blocked = spec.get("session", {}).get("blocked", True)
-    depends = json.dumps([1, spec["model_sha256"], blocked, *made_by, processor])
+    depends = json.dumps([1, spec["model_sha256"], spec.get("session", {}).get("blocked", True), *made_by, processor])
     for cache in (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")):
         if os.path.isabs(cache):  # the XDG Base Directory Specification ignores others
             return os.path.join(cache, "budgetc", hashlib.sha256(depends.encode()).hexdigest()[:32])
@@ -345,14 +345,14 @@ def decode(data: bytes) -> Image.Image:
     """An upright RGB image; same rules as the compiler's own decoder."""
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.size[0] * image.size[1] > MAX_PIXELS:
-            raise Rejected("more than 64 megapixels; scale it down")
-        image = ImageOps.exif_transpose(image)
-        image.load()
-    except Rejected:
-        raise
+        large = image.size[0] * image.size[1] > MAX_PIXELS
+        if not large:
+            image = ImageOps.exif_transpose(image)
+            image.load()
     except Exception as error:  # decoders meet damaged bytes with a dozen exception types
         raise Rejected(f"not a readable image: {error}") from error
+    if large:
+        raise Rejected("more than 64 megapixels; scale it down")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
@@ -369,7 +369,7 @@ def main(files: "list[str]") -> int:
     """Print one line a file; the exit code."""
     category, files = (files[1], files[2:]) if files[:1] == ["--category"] and files[1:] else ("", files)
     if not files:
-        sys.stderr.write("usage: score.py [--category NAME] [--install [--normals]] IMAGE...\n")
+        sys.stderr.write("usage: score.py [--category NAME] [--install [--normals]] IMAGE... [--clip IMAGE...]\n")
         return 2
     install, normals = files[0] == "--install", files[1:2] == ["--normals"]
     try:
@@ -385,13 +385,13 @@ def main(files: "list[str]") -> int:
         sys.stderr.write(f"the artifact cannot be loaded: {error}\n")
         return 4
     code = 0
-    for name in files[1 + normals :] if install else files:
+    for name in filterfalse(detector.restarts, files[1 + normals :] if install else files):
         try:
             score = detector.score(name)
             line = {"file": name, "score": score, "anomalous": score is not None and score > detector.threshold}
         except (Rejected, OSError) as error:
             why = str(error) if isinstance(error, Rejected) else f"not a readable image: {error}"
-            line, code, _ = {"file": name, "error": why}, 4, detector.flow and detector.flow.reset()
+            line, code, _ = {"file": name, "error": why}, 4, detector.restarts()
         sys.stdout.write(json.dumps(line) + "\n")
     return code
 

@@ -3,7 +3,7 @@
 On a board it lies beside `score.py` as `worker.py`: `python worker.py DIRECTORY IMAGE...` has only the runtime and one
 detector and answers commands on stdin, one JSON object a line, as `budgetc.runtime.probe` does, and one more:
 
-    {"do": "score", "calls": n}           {"scores": [...]} of the first n images
+    {"do": "score", "calls": n}           {"scores": [...]} of the first n images; null of frames that have none
 
 `python worker.py --install DIRECTORY` caches the optimized graph first. Needs what `score.py` needs.
 """
@@ -138,6 +138,7 @@ class Worker:
         if not self.encoded:
             self.encoded = [read(path) for path in self.images]
         if do == "score":
+            detector.restarts()
             return {"scores": [self.scored(number) for number in range(min(calls, len(self.images)))]}
         times = time_calls(detector, self.encoded, calls)
         return {"total_ms": times["total_ms"]} if do == "warm" else dict(times)
@@ -148,14 +149,14 @@ class Worker:
             self.loaded = self.score.Detector()
         return self.loaded
 
-    def load_to_score(self) -> "Callable[[int], float]":
+    def load_to_score(self) -> "Callable[[int], Any]":
         """Load, and score by number."""
         self.load()
         return self.scored
 
-    def scored(self, number: int) -> float:
-        """The score of an image; higher is more anomalous."""
-        return float(self.loaded.score(self.images[number % len(self.images)]))
+    def scored(self, number: int) -> Any:
+        """The score of an image; higher is more anomalous. Of motion None while frames are missing."""
+        return self.loaded.score(self.images[number % len(self.images)])
 
 
 def read(path: str) -> bytes:

@@ -29,12 +29,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def played(monkeypatch: pytest.MonkeyPatch) -> Emulator:
+def played_here() -> Emulator:
     """This very Python in the place of QEMU: what is tested here is everything but QEMU."""
-    found = Emulator((sys.executable,), {}, "QEMU 1.2.3, abacus", "onnxruntime 0.1", {"libc6.deb": "0" * 64})
-    monkeypatch.setattr(emulating, "emulator", lambda wanted, *, fetch: found)
-    return found
+    return Emulator((sys.executable,), {}, "QEMU 1.2.3, abacus", "onnxruntime 0.1", {"libc6.deb": "0" * 64})
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No OpenCV is asked for."""
+
+    def emulator(wanted: object, *, fetch: bool, flow: bool) -> Emulator:
+        assert not flow
+        return played_here()
+
+    monkeypatch.setattr(emulating, "emulator", emulator)
 
 
 @pytest.mark.usefixtures("played")

@@ -1,15 +1,23 @@
 """A detector of motion from frames to an artifact that scores successive frames."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from budgetc.compiler.training import train_bundle
 from budgetc.compiler.untrained import new_flow_vae
+from budgetc.report.verify import read_report, verify_artifact
+from budgetc.runtime.flow import opencv_version
 from budgetc.training.loop import Effort
 from tests.end_to_end.test_compile import budgetc
 from tests.load.clips import draw_clips
+from tests.loopback import loopback
 
 RECIPE = """
 name: flow
@@ -90,3 +98,56 @@ def test_the_report_holds(compiled: Path) -> None:
     """Verified like every other."""
     ended = budgetc("verify", "out", cwd=compiled)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def compile_for(target: str, folder: Path, out: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    """Compile the same model for a target that is not this machine."""
+    (folder / f"{target}.yaml").write_text(BUDGET.replace("host-cpu", target) + "evidence: predicted\n")
+    return budgetc("compile", "model.pt", "--budget", f"{target}.yaml", "-o", out, *options, cwd=folder)
+
+
+@pytest.mark.skipif(shutil.which("qemu-x86_64-static") is None, reason="qemu-user-static is not installed")
+def test_the_verdict_is_of_the_targets_instruction_set(compiled: Path) -> None:
+    """Its AUROC is that of every confirmation clip, scored and its flow computed under QEMU."""
+    ended = compile_for("x86-sse42", compiled, "old")
+    assert ended.returncode == 0, ended.stderr
+    report = read_report(compiled / "old")
+    assert report.artifact is not None
+    auroc = report.artifact.quality.auroc_mean
+    assert (auroc.kind, auroc.value > 0.9) == ("emulated", True)
+    assert auroc.device.endswith(", Nehalem") and (auroc.runtime or "").endswith(f", OpenCV {opencv_version()}")
+    assert verify_artifact(compiled / "old").holds
+
+
+def test_a_kit_decides_about_motion(compiled: Path, tmp_path: Path) -> None:
+    """Search by prediction, latency and memory from the board, and what OpenCV was there."""
+    target, kit = "jetson-nano-cpu-1-thread", tmp_path / "kit.zip"
+    first = compile_for(target, compiled, "carried", "--kit", str(kit))
+    assert first.returncode == 5, first.stderr
+    place = tmp_path / "kit"
+    zipfile.ZipFile(kit).extractall(place)
+    environment = {**os.environ, "BUDGETC_BOARD_LOCK": str(tmp_path / "lock"), "PYTHONPATH": ""}
+    subprocess.run([sys.executable, "-I", "run_me.py"], cwd=place, env=environment, check=True, timeout=600)
+    done = compile_for(target, compiled, "carried", "--import", str(place / "results.json"))
+    assert done.returncode == 0, done.stderr
+    report = read_report(compiled / "carried")
+    assert report.artifact is not None and report.board is not None
+    found = {one.metric: one for one in report.artifact.measurements}
+    assert (found["latency_p95"].kind, found["peak_memory"].kind) == ("measured", "measured")
+    assert report.board.versions["OpenCV"] == opencv_version()
+    assert verify_artifact(compiled / "carried").holds
+
+
+def test_a_board_without_opencv_costs_no_training(
+    compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found out before anything is written, with what to install there."""
+    with loopback(tmp_path / "board") as board:
+        monkeypatch.setenv("BUDGETC_SSH_OPTIONS", board.options)
+        url = f"{board.url.partition('?')[0]}?python={board.without_opencv()}"
+        compiling = compile_for("jetson-nano-cpu-1-thread", compiled, "nowhere", "--device", url)
+        measuring = budgetc("measure", "out", "--target", "host-cpu", "--device", url, cwd=compiled)
+    for ended in (compiling, measuring):
+        assert ended.returncode == 6, ended.stderr
+        assert "motion needs OpenCV" in ended.stderr
+    assert not (compiled / "nowhere.run").exists()

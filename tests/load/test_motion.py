@@ -34,6 +34,16 @@ def test_the_first_frames_of_every_stretch_are_no_samples(clips: Path) -> None:
     assert moving.channels == 12
 
 
+def test_clips_hold_the_frames_before_the_first_sample(clips: Path) -> None:
+    """What scores them anywhere else needs every frame, in order, and where a clip ends."""
+    moving = as_read_by(load_dataset(clips), MOTION)
+    for split in SPLITS:
+        found = moving.clips[split]
+        assert sorted(one.file for clip in found for one in clip[6:]) == sorted(x.file for x in moving.samples[split])
+        assert all(len({Path(one.file).parent for one in clip}) == 1 for clip in found)
+    assert not load_dataset(clips).clips
+
+
 def test_no_field_is_made_of_frames_of_another_split(clips: Path) -> None:
     """The first sample of a split is what a stream that starts at its first frame gives, warm start included."""
     plain, moving = load_dataset(clips), as_read_by(load_dataset(clips), MOTION)

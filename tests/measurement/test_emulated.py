@@ -1,5 +1,6 @@
 """Scores under QEMU; what needs QEMU skips without it, and what fetches is slow."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -7,13 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from budgetc.core.dataset import Dataset, Motion
 from budgetc.core.target import Emulation
 from budgetc.errors import InputRejected, TargetUnreachable
-from budgetc.measurement.emulated import score_emulated
+from budgetc.load.datasets import load_dataset
+from budgetc.load.motion import as_read_by
+from budgetc.measurement import emulated
+from budgetc.measurement.emulated import score_emulated, score_split_emulated
 from budgetc.measurement.emulator import Emulator, emulator
+from budgetc.runtime import device_score
 from budgetc.runtime.artifact import load_artifact
-from tests.measurement.scene import write_images
+from budgetc.runtime.flow import opencv_version
+from tests.load.clips import draw_clip, draw_clips
+from tests.measurement.scene import write_flow_artifact, write_images
 from tests.runtime.tiny import write_artifact
+from tests.small import FIELDS
 
 NEHALEM = Emulation(machine="x86_64", cpu="Nehalem")
 needs_qemu = pytest.mark.skipif(shutil.which("qemu-x86_64-static") is None, reason="qemu-user-static is not installed")
@@ -28,6 +37,14 @@ def here(directory: Path, images: list[Path]) -> list[float]:
     """Scores of this very process."""
     artifact = load_artifact(directory, cache=False)
     return [artifact.score(path).score for path in images]
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Clips of two scenes, and copies of one that are shaken, reversed and faster."""
+    root = draw_clips(tmp_path_factory.mktemp("clips"))
+    (root / "factors.yaml").write_text("factors: {reverse: [1], faster: [0.2], shake: [0.5]}\n")
+    return as_read_by(load_dataset(root), Motion(FIELDS, (25, 34), 6, 3.4))
 
 
 @needs_qemu
@@ -55,8 +72,43 @@ def test_an_arm_processor_says_the_same(tmp_path: Path, monkeypatch: pytest.Monk
     assert played is not None and played == emulator(wanted, fetch=False)
     assert {name.split("-")[0].split("_")[0] for name in played.contents} >= {"onnxruntime", "numpy", "libc6"}
     assert len(list((tmp_path / "cache" / "budgetc").iterdir())) == 1
+    assert emulator(wanted, fetch=False, flow=True) is None
+    moving = emulator(wanted, fetch=True, flow=True)
+    assert moving is not None and moving.runtime == f"{played.runtime}, OpenCV 4.11.0"
+    assert len(moving.contents) == len(played.contents) + 1
+    frames, flow = draw_clip(tmp_path / "clip", 10), write_flow_artifact(tmp_path / "flow")
+    np.testing.assert_allclose(score_emulated(flow, frames, moving), here(flow, frames), rtol=0.05)
     directory, images = write_artifact(tmp_path), write_images(tmp_path)
     np.testing.assert_allclose(score_emulated(directory, images, played), here(directory, images), rtol=1e-5)
+
+
+@needs_qemu
+def test_a_detector_of_motion_on_a_processor_without_avx(tmp_path: Path) -> None:
+    """Optical flow is computed there, too: its last bits may differ, its motion does not."""
+    directory, images = write_flow_artifact(tmp_path / "out"), draw_clip(tmp_path / "clip", 10)
+    played = emulator(NEHALEM, fetch=False, flow=True)
+    assert played is not None and played.runtime.endswith(f", OpenCV {opencv_version()}")
+    done: list[int] = []
+    found = score_emulated(directory, images, played, done.append)
+    np.testing.assert_allclose(found, here(directory, images), rtol=0.05)
+    assert np.isnan(found).tolist() == [True] * 6 + [False] * 4 and done == [0] * 6 + [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("at_once", "clip"), [(1, "--clip"), (40, "--clip"), (1000, "--none")])
+def test_every_clip_is_scored_from_its_first_frame(
+    moving: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int, clip: str
+) -> None:
+    """However many share a process, and by scripts that do not know `--clip`: exactly what this machine says."""
+    monkeypatch.setattr(emulated, "_AT_ONCE", at_once)
+    directory = write_flow_artifact(tmp_path / "out")
+    (directory / "device").mkdir()
+    text = Path(str(device_score.__file__)).read_text().replace('"--clip"', json.dumps(clip))
+    (directory / "device" / "score.py").write_text(text)
+    found = score_split_emulated(directory, moving, "confirmation", emulator=played_by(sys.executable))
+    artifact = load_artifact(directory, cache=False)
+    expected = [artifact.score_pixels(fields).score for fields in moving.images("confirmation", FIELDS)]
+    assert len({sample.defect for sample in moving.samples["confirmation"]}) == 5
+    np.testing.assert_array_equal(found, expected)
 
 
 @needs_qemu

@@ -4,24 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from budgetc.candidate import write
 from budgetc.core.dataset import Motion
 from budgetc.errors import UsageError
-from budgetc.export.onnx_file import export_detector
 from budgetc.load.config import load_target
-from budgetc.measurement.board.job import Job
 from budgetc.measurement.motion import flow_price
 from budgetc.measurement.predicted import predict, predict_files
-from tests.small import small_flow_vae
+from tests.measurement.scene import write_flow_artifact
 
 NANO = load_target("jetson-nano-cpu").target
 
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory, detector = tmp_path_factory.mktemp("flow") / "out", small_flow_vae()
-    write(export_detector(detector, NANO), detector, directory, threshold=1.0, threads=1)
-    return directory
+    return write_flow_artifact(tmp_path_factory.mktemp("flow") / "out", NANO)
 
 
 def test_predictions_hold_the_flow(artifact: Path) -> None:
@@ -49,10 +44,3 @@ def test_a_gpu_has_no_price_of_it(artifact: Path) -> None:
     """Left out it would look free."""
     with pytest.raises(UsageError, match=r"optical flow of this detector runs on the processor.*board's CPU"):
         predict_files(artifact, load_target("jetson-nano-gpu").target)
-
-
-def test_boards_are_refused_with_the_reason(artifact: Path) -> None:
-    """No job carries optical flow, and a wrong figure would be worse than none."""
-    job = Job({"artifact": artifact}, [artifact / "frame.png"], ())
-    with pytest.raises(UsageError, match=r"motion cannot be measured on a board yet"):
-        job.packed()

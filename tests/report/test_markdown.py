@@ -32,7 +32,7 @@ def test_a_detector_of_motion_needs_opencv_and_frames(report: Report) -> None:
     assert "OpenCV" not in render_markdown(report) and "OpenCV" not in render_html(report)
     moving = make_report(detector="flow_vae")
     for rendered in (render_markdown(moving), render_html(moving)):
-        assert "OpenCV (opencv-python-headless)" in rendered and "successive frames of one clip" in rendered
+        assert "OpenCV (opencv-python-headless;" in rendered and "successive frames of one clip" in rendered
 
 
 def test_every_candidate_has_its_fate_and_reason(report: Report) -> None:

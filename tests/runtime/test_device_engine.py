@@ -125,7 +125,7 @@ def test_too_few_normals(board: Board, normals: list[Path]) -> None:
     """A quantile of a handful is luck."""
     done = board.score("--install", "--normals", *normals[:5])
     assert done.returncode == 2
-    assert "5 good images, and the threshold needs 20 or more" in done.stderr
+    assert "5 good images with a score, and the threshold needs 20 or more" in done.stderr
 
 
 def test_no_engine_yet(board: Board, normals: list[Path]) -> None:

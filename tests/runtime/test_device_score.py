@@ -114,7 +114,8 @@ def test_its_session_options_are_the_runtimes() -> None:
 def test_usage(tmp_path: Path) -> None:
     """Without an image it says how to call it."""
     done = run_script(write_artifact(tmp_path))
-    assert (done.returncode, done.stderr) == (2, "usage: score.py [--category NAME] [--install [--normals]] IMAGE...\n")
+    usage = "usage: score.py [--category NAME] [--install [--normals]] IMAGE... [--clip IMAGE...]\n"
+    assert (done.returncode, done.stderr) == (2, usage)
 
 
 def test_a_category_is_judged_by_its_own_threshold(tmp_path: Path) -> None:

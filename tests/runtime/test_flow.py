@@ -1,6 +1,7 @@
 """Frames -> flow fields -> scores, in the library and in the script that boards run."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,16 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from budgetc.candidate import write
 from budgetc.errors import InputRejected, UsageError
-from budgetc.export.onnx_file import export_detector
-from budgetc.runtime import device_flow, device_score
+from budgetc.runtime import device_engine, device_flow, device_score
 from budgetc.runtime.artifact import Artifact, load_artifact
 from budgetc.runtime.device_flow import MIDDLE, FlowStream
 from budgetc.runtime.flow import new_stream, to_frame
 from budgetc.runtime.preprocess import resize_rgb
 from tests.load.clips import SIZE, draw_clip, jumping, scene
-from tests.small import small_flow_vae, target
+from tests.measurement.scene import write_flow_artifact
+from tests.runtime.test_device_engine import fake_board
 
 FIELDS = (24, 32)
 
@@ -34,10 +34,7 @@ def _stream() -> FlowStream:
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("flow") / "out"
-    detector = small_flow_vae()
-    write(export_detector(detector, target()), detector, directory, threshold=1.0, threads=1)
-    return directory
+    return write_flow_artifact(tmp_path_factory.mktemp("flow") / "out")
 
 
 @pytest.fixture(scope="module")
@@ -169,13 +166,52 @@ def test_the_board_scores_as_the_library(artifact: Path, frames: list[Path], tmp
     assert "error" in lines[8] and lines[9]["score"] is None
 
 
+def test_clips_stay_apart_on_the_board(artifact: Path, frames: list[Path], tmp_path: Path) -> None:
+    """After `--clip` scores are those of a new process, which then says nothing of the frames before."""
+    script = _script(artifact, tmp_path / "board")
+    done = _run(script, [*frames[:9], Path("--clip"), *frames[3:12]])
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    alone = [json.loads(line) for line in _run(script, frames[3:12]).stdout.splitlines()]
+    assert [line["file"] for line in lines] == list(map(str, [*frames[:9], *frames[3:12]]))
+    assert lines[9:] == alone and [line["score"] is None for line in alone] == [True] * 6 + [False] * 3
+    running = load_artifact(artifact, cache=False)
+    through = [running.score(file).score for file in [*frames[:9], *frames[3:12]]]
+    assert through[-3:] != [line["score"] for line in lines[-3:]]  # or nothing would have been forgotten
+
+
+def test_a_threshold_is_fitted_to_frames_that_have_a_score(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a board with TensorRT; frames that come after the fit begin a clip of their own."""
+    script = _script(artifact, tmp_path / "board")
+    fake_board(script.parent, tmp_path / "log")
+    shutil.copy(str(device_engine.__file__), script.parent / "engine.py")
+    config = json.loads((artifact / "artifact.json").read_text()) | {"runtime": "tensorrt"}
+    (script.parent / "config.json").write_text(json.dumps(config))
+    monkeypatch.setenv("PATH", f"{script.parent / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    clips = [draw_clip(tmp_path / name, 17, seed=seed) for seed, name in enumerate(("one", "two"))]
+    few = _run(script, [Path("--install"), Path("--normals"), *clips[0]])
+    assert few.returncode == 2 and "11 good images with a score" in few.stderr
+    done = _run(script, [Path("--install"), Path("--normals"), *clips[0], Path("--clip"), *clips[1]])
+    assert done.returncode == 0, done.stderr
+    scores = [json.loads(line)["score"] for line in done.stdout.splitlines()]
+    assert [score is None for score in scores] == ([True] * 6 + [False] * 11) * 2
+    kept = json.loads(next((tmp_path / "cache").rglob("threshold.json")).read_text())
+    known = [score for score in scores if score is not None]
+    assert kept == {"threshold": pytest.approx(np.quantile(known, 0.95)), "n": 22}
+
+
 def test_a_board_without_opencv_is_told(artifact: Path, frames: list[Path], tmp_path: Path) -> None:
     """With what to install, and exit code 4."""
     script = _script(artifact, tmp_path / "board")
     (script.parent / "cv2.py").write_text("raise ImportError('no module cv2')\n")
     done = _run(script, frames)
     assert done.returncode == 4
-    assert "no module cv2; python3 -m pip install opencv-python-headless" in done.stderr
+    assert "no module cv2; motion needs OpenCV; install it there: for the system's python3 apt-get" in done.stderr
+    for package in ("libopencv-python (JetPack)", "python3-opencv (Debian", "pip install opencv-python-headless"):
+        assert package in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,11 @@ def test_board_script_parses_on_python_3_6() -> None:
     standard = {
         "contextlib",
         "ctypes",
+        "functools",
         "hashlib",
         "importlib",
         "io",
+        "itertools",
         "json",
         "math",
         "os",

@@ -1,7 +1,7 @@
 """One job at a time on a board behind ssh; no cut link loses more than time."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from budgetc.measurement.board.job import SCRIPTS, Job, Packed
 from budgetc.measurement.board.link import Cut, Link
 from budgetc.measurement.board.opset import PYTHONS, older
 from budgetc.measurement.board.results import Results, parse_results
+from budgetc.runtime.device_flow import INSTALL
 
 _JOBS = ".cache/budgetc/jobs"
 """In the home directory there. Of a job that was fetched nothing stays."""
@@ -102,6 +103,8 @@ class Board:
     """Seconds that a link may stay cut."""
     runtime: str = "onnxruntime"
     """Or `tensorrt`."""
+    motion: bool = False
+    """Whether detectors of motion are measured, which need OpenCV."""
     link: Link = field(init=False)
 
     def __post_init__(self) -> None:
@@ -115,7 +118,8 @@ class Board:
             TargetUnreachable: it is not there, or lacks what a measurement needs.
         """
         scripts = {name: Path(SCRIPTS[f"{name}.py"]).read_text(encoding="utf-8") for name in ("facts", "engine")}
-        found = self.link.python(_LOOK, {**scripts, "modules": ["numpy", self.runtime, "PIL"]})
+        modules = ["numpy", self.runtime, "PIL", *(["cv2"] if self.motion else [])]
+        found = self.link.python(_LOOK, {**scripts, "modules": modules})
         if found["python"] < [3, 6]:
             version = ".".join(map(str, found["python"]))
             raise TargetUnreachable(
@@ -123,15 +127,23 @@ class Board:
                 "ssh://user@host?python=PATH"
             )
         if found["missing"]:
-            needed = " ".join({"PIL": "pillow"}.get(name, name) for name in found["missing"])
-            why = "; ".join(found["missing"].values())
-            raise TargetUnreachable(
-                f"{self.address}: {self.address.python} there has no {needed} ({why}); install it on the board: "
-                f"{_INSTALL[self.runtime].format(python=self.address.python, needed=needed)}, or name another Python: "
-                "ssh://user@host?python=PATH"
-            )
+            raise TargetUnreachable(self._lacks(found["missing"]))
         facts: dict[str, Any] = {**found["facts"], "versions": found["versions"], "free_bytes": found["free"]}
         return facts
+
+    def _lacks(self, missing: Mapping[str, str]) -> str:
+        """Module -> why it cannot be imported, as a sentence that says what to install."""
+        python, why = self.address.python, "; ".join(missing.values())
+        needed = " ".join({"PIL": "pillow", "cv2": "OpenCV"}.get(name, name) for name in missing)
+        most = " ".join({"PIL": "pillow"}.get(name, name) for name in missing if name != "cv2")
+        advice = (
+            [f"install it on the board: {_INSTALL[self.runtime].format(python=python, needed=most)}"] if most else []
+        )
+        advice += [INSTALL] if "cv2" in missing else []
+        return (
+            f"{self.address}: {python} there has no {needed} ({why}); {'; '.join(advice)}, or name another Python: "
+            "ssh://user@host?python=PATH"
+        )
 
     def require(self, onnxruntime: str | None) -> None:
         """The board has at least this version of onnxruntime, where it is the runtime.

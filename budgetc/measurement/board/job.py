@@ -14,8 +14,17 @@ from budgetc.core.plan import fingerprint
 from budgetc.core.target import Target
 from budgetc.errors import UsageError
 from budgetc.measurement.board.opset import needed_version
-from budgetc.runtime import device_engine, device_facts, device_lock, device_measure, device_score, device_worker
+from budgetc.runtime import (
+    device_engine,
+    device_facts,
+    device_flow,
+    device_lock,
+    device_measure,
+    device_score,
+    device_worker,
+)
 from budgetc.runtime.device_facts import numbers
+from budgetc.runtime.device_flow import INSTALL
 from budgetc.runtime.spec import read_spec
 
 SCRIPTS: Mapping[str, str] = {
@@ -26,12 +35,14 @@ SCRIPTS: Mapping[str, str] = {
     "score.py": str(device_score.__file__),
     "engine.py": str(device_engine.__file__),
 }
+_MOTION: Mapping[str, str] = {"flow.py": str(device_flow.__file__)}
+"""What detectors of motion need besides."""
 _README = """\
 Measures a detector on this board. Nothing is installed. Outside of this directory only a lock file is made
 (/tmp/budgetc-board.lock), temporary files are removed, and runtimes keep caches of their own, such as an engine.
 
 1. Unpack the zip on the board.
-2. In it: python3 run_me.py          (needs {needs}, numpy and Pillow)
+2. In it: python3 run_me.py          (needs {needs}, numpy{opencv} and Pillow)
 3. Bring results.json back, and there: budgetc {command} --import results.json
 """
 _SAME_TIME = (1980, 1, 1, 0, 0, 0)
@@ -45,7 +56,7 @@ class Job:
     subjects: Mapping[str, Path]
     """Name -> directory with the graph and its `artifact.json`."""
     images: Sequence[Path]
-    """Encoded files."""
+    """Encoded files; of detectors of motion the frames of one clip, in order."""
     do: tuple[dict[str, Any], ...]
     """Parts, as `run_me.py` knows them."""
     target: Target | None = None
@@ -66,12 +77,9 @@ class Job:
         """
         if not self.images:
             raise UsageError("no images to measure with; give at least one encoded image file")
-        if any(read_spec(directory / ARTIFACT).flow is not None for directory in self.subjects.values()):
-            raise UsageError(
-                "a detector of motion cannot be measured on a board yet: jobs carry no optical flow. Copy the artifact "
-                "there and score frames with its device/score.py, or measure on this machine"
-            )
-        files = {name: Path(path).read_bytes() for name, path in SCRIPTS.items()}
+        moving = self.moving
+        scripts = {**SCRIPTS, **_MOTION} if moving else SCRIPTS
+        files = {name: Path(path).read_bytes() for name, path in scripts.items()}
         for name, directory in self.subjects.items():
             files[f"{name}/{MODEL}"] = (directory / MODEL).read_bytes()
             files[f"{name}/config.json"] = device_config(directory / ARTIFACT, self.target)
@@ -80,7 +88,8 @@ class Job:
         digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
         needed = self._onnxruntime()
         job = {"files": digests, "images": list(pictures), "do": list(self.do), "load": self.load,
-               "deadline_s": self.deadline_s, "lock_wait_s": self.lock_wait_s, "onnxruntime": needed}  # fmt: skip
+               "deadline_s": self.deadline_s, "lock_wait_s": self.lock_wait_s, "onnxruntime": needed,
+               "opencv": INSTALL if moving else None}  # fmt: skip
         name = fingerprint(job)[:16]
         files["job.json"] = json.dumps({"id": name, **job}, indent=1).encode()
         files["README.txt"] = _README.format(
@@ -88,8 +97,14 @@ class Job:
             needs=f"onnxruntime {needed} or newer for Python 3.7 or newer"
             if needed
             else "Python 3.6 or newer, a runtime",
+            opencv=", OpenCV" if moving else "",
         ).encode()
         return Packed(name, digests, _zipped(files), needed)
+
+    @property
+    def moving(self) -> bool:
+        """Whether a detector reads motion, and so needs OpenCV."""
+        return any(read_spec(directory / ARTIFACT).flow is not None for directory in self.subjects.values())
 
     def _onnxruntime(self) -> str | None:
         """The oldest onnxruntime that takes every graph; None where another runtime does."""

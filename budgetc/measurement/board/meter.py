@@ -72,7 +72,9 @@ class Conditions:
     def meet(self, facts: Mapping[str, Any]) -> None:
         """What a board behind ssh says of itself before anything is measured there."""
         self.facts = {name: value for name, value in facts.items() if name not in ("versions", "free_bytes")}
-        self.versions = {{"PIL": "Pillow"}.get(name, name): version for name, version in facts["versions"].items()}
+        self.versions = {
+            {"PIL": "Pillow", "cv2": "OpenCV"}.get(name, name): version for name, version in facts["versions"].items()
+        }
 
     def note(self, results: Results, *, samples: bool = True) -> None:
         """Add what came back."""

@@ -88,7 +88,8 @@ class ScoresPart(Frozen):
 
     do: Literal["scores"]
     subject: str
-    scores: tuple[Finite, ...]
+    scores: tuple[Finite | None, ...]
+    """None of the first frames of a clip, where motion is scored."""
 
 
 class MemoryPart(Frozen):

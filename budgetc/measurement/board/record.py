@@ -26,7 +26,7 @@ class BoardRecord(Frozen):
     facts: dict[str, Any]
     """What the board says of itself: model, processor, power mode, governors, Python ..."""
     versions: dict[str, str]
-    """Of onnxruntime, numpy and Pillow there."""
+    """Of onnxruntime, numpy and Pillow there, and of OpenCV where motion was scored."""
     load: int
     """Busy processes that ran beside."""
     throttled_by: tuple[str, ...]
@@ -54,14 +54,17 @@ def record(results: Results, where: str, directory: Path, images: list[Path]) ->
     )  # fmt: skip
 
 
-def parity(scores: tuple[float, ...], directory: Path, images: list[Path]) -> Parity | None:
-    """The scores of a board beside this machine's; None where the board scored nothing."""
-    if not scores:
+def parity(scores: tuple[float | None, ...], directory: Path, images: list[Path]) -> Parity | None:
+    """The scores of a board beside this machine's; None where the board scored nothing.
+
+    Frames of motion that have no score are not compared.
+    """
+    if all(there is None for there in scores):
         return None
     artifact = load_artifact(directory, cache=False)
     here = [artifact.score(image).score for image in images]
     threshold = artifact.spec.threshold
-    pairs = list(zip(scores, here, strict=True))
+    pairs = [(there, one) for there, one in zip(scores, here, strict=True) if there is not None]
     return Parity(
         n=len(pairs),
         largest_difference=max(abs(there - one) for there, one in pairs),

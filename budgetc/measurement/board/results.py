@@ -46,7 +46,7 @@ class Results(Frozen):
     board: dict[str, Fact]
     """What the board says of itself: model, processor, power mode, Python ..."""
     versions: dict[str, str]
-    """Of onnxruntime, numpy and Pillow on the board."""
+    """Of onnxruntime, numpy and Pillow on the board, and of OpenCV where motion was scored."""
     samples: tuple[SampleAfter, ...]
     """Clocks, temperatures, throttling and load before and after each part."""
     done: tuple[Part, ...]
@@ -110,7 +110,7 @@ class Results(Frozen):
         note = self.notes("screened: one process", unsettled)
         return percentiles([part.times.plain() for part in parts], device, note, ran_in=self.runtime)
 
-    def scores(self, subject: str) -> tuple[float, ...]:
+    def scores(self, subject: str) -> tuple[float | None, ...]:
         """Of the job's images, in their order; empty where it was not asked for."""
         found = [part for part in self.done if isinstance(part, ScoresPart) and part.subject == subject]
         return found[0].scores if found else ()
