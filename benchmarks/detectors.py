@@ -64,6 +64,8 @@ class Row:
     recipes: tuple[str, ...]
     minutes: int = MINUTES
     """Of search."""
+    share: float | None = None
+    """Of the whole call that the budget allows; None: what a third of the graph leaves."""
     before: str = "decoding"
     """What a call does before the graph."""
 
@@ -77,7 +79,7 @@ ROWS = {
     "reverse_distillation": Row("tiles at 64 px", tiles, _SMALL, ("rd-distill-quantize",)),
     "efficientad": Row("tiles at 64 px", tiles, _SMALL, ("efficientad-distill-quantize",), minutes=16),
     "flow_vae": Row("traffic in other motion", motion, ("--input-size", "56x77"),
-                    ("flow-vae-direct-quantize", "quantize"), before="decoding and flow"),
+                    ("flow-vae-direct-quantize",), share=0.6, before="decoding and flow"),
     "uninformed_students": Row("tiles at 64 px", tiles, _SMALL, ("students-distill-quantize",)),
 }  # fmt: skip
 
@@ -113,7 +115,7 @@ def row(name: str, source: Path, folder: Path, *, quick: bool) -> Iterator[Line]
             check=True, stdout=sys.stderr,
         )  # fmt: skip
     minutes, trainings = (1, 2) if quick else (known.minutes, TRAININGS)
-    budget = write_budget(model, data, recipes=known.recipes, minutes=minutes, trainings=trainings)
+    budget = write_budget(model, data, recipes=known.recipes, minutes=minutes, trainings=trainings, share=known.share)
     report = budgetc.compile(
         model, budget=budget, data=data, out=folder / "out",
         store=folder / "store", say=lambda sentence: print(sentence, file=sys.stderr, flush=True),
@@ -121,12 +123,15 @@ def row(name: str, source: Path, folder: Path, *, quick: bool) -> Iterator[Line]
     yield from lines(name, report)
 
 
-def write_budget(model: Path, data: Path, *, recipes: Sequence[str], minutes: int, trainings: int) -> Path:
-    """Shares of what the baseline costs here."""
+def write_budget(
+    model: Path, data: Path, *, recipes: Sequence[str], minutes: int, trainings: int, share: float | None = None
+) -> Path:
+    """Shares of what the baseline costs here: `share` of the whole call, or what a third of the graph leaves."""
     cost = {one.metric: one.value for one in measure_file(model, calls=300, data=data).measurements}
+    left = cost["latency_p50"] - cost["latency_graph_p50"] * (1 - LATENCY)
     limits = {
         "artifact_size": f"{int(cost['artifact_size'] * SIZE)} B",
-        "latency_p50": f"{cost['latency_p50'] - cost['latency_graph_p50'] * (1 - LATENCY):.4f} ms",
+        "latency_p50": f"{left if share is None else share * cost['latency_p50']:.4f} ms",
         "auroc": {"max_drop": LOSS},
     }
     search = {"recipes": list(recipes), "trainings": trainings, "time": f"{minutes} min"}
