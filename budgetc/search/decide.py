@@ -182,7 +182,7 @@ def _none_smaller(rows: Sequence[Row], best: Row) -> str:
     unbuilt = sum(row.failed for row in rows)
     built = sum(not row.failed and row.size is not None and order(row) < order(best) for row in rows)
     if built == 0:
-        found = "no smaller structure could be judged" if unbuilt else "it is the smallest structure that there is"
+        found = "no smaller structure could be judged" if unbuilt else "no structure is smaller"
     else:
         found = (
             "the only smaller structure does not comply"

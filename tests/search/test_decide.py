@@ -125,7 +125,7 @@ def test_what_needs_no_training_has_one_rung() -> None:
         (Row("a", (0.0,), True, failed=True), Rules(10, 0.9, 9), "nothing was worth training"),
         (Row("a", (0.0,), True, size=5, fits=True), Rules(10, 0.9, 0), "all trainings are spent"),
         (Row("a", (0.0,), True, size=5, fits=True), Rules(10, 0.9, 9, time_is_up=True), "the time is up"),
-        (Row("a", (0.0,), True, size=5, fits=True, auroc={FULL: 0.95}), Rules(10, 0.9, 9), "it is the smallest"),
+        (Row("a", (0.0,), True, size=5, fits=True, auroc={FULL: 0.95}), Rules(10, 0.9, 9), "no structure is smaller"),
         (Row("a", (0.0,), True, size=5, fits=True, auroc={FULL: 0.85}), Rules(10, 0.9, 9), "every structure that"),
     ],
 )  # fmt: skip
@@ -139,7 +139,7 @@ def test_stops_and_says_why(row: Row, rules: Rules, reason: str) -> None:
 @pytest.mark.parametrize(
     ("others", "said"),
     [
-        ([], "it is the smallest structure that there is"),
+        ([], "no structure is smaller"),
         ([Row("slow", (0.0,), True, size=2, fits=False), Row("bad", (0.0,), True, size=3, fits=True,
                                                              auroc={FULL: 0.5})],
          "none of the 2 smaller structures complies"),
