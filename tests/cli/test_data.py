@@ -1,11 +1,12 @@
 """`budgetc data check`: text for people, JSON for programs, exit codes."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 from tests.cli.command import Command
-from tests.load.drawing import draw_category
+from tests.load.drawing import draw, draw_category
 
 
 def test_data_check_prints_every_section(budgetc: Command, data: Path) -> None:
@@ -47,6 +48,15 @@ def test_every_file_of_a_finding_is_named_when_asked(budgetc: Command, tmp_path:
         shutil.copy(tmp_path / "train" / "good" / "0001.png", tmp_path / "train" / "good" / f"copy{number}.png")
     assert "copy4.png" not in budgetc("data", "check", tmp_path).out
     assert "copy4.png" in budgetc("data", "check", tmp_path, "--files").out
+
+
+def test_a_name_that_is_no_text(budgetc: Command, tmp_path: Path) -> None:
+    """Is refused and named like a damaged file; the others are looked over."""
+    draw(draw_category(tmp_path) / "train" / "good" / os.fsdecode(b"caf\xe9.png"), 5)
+    ended = budgetc("data", "check", tmp_path)
+    assert ended.code == 4, ended.err
+    assert "not accepted" in ended.out and r"caf\udce9.png" in ended.out
+    assert "is not UTF-8; rename the file" in ended.err
 
 
 def test_nothing_there_exits_2(budgetc: Command, tmp_path: Path) -> None:

@@ -96,6 +96,10 @@ def break_symlink_loop(root: Path) -> None:
     (root / "train" / "good" / "loop.png").symlink_to(root / "train" / "good" / "loop.png")
 
 
+def break_heic(root: Path) -> None:
+    (root / "train" / "good" / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+
+
 def break_name(root: Path) -> None:
     draw(root / "train" / "good" / os.fsdecode(b"caf\xe9.png"), 5)
 
@@ -107,14 +111,17 @@ def break_name(root: Path) -> None:
         (break_unknown_layout, "holds pictures; expected train/good"),
         (break_no_train, "no train/good/"),
         (break_empty_class, "test/hole/ holds no pictures"),
-        (break_only_bad, "only one class: no normals"),
+        (break_only_bad, r"only one class: no normals; .*\(test/good\) and anomalies"),
         (break_one_normal, "category 'all': fewer than 2 normal groups to train on"),
         (break_all_identical, "fewer than 2 normal groups to train on"),
         (break_same_content, "same content is in train and in test: train/good/0000.png = test/good/again.png"),
         (break_anomalies_in_train, "train/ holds scratch; normals only"),
         (break_unknown_folder, "unknown folder ground-truth; expected train, test, ground_truth"),
         (break_missing_mask, "masks are missing: ground_truth/scratch/0003_mask.png"),
-        (break_mask_size, "masks of another size than their pictures: test/scratch/0003.png"),
+        (
+            break_mask_size,
+            "pictures: test/scratch/0003.png; the first: a mask of 5 x 5 for a picture of 48 x 40 pixels; save masks",
+        ),
         (break_truncated, "unreadable pictures: train/good/0003.png; the first: not a readable image"),
         (break_many_unreadable, r"train/good/0004.png, \.\.\. \(7 in all\)"),
         (break_empty_file, "unreadable pictures: test/scratch/0001.png"),
@@ -124,6 +131,7 @@ def break_name(root: Path) -> None:
         (break_fifo, "train/good/pipe.png is no picture file"),
         (break_symlink_loop, "train/good/loop.png is no picture file"),
         (break_name, "is not UTF-8; rename the file"),
+        (break_heic, "IMG_1.HEIC is no picture file .*.jpeg.*; convert pictures of other kinds"),
     ],
 )
 def test_bad_data_is_refused_with_what_and_where(tmp_path: Path, harm: object, sentence: str) -> None:
