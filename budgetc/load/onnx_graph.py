@@ -18,12 +18,14 @@ from budgetc.load.graph.settling import (
     check_sizes,
     halves_to_floats,
     keep_outputs,
+    refuse_unread,
     run,
     settle_input,
     simplified,
     with_known_shapes,
 )
 from budgetc.load.graph.unclamping import unclamp
+from budgetc.load.tensors import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class OnnxOptions:
     map: str | None = None
     """Name of the output that is the map."""
     preparation: Preparation = field(default_factory=Preparation)
+    line: str | None = None
+    """The command that further options are added to, where it is not `budgetc import` and the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +65,13 @@ def detector_of_onnx(file: FileContent, options: OnnxOptions = OnnxOptions()) ->
     settled = settle_input(where, model, options.input_size)
     check_channels(where, settled, options.preparation)
     check_sizes(where, model)
+    refuse_unread(where, model, settled.name)
     shape = (1, *settled.size, settled.channels) if settled.last else (1, settled.channels, *settled.size)
     zeros = np.zeros(shape, np.float32)
     outputs = choose_outputs(
-        where, run(where, model, zeros, [value.name for value in model.graph.output]), options.score, options.map
-    )
+        where, run(where, model, zeros, [value.name for value in model.graph.output]), (options.score, options.map),
+        line=options.line or f"budgetc import {quoted(file.path)}",
+    )  # fmt: skip
     keep_outputs(model, outputs.names)
     if settled.channels == 1:
         notes.append("it reads gray pictures: color is turned to gray before it")

@@ -26,26 +26,27 @@ class Outputs:
         return tuple(name for name in (self.score, self.map) if name is not None)
 
 
-def choose_outputs(where: str, found: Results, score: str | None, map_: str | None) -> Outputs:
+def choose_outputs(where: str, found: Results, wanted: tuple[str | None, str | None], *, line: str) -> Outputs:
     """The one number a picture and the one map, by their shapes where no name says which.
 
     Args:
         where: the file.
         found: outputs for one picture.
-        score: the output to take, or None.
-        map_: the same.
+        wanted: the outputs to take for score and map; None: by their shapes.
+        line: what a user writes `--score` or `--map` behind.
 
     Raises:
         InputRejected: a name that is no output or has another shape, several candidates, or none.
     """
+    score, map_ = wanted
     for option, name, fits in (("--score", score, _is_score), ("--map", map_, _is_map)):
         if name is not None and (name not in found or not fits(found[name])):
             shape = f"has the shape {found[name].shape}" if name in found else "is no output"
             raise InputRejected(f"{where}: {option} {name!r} {shape}; outputs are {_listed(found)}")
     # A name for one of them says that the other is meant to be found, or is not there.
     chosen = (
-        score or _only(where, "--score", {name: x for name, x in found.items() if _is_score(x)}),
-        map_ or _only(where, "--map", {name: x for name, x in found.items() if _is_map(x)}),
+        score or _only(where, f"{line} --score", {name: x for name, x in found.items() if _is_score(x)}),
+        map_ or _only(where, f"{line} --map", {name: x for name, x in found.items() if _is_map(x)}),
     )
     if chosen == (None, None):
         raise InputRejected(
@@ -71,11 +72,11 @@ def _is_map(x: NDArray[np.generic]) -> bool:
     )  # fmt: skip
 
 
-def _only(where: str, option: str, candidates: Results) -> str | None:
+def _only(where: str, line: str, candidates: Results) -> str | None:
     if len(candidates) > 1:
         raise InputRejected(
             f"{where}: {len(candidates)} outputs could be meant: {_listed(candidates)}; say which with "
-            f"budgetc import {shlex.quote(where)} {option} {shlex.quote(next(iter(candidates)))} -o model.pt"
+            f"{line} {shlex.quote(next(iter(candidates)))} -o model.pt"
         )
     return next(iter(candidates), None)
 

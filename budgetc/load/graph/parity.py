@@ -1,6 +1,6 @@
 """Whether the network that was made of a model computes the same as onnxruntime computes of the model itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -54,6 +54,7 @@ def differs(wanted: Model, module: Graph, preparation: Preparation) -> str | Non
         run(wanted.where, wanted.onnx, read[None], list(wanted.outputs.names))
         for read in prepared(images, wanted, preparation)
     ]
+    _refuse_no_numbers(wanted, reference)
     try:
         found = module(torch.from_numpy(images))
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
@@ -71,6 +72,17 @@ def differs(wanted: Model, module: Graph, preparation: Preparation) -> str | Non
     return None
 
 
+def _refuse_no_numbers(model: Model, reference: Sequence[Mapping[str, NDArray[np.generic]]]) -> None:
+    for name in model.outputs.names:
+        bad = sum(not np.isfinite(one[name].astype(np.float64)).all() for one in reference)
+        if bad:
+            raise InputRejected(
+                f"{model.where}: {name!r} is NaN or infinite for {bad} of {len(reference)} pictures that it was tried "
+                "on; its training went wrong, or it expects pictures prepared otherwise (--scale, --mean, --std of "
+                "budgetc import)"
+            )
+
+
 def _raw_map(module: Graph, image: Array) -> NDArray[np.float32]:
     """As the model has it, before it is resized to the picture."""
     results = dict(module.results(torch.from_numpy(image[None])))
@@ -80,8 +92,6 @@ def _raw_map(module: Graph, image: Array) -> NDArray[np.float32]:
 def _apart(own: NDArray[np.floating], wanted: NDArray[np.floating]) -> str | None:
     if own.shape != wanted.shape:
         return f"its shape: {own.shape} instead of {wanted.shape}"
-    if not np.isfinite(wanted).all():
-        return "numbers that are not finite in the file itself"
     scale = max(float(np.abs(wanted).max()), 1e-12)
     difference = float(np.abs(own - wanted).max()) / scale
     return None if difference <= TOLERANCE else f"{difference:.2g} of its largest value, allowed is {TOLERANCE:g}"

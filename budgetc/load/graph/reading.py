@@ -75,6 +75,8 @@ def _check_versions(where: str, model: onnx.ModelProto) -> None:
 
 def _check_nodes(where: str, model: onnx.ModelProto) -> None:
     nodes = list(model.graph.node)
+    if not len(model.graph.output):
+        raise InputRejected(f"{where}: has no outputs; export it with the score, or a map, as one")
     sparse = [n for n in nodes if any(a.HasField("sparse_tensor") for a in n.attribute)]
     if sparse or len(model.graph.sparse_initializer):
         raise InputRejected(f"{where}: holds sparse tensors; export it with dense weights")

@@ -184,6 +184,23 @@ def simplified(where: str, model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
+def refuse_unread(where: str, model: onnx.ModelProto, picture: str) -> None:
+    """The picture reaches an output.
+
+    Raises:
+        InputRejected: no output depends on it.
+    """
+    reached = {picture}
+    for node in model.graph.node:
+        if not reached.isdisjoint(node.input):
+            reached.update(node.output)
+    if reached.isdisjoint(value.name for value in model.graph.output):
+        raise InputRejected(
+            f"{where}: no output depends on the input {picture!r}: every picture would have one score. Was it exported "
+            "from code that leaves torch on the way, as .numpy() does?"
+        )
+
+
 def run(
     where: str, model: onnx.ModelProto, image: NDArray[np.float32], names: list[str]
 ) -> dict[str, NDArray[np.generic]]:

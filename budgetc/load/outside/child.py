@@ -252,6 +252,9 @@ def _check_same(graph: bytes, module: Any, example: Any, names: list[str]) -> No
     import torch
 
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    if not session.get_inputs():
+        raise Refused("no output of its exported graph depends on the picture: does its forward leave torch, as "
+                      ".numpy() does, or return a constant?")  # fmt: skip
     for picture in (example, example.flip(3).square()):
         with torch.no_grad():
             wanted = flat(module(picture))
@@ -261,7 +264,7 @@ def _check_same(graph: bytes, module: Any, example: Any, names: list[str]) -> No
             spread = float(one.abs().amax()) or 1.0
             if one.shape != other.shape or float((one - torch.from_numpy(other)).abs().amax()) > _SAME * spread:
                 raise Refused(f"output {name} of its exported graph differs from its own: does its forward decide "
-                              "by values of the picture, or draw random numbers?")  # fmt: skip
+                              "by values of the picture, draw random numbers, or change it in place?")  # fmt: skip
 
 
 def _kind(found: Any) -> str:
