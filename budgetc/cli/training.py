@@ -1,5 +1,6 @@
 """`budgetc train DETECTOR`: a detector from normal pictures; each has options of its own beside those of all."""
 
+import sys
 from collections.abc import Callable
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -85,6 +86,8 @@ def _train(
         detector, data=data, out=output, effort=effort, group=group, variants=variants,
         train_device=train_device, source=source, progress=display.progress,
     )  # fmt: skip
+    if trained.curve.advice is not None:
+        print(f"note: {trained.curve.advice}", file=sys.stderr)
     _print(trained, json=json)
 
 
@@ -95,7 +98,8 @@ def _print(trained: "Trained", *, json: bool) -> None:
         show_json({
             "bundle": str(trained.path), "size_bytes": trained.size_bytes, "detector": trained.detector.family,
             "parameters": trained.detector.parameters(), "epochs": trained.curve.epochs,
-            "training_loss": trained.curve.training_loss, "held_out_loss": trained.curve.held_out_loss,
+            "best_epoch": trained.curve.best_epoch, "training_loss": trained.curve.training_loss,
+            "held_out_loss": trained.curve.held_out_loss,
             "threshold": trained.threshold, "training_images": trained.images,
             "calibration_images": trained.calibration,
         })  # fmt: skip

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from budgetc.errors import BudgetcError
 
+_FEW_EPOCHS = 5
+"""Of fewer, the first may be the best by chance."""
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, of)."""
 
@@ -41,6 +43,18 @@ class Curve:
     """Of the epoch that was kept."""
     epochs: int
     """Epochs run."""
+    best_epoch: int = 0
+    """The one that was kept, counted from 1; 0 where there was none."""
+
+    @property
+    def advice(self) -> str | None:
+        """What the curve says of the training; None where it looks as it should."""
+        if self.best_epoch != 1 or self.epochs < _FEW_EPOCHS:
+            return None
+        return (
+            "the held-out loss was never better than after the first epoch: the detector hardly learned; look at the "
+            "pictures (budgetc data check), or try a lower --learning-rate"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +81,8 @@ def fit(module: nn.Module, examples: Examples, effort: Effort, progress: Progres
     to_channels_last(module)
     weights = [w for w in module.parameters() if w.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=effort.learning_rate)
-    best, best_state, training_loss, waited, epoch = math.inf, module.state_dict(), math.nan, 0, 0
+    best, best_state, best_epoch = math.inf, module.state_dict(), 0
+    training_loss, waited, epoch = math.nan, 0, 0
     for epoch in range(1, effort.epochs + 1):
         _set_rate(optimizer, effort.learning_rate, (epoch - 1) / effort.epochs)
         training_loss = _one_epoch(module, examples, optimizer, effort.batch)
@@ -78,7 +93,7 @@ def fit(module: nn.Module, examples: Examples, effort: Effort, progress: Progres
             )
         progress(effort.label, epoch, effort.epochs)
         if held_out_loss < best:
-            best, best_state, waited = held_out_loss, copy.deepcopy(module.state_dict()), 0
+            best, best_state, best_epoch, waited = held_out_loss, copy.deepcopy(module.state_dict()), epoch, 0
         else:
             waited += 1
         if waited >= effort.patience:
@@ -86,7 +101,7 @@ def fit(module: nn.Module, examples: Examples, effort: Effort, progress: Progres
     progress(effort.label, effort.epochs, effort.epochs)
     module.load_state_dict(best_state)
     module.eval()
-    return Curve(training_loss, best, epoch)
+    return Curve(training_loss, best, epoch, best_epoch)
 
 
 def to_channels_last(module: nn.Module) -> None:

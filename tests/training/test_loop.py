@@ -39,6 +39,18 @@ def test_training_lowers_the_held_out_loss() -> None:
     assert evaluate_loss(module, examples, 16) == pytest.approx(curve.held_out_loss, rel=1e-5)
 
 
+def test_a_curve_that_never_improves_says_so() -> None:
+    """Nothing learned is not silent (a class can fail by its seed); a curve that falls has nothing to say."""
+    module, examples = _regression()
+    good = fit(module, examples, Effort(30, 0.02, seed=0))
+    assert good.advice is None and 1 < good.best_epoch <= good.epochs
+    module, examples = _regression()
+    losses = iter(range(1, 99))
+    rising = Examples(examples.train, examples.held_out, lambda indices: examples.loss(indices) * 0 + next(losses))
+    flat = fit(module, rising, Effort(30, 0.02, seed=0))
+    assert flat.best_epoch == 1 and flat.advice is not None and "hardly learned" in flat.advice
+
+
 def test_the_same_seed_gives_the_same_weights() -> None:
     """Order of batches and dropout follow from the seed, whatever was drawn before."""
     results = []
