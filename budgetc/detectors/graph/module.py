@@ -22,6 +22,7 @@ from budgetc.detectors.graph.config import (
 )
 from budgetc.detectors.graph.operators import OPERATORS
 from budgetc.detectors.layers import AddUnit, ConcatUnit, ConvUnit, InputUnit, LinearUnit, RoundUnit, Unit
+from budgetc.detectors.stored import TableUnit
 from budgetc.detectors.upsampling import SubpixelUnit, TransposedUnit
 
 MAX_ELEMENTS = 2**28
@@ -38,8 +39,11 @@ class Graph(nn.Module):
         super().__init__()
         self.config = config
         self.output_names = ("score",) if config.map is None else ("score", "map")
-        self.layers = nn.ModuleDict({node.name: _unit(node) for node in config.nodes if not isinstance(node, CallNode)})
-        self.constants = Constants(config.constants)
+        made = {node.name: _unit(node) for node in config.nodes if not isinstance(node, CallNode)}
+        tables = {one.name: TableUnit(one.shape) for one in config.constants if one.table}
+        self.layers = nn.ModuleDict({**made, **tables})
+        self.constants = Constants(tuple(one for one in config.constants if not one.table))
+        self._tables = tuple(tables)
         self._last = _last_reads(config)
         self._body = _needed(config, config.score_reads)
 
@@ -71,6 +75,7 @@ class Graph(nn.Module):
     def results(self, image: Tensor, only: Container[str] | None = None) -> Iterator[tuple[str, Tensor]]:
         """What every node returns, by its name, in order; or what some nodes return, if they read no others."""
         values: dict[str, Tensor] = {IMAGE: image, **dict(self.constants.named_buffers())}
+        values |= {name: self.layers[name]() for name in self._tables}
         for node in self.config.nodes:
             if only is not None and node.name not in only:
                 continue
