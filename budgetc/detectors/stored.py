@@ -12,9 +12,11 @@ from budgetc.detectors.upsampling import TransposedUnit
 class Table(nn.Module):
     """Numbers that no training changes, under the name `weight` as those of a layer."""
 
+    weight: Tensor
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(shape), requires_grad=False)
+        self.register_buffer("weight", torch.zeros(shape))
 
 
 class TableUnit(Unit):

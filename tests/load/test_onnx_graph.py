@@ -262,6 +262,18 @@ def test_rows_of_tokens_go_through_a_fully_connected_layer() -> None:
     assert [one.features for one in module.config.nodes if isinstance(one, LinearNode)] == [(4, 6), (6, 600)]
 
 
+def test_rows_of_tokens_stay_rows_behind_an_activation() -> None:
+    """What reads the activation of a layer of tokens gets three dimensions; nothing reads the layer beside."""
+    nodes = [
+        node("Conv", ["image", "w"], ["x"], strides=[4, 4]), node("Reshape", ["x", "shape"], ["a"]),
+        node("Transpose", ["a"], ["b"], perm=[0, 2, 1]), node("MatMul", ["b", "m"], ["c"]), node("Relu", ["c"], ["d"]),
+        node("Transpose", ["d"], ["e"], perm=[0, 2, 1]), node("Mul", ["e", "f"], ["g"]),
+    ]  # fmt: skip
+    weights = {"w": weight(4, 3, 4, 4), "shape": np.array([0, 4, -1]), "m": weight(4, 300), "f": weight(1, 300, 1)}
+    module = assert_same(model_of(scored(nodes, "g"), weights))
+    assert [one.op for one in module.config.nodes if isinstance(one, CallNode)].count("FromRows") == 1
+
+
 def test_a_batch_that_cannot_be_told_is_computed_one_by_one() -> None:
     """Where axis 0 is mixed with others, several pictures give what each gives alone."""
     nodes = [

@@ -30,6 +30,14 @@ MAX_ELEMENTS = 2**28
 _DTYPES = {"float": torch.float32, "int": torch.int64, "bool": torch.bool}
 
 
+class OperatorFailed(RuntimeError):
+    """An operator that does not compute what it is given: shapes that do not fit, say."""
+
+    def __init__(self, node: CallNode, reason: Exception) -> None:
+        self.node = f"{node.op} {(node.source or node.name)!r}"
+        super().__init__(f"{self.node}: {str(reason).splitlines()[0]}")
+
+
 class Graph(nn.Module):
     """(b, 3, H, W) in [0, 1] -> score (b,), and map (b, 1, H, W) where there is one. All of it is deployed."""
 
@@ -82,7 +90,10 @@ class Graph(nn.Module):
             inputs = [values[name] for name in node.inputs]
             result: Tensor
             if isinstance(node, CallNode):
-                result = OPERATORS[node.op](*inputs, **node.attributes)
+                try:
+                    result = OPERATORS[node.op](*inputs, **node.attributes)
+                except (RuntimeError, ValueError, IndexError) as error:
+                    raise OperatorFailed(node, error) from error
             else:
                 result = self.layers[node.name](*inputs)
             if result.is_meta and result.numel() > MAX_ELEMENTS:

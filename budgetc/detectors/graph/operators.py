@@ -63,6 +63,15 @@ def _reshape(x: Tensor, *, shape: Sequence[int]) -> Tensor:
     return x.reshape([side or int(x.shape[axis]) for axis, side in enumerate(shape)])
 
 
+def _to_rows(x: Tensor) -> Tensor:
+    """However wide they are: pruning narrows them."""
+    return x.reshape(-1, int(x.shape[-1]))
+
+
+def _from_rows(x: Tensor, *, sides: Sequence[int]) -> Tensor:
+    return x.reshape(*sides, int(x.shape[-1]))
+
+
 def _flatten(x: Tensor) -> Tensor:
     # As Reshape in the file: behind Flatten, onnxruntime 1.32 computes the next layer in FP32.
     return x.reshape(int(x.shape[0]), -1)
@@ -188,6 +197,7 @@ OPERATORS: Mapping[str, Operator] = {
     "GatherElements": _gather_elements,
     "Gelu": lambda x, *, approximate: F.gelu(x, approximate=approximate),
     "Flatten": _flatten,
+    "FromRows": _from_rows,
     "Floor": torch.floor,
     "GlobalAveragePool": lambda x: F.adaptive_avg_pool2d(x, 1),
     "GlobalMaxPool": lambda x: x.amax((2, 3), keepdim=True),
@@ -250,6 +260,7 @@ OPERATORS: Mapping[str, Operator] = {
     "ThresholdedRelu": lambda x, *, alpha: torch.where(x > alpha, x, torch.zeros_like(x)),
     "Tile": lambda x, *, repeats: x.repeat(*repeats),
     "TopK": lambda x, *, k, axis, largest: torch.topk(x, k, axis, bool(largest)).values,
+    "ToRows": _to_rows,
     "TopPlaces": lambda x, *, k, axis, largest: torch.topk(x, k, axis, bool(largest)).indices,
     "Transpose": lambda x, *, perm: x.permute(*perm),
     "Unsqueeze": _unsqueeze,

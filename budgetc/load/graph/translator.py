@@ -28,7 +28,7 @@ from budgetc.errors import InputRejected
 from budgetc.load.graph.reading import describe
 
 Array = NDArray[Any]
-_PASSING = ("Flatten", "MaxPool", "Reshape", "Transpose")
+_PASSING = ("Flatten", "FromRows", "MaxPool", "Reshape", "ToRows", "Transpose")
 """What integers pass through unchanged in every runtime."""
 _TABLE, _ROW = 1024, 16
 """Numbers of a constant, and of one of its rows, from which on it is worth a scale a row and codes."""

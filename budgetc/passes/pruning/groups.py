@@ -8,6 +8,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from budgetc.detectors.graph.module import OperatorFailed
 from budgetc.detectors.layers import ConvUnit, LinearUnit, Unit, units
 from budgetc.detectors.upsampling import SubpixelUnit
 
@@ -81,7 +82,7 @@ def survey(network: nn.Module, example: Tensor, forward: Forward, *, trusted: bo
                 consumers[layer] = torch.tensor(item.idxs)[by_channel].reshape(width, -1)
         seen.update(members)
         if any(outputs_of(network.get_submodule(member)) != width for member in members):
-            reasons[name] = "is coupled with layers of other widths"
+            reasons.update(dict.fromkeys((name, *members), "is coupled with layers of other widths"))
             continue
         group = Group(name, width, tuple(dict.fromkeys(members)), consumers)
         # A single channel cannot go, and a network without it could not be asked whether an output needs it.
@@ -93,6 +94,7 @@ def survey(network: nn.Module, example: Tensor, forward: Forward, *, trusted: bo
             reasons[name] = reason
         else:
             found.append(group)
+        reasons.update({member: reasons[name] for member in members if name in reasons})
     in_groups = {member for group in found for member in group.members}
     return Survey(tuple(found), {name: reason for name, reason in reasons.items() if name not in in_groups})
 
@@ -120,7 +122,8 @@ def objection(network: nn.Module, group: Group, example: Tensor, forward: Forwar
         with torch.no_grad():
             found = forward(trial, example)
     except (RuntimeError, ValueError, IndexError, KeyError, AttributeError) as error:
-        return f"is read by an operator of fixed size ({str(error).splitlines()[0][:200]})"
+        read_by = error.node if isinstance(error, OperatorFailed) else str(error).splitlines()[0][:200]
+        return f"is read by an operator of fixed size ({read_by})"
     if any(a.shape != b.shape for a, b in zip(wanted, found, strict=True)):
         return "feeds an output"
     if _changed_otherwise(network, trial):

@@ -144,7 +144,8 @@ def _places(subject: Subject) -> dict[str, int]:
     for name, unit in weighted(subject.network):
 
         def hook(unit: nn.Module, _inputs: tuple[Tensor], output: Tensor, name: str = name) -> None:
-            found[name] = output[0].numel() // outputs_of(unit)
+            # Of one picture: rows of tokens stand where other layers have pictures.
+            found[name] = output.numel() // outputs_of(unit) // len(subject.example)
 
         handles.append(unit.register_forward_hook(hook))
     subject.judge(subject.example)
