@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from budgetc.errors import InputRejected
+from budgetc.load.graph.reading import command_for
 
 _NUMBER = re.compile(r"(.+)\[(\d{1,6})\]")
 Results = Mapping[str, NDArray[np.generic]]
@@ -85,8 +86,8 @@ def _advice(where: str, found: Results) -> str:
     if not rows:
         return "Export the model with the score as an output"
     given = shlex.quote(f"{rows[0]}[{found[rows[0]].size - 1}]")
-    return (f"Where one of several numbers is the score, as of a classifier, say which, counted from 0: budgetc import "
-            f"{shlex.quote(where)} --score {given} -o model.pt")  # fmt: skip
+    return (f"Where one of several numbers is the score, as of a classifier, say which, counted from 0: "
+            f"{command_for(where)} --score {given} -o model.pt")  # fmt: skip
 
 
 def _is_score(x: NDArray[np.generic]) -> bool:
@@ -103,7 +104,7 @@ def _only(where: str, option: str, candidates: Results) -> str | None:
     if len(candidates) > 1:
         raise InputRejected(
             f"{where}: {len(candidates)} outputs could be meant: {_listed(candidates)}; say which with "
-            f"budgetc import {shlex.quote(where)} {option} {shlex.quote(next(iter(candidates)))} -o model.pt"
+            f"{command_for(where)} {option} {shlex.quote(next(iter(candidates)))} -o model.pt"
         )
     return next(iter(candidates), None)
 

@@ -1,5 +1,8 @@
 """The bytes of an ONNX file -> a checked model that holds only what can be read safely."""
 
+import re
+import shlex
+
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -16,6 +19,7 @@ _RUN_IR_VERSION = 10
 """What onnxruntime is shown: types that came later are in no model that gets so far."""
 _CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
+_FACTORY = re.compile(r"[\w.]+:\w+")
 _STANDARD = ("", "ai.onnx")
 
 
@@ -46,6 +50,12 @@ def read_onnx(file: FileContent) -> tuple[onnx.ModelProto, str]:
 def describe(node: onnx.NodeProto) -> str:
     """A node as error messages call it: its operator and its name, or that of its result."""
     return f"{node.op_type} {(node.name or next(iter(node.output), '?'))[:200]!r}"
+
+
+def command_for(where: str) -> str:
+    """How the import of a file, or of what a factory returns, begins."""
+    option = "--detector " if _FACTORY.fullmatch(where) else ""
+    return f"budgetc import {option}{shlex.quote(where)}"
 
 
 def _check_versions(where: str, model: onnx.ModelProto) -> None:

@@ -1,6 +1,5 @@
 """A model of one input -> the same of static shapes and FP32, with constants folded and dead branches gone."""
 
-import shlex
 from dataclasses import dataclass
 from math import prod
 
@@ -13,6 +12,7 @@ from onnx import TensorProto, numpy_helper
 
 from budgetc.detectors.graph.module import MAX_ELEMENTS
 from budgetc.errors import InputRejected
+from budgetc.load.graph.reading import command_for
 
 MAX_SIDE = 4096
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
@@ -124,7 +124,7 @@ def _settled_size(
     else:
         raise InputRejected(
             f"{where}: the height and width of input {name!r} are not in the file; say what it was trained at with "
-            f"budgetc import {shlex.quote(where)} --input-size HEIGHTxWIDTH -o model.pt"
+            f"{command_for(where)} --input-size HEIGHTxWIDTH -o model.pt"
         )
     if max(size) > MAX_SIDE:
         raise InputRejected(f"{where}: input {name!r} is {size[0]}x{size[1]}, at most {MAX_SIDE} a side")
