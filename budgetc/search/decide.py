@@ -74,7 +74,7 @@ def decide(rows: Sequence[Row], rules: Rules) -> Decision:
     if not open_rows:
         return Stop(_nothing_open(rows, rules, best))
     if rules.time_is_up:
-        # Pricing alone may take all of a short time: what needs no training is still judged, so that there is an answer.
+        # Pricing alone may take all of a short time: what needs no training is still judged, and is an answer.
         at_once = [row for row in open_rows if tells_at_once(row)]
         if best is not None or not at_once or any(row.auroc for row in rows):
             return Stop(f"the time is up; {len(open_rows)} smaller structures were not judged")
