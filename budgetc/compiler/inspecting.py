@@ -189,8 +189,8 @@ class _Channels:
 
 def _channels(detector: Detector) -> _Channels:
     group = dict[str, str]()
-    stays = {name: "is a constant" if isinstance(unit, TableUnit) else "is a transposed convolution"
-             for name, unit in _layers(detector.module) if isinstance(unit, TableUnit | TransposedUnit)}  # fmt: skip
+    detector = subpixel_form(detector)  # as compiling does; units keep their names
+    stays = {name: "is a constant" for name, unit in _layers(detector.module) if isinstance(unit, TableUnit)}
     for part in ("student", "teacher"):
         try:
             subject = subject_of(detector, part)

@@ -72,7 +72,7 @@ def test_layers_that_upsample(tmp_path: Path, upsampling: str) -> None:
     assert sum(one.macs for one in found.layers) == sum(part.macs for part in found.parts)
     ups = [one for one in found.layers if one.kind.startswith("transposed conv")]
     assert len(ups) == (2 if upsampling == "transposed" else 0)
-    assert {one.stays for one in ups} <= {"is a transposed convolution"}
+    assert {one.stays for one in ups} <= {"moves its channels to places"}
     assert all(one.float_because is None for one in ups), "the step quantize makes sub-pixel convolutions of them"
 
 
@@ -89,7 +89,7 @@ def test_a_network_from_outside(tmp_path: Path) -> None:
     found = inspect_detector(tmp_path / "model.pt")
     (layer,) = found.layers
     assert (layer.kind, layer.macs) == ("transposed conv 4x4 / 2", 3 * 5 * 16 * 8 * 8)
-    assert layer.stays == "is a transposed convolution"
+    assert layer.stays == "feeds an output"
     assert "no runtime" in str(layer.float_because)
     assert found.source == imported.source and imported.source.how == "onnx"
     assert inspect_detector(tmp_path / "model.onnx").source is None

@@ -134,7 +134,11 @@ def _present(node: Node, layers: nn.ModuleDict) -> Node:
             conv = layers[node.name].get_submodule("conv")
             assert isinstance(conv, nn.Conv2d)
             return node.model_copy(update={"channels": (conv.in_channels, conv.out_channels), "groups": conv.groups})
-        case UpNode() if node.subpixel:
+        case UpNode() if not node.subpixel:
+            conv = layers[node.name].get_submodule("conv")
+            assert isinstance(conv, nn.ConvTranspose2d)
+            return node.model_copy(update={"channels": (conv.in_channels, conv.out_channels)})
+        case UpNode():
             conv = layers[node.name].get_submodule("conv")
             assert isinstance(conv, nn.Conv2d)
             return node.model_copy(update={"channels": (conv.in_channels, node.channels[1])})
