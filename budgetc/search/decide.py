@@ -41,7 +41,7 @@ _SHIFT_NOISE = 0.08
 """Deviation of that difference between structures, before it was seen; counts for one pair."""
 
 _AT_HAND = 8
-"""How much sooner a structure is looked at whose network is trained already: it costs seconds, not minutes."""
+"""How much sooner a structure is looked at whose network needs no training or has it: that is seconds, not minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Prospect:
     """Probability that its fully trained AUROC reaches the floor."""
     gain: float
     at_hand: bool
-    """Whether its network is trained already, and only stored otherwise."""
+    """Whether its network needs no training, or is trained already and only stored otherwise."""
 
 
 def decide(rows: Sequence[Row], rules: Rules) -> Decision:
@@ -127,7 +127,7 @@ def prospects(rows: Sequence[Row], open_rows: Sequence[Row], best: Row | None, r
         assert row.size is not None
         # What needs no training tells at once, and PTQ is where a user would start.
         gain = math.inf if tells_at_once(row) else chance * math.log(ceiling / row.size)
-        at_hand = row.training in trained
+        at_hand = not row.trains or row.training in trained
         found.append(Prospect(row, chance, gain * (_AT_HAND if at_hand else 1), at_hand))
     return sorted(found, key=_rank)
 

@@ -124,6 +124,15 @@ def test_a_short_time_still_has_an_answer() -> None:
     assert isinstance(stop, Stop) and stop.reason.startswith("the time is up; 2 smaller structures")
 
 
+def test_seconds_are_spent_before_minutes() -> None:
+    """A few bits of the network as it is are looked at before a training that might save somewhat more."""
+    rows = [Row("a", (0.0,), False, size=100, fits=True, stored_bits=8, auroc={FULL: 0.95}),
+            Row("b", (1.0,), False, size=40, fits=True, stored_bits=3),
+            Row("c", (1.0,), True, size=20, fits=True, stored_bits=8)]  # fmt: skip
+    found = decide(rows, Rules(None, 0.9, 9))
+    assert isinstance(found, Train) and found.id == "b"
+
+
 def test_what_needs_no_training_has_one_rung() -> None:
     """PTQ is judged at once."""
     decision = decide([Row("a", (0.0,), False, size=10, fits=True)], Rules(None, 0.9, 0))
