@@ -6,7 +6,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, numpy_helper
 
 from budgetc import workshop
 from budgetc.candidate import build, finish, price, score_split
@@ -51,6 +53,16 @@ def test_training_under_rounding_depends_on_the_levels_only(run: RunDirectory) -
     here = training_key(steps, shop_with(run), 1.0)
     assert training_key(steps, shop_with(run, weight_levels=127), 1.0) != here
     assert training_key(steps, shop_with(run, name="other", threads=2, max_opset=13), 1.0) == here
+
+
+@pytest.mark.parametrize("levels", [63, 127])
+def test_weights_of_a_file_span_what_the_target_multiplies(run: RunDirectory, levels: int, tmp_path: Path) -> None:
+    """Where an x86 CPU lacks VNNI, products of larger ones saturate there, and nowhere else."""
+    shop = shop_with(run, weight_levels=levels)
+    written = finish(build(plan(Quantize()), shop, 1.0), shop, tmp_path / "out")
+    model = onnx.load_model(written.files() / "model.onnx")
+    integers = [numpy_helper.to_array(one) for one in model.graph.initializer if one.data_type == TensorProto.INT8]
+    assert max(int(np.abs(one.astype(int)).max()) for one in integers) == levels
 
 
 def test_a_training_depends_on_what_matters(run: RunDirectory) -> None:

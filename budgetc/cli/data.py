@@ -46,7 +46,7 @@ def check(
     """Look a data set over: enough normals, copies, exposure, sharpness, groups; what to photograph next.
 
     Exit codes: 0 budgetc compiles with this data, whatever was found in it; 4 it does not, and the reason is given;
-    2 there is nothing at the path.
+    2 there is nothing at the path, or its factors.yaml is no YAML.
     """
     from budgetc.compiler.data_check import check_data
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from budgetc.candidate import write
 from budgetc.compiler.controlling import control_warnings, judge_controls
 from budgetc.compiler.label_light import PROXY
@@ -15,7 +17,7 @@ from budgetc.core.frozen import Frozen
 from budgetc.core.layout import REPORT_JSON
 from budgetc.core.measurement import Measurement
 from budgetc.core.quality import Control, Quality
-from budgetc.errors import BudgetcError, UsageError
+from budgetc.errors import BudgetcError, InputRejected
 from budgetc.export.onnx_file import export_detector
 from budgetc.load.config import load_target
 from budgetc.load.datasets import content_digest, load_dataset, load_test_part
@@ -81,8 +83,9 @@ def evaluate_detector(
         progress: gets (what, done, of).
 
     Raises:
-        UsageError: the bundle has no threshold and the data no normals to fit one on.
-        InputRejected: the detector or the data is invalid.
+        UsageError: nothing is at the path of the data.
+        InputRejected: the detector or the data is invalid, or the bundle has no threshold and the data no normals to
+            fit one on.
     """
     with tempfile.TemporaryDirectory() as scratch:
         subject = _subject(Path(detector), Path(scratch))
@@ -107,7 +110,12 @@ def evaluate_detector(
         quality=quality_of(found, threshold, thresholds=subject.thresholds, pixels=pixels),
         parts=parts_aurocs(found, parts),
         controls=controls,
-        warnings=(*([warning] if seen else []), *([PROXY] if dataset.synthetic else []), *control_warnings(controls)),
+        warnings=(
+            *([warning] if seen else []),
+            *_all_alike(found.scores),
+            *([PROXY] if dataset.synthetic else []),
+            *control_warnings(controls),
+        ),
     )
 
 
@@ -148,10 +156,10 @@ def _subject(path: Path, scratch: Path) -> _Subject:
 def _calibrated(artifact: Artifact, data: str | Path, group: str | None) -> float:
     try:
         dataset = as_read_by(load_dataset(data, group=group), motion_of(artifact.spec))
-    except Exception as error:
-        raise UsageError(
-            f"the bundle has no threshold, and none can be fitted on {data}: {error}. "
-            "Give data with train/good, or train the bundle with `budgetc train`"
+    except InputRejected as error:
+        raise InputRejected(
+            f"{error}. The bundle has no threshold, and one is fitted on normals of train: mend them, or train the "
+            "bundle with `budgetc train`, which writes one into it"
         ) from error
     size = (artifact.spec.height, artifact.spec.width)
     return fit_threshold(score_pixels(artifact, dataset.images("calibration", size)))
@@ -162,6 +170,14 @@ def _score(artifact: Artifact, dataset: Dataset, progress: Progress) -> tuple[Sc
     images = dataset.images("confirmation", size)
     scores, parts = score_parts(artifact, images, lambda done: progress("scoring", done, len(images)))
     return Scored("test", dataset.samples["confirmation"], scores, device(artifact.spec.threads)), parts
+
+
+def _all_alike(scores: Scores) -> list[str]:
+    """A warning where an AUROC of .5 is not chance."""
+    if len(scores) == 0 or np.ptp(scores) > 0:
+        return []
+    return [f"all {len(scores)} pictures have the score {scores[0]:g}: the detector tells nothing from anything; it "
+            "was not trained, or its weights were lost when it was saved"]  # fmt: skip
 
 
 def _write_scores(found: Scored, path: Path) -> None:

@@ -60,7 +60,7 @@ class EfficientAdConfig(DetectorConfig):
     @model_validator(mode="after")
     def _large_enough(self) -> "EfficientAdConfig":
         if min(self.input_size) < 32 or min(self.grid) < 1:
-            least = "32" if self.padding else "36, without padding"
+            least = "32" if self.padding else "33, without padding"
             raise ValueError(f"input_size: {self.input_size}; patches of 33 pixels need sides of at least {least}")
         return self
 

@@ -143,8 +143,16 @@ def _pixels(path: Path, name: str, array: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _labels(path: Path, arrays: Mapping[str, NDArray[Any]], count: int) -> list[int]:
     labels = arrays["test_label"]
-    if labels.shape != (count,) or not np.isin(labels, (0, 1)).all():
-        raise InputRejected(f"{path}: test_label has shape {labels.shape}; expected ({count},) of 0 and 1")
+    if labels.shape != (count,):
+        raise InputRejected(
+            f"{path}: test_label has shape {labels.shape}; expected ({count},), one for each test picture"
+        )
+    strange = labels[~np.isin(labels, (0, 1))]
+    if strange.size:
+        raise InputRejected(
+            f"{path}: {strange.size} of {count} in test_label are neither 0 (normal) nor 1 (anomalous), such as "
+            f"{strange[0]!s:.40}"
+        )
     return [int(label) for label in labels]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from budgetc.errors import InputRejected, UsageError
 from budgetc.load.anomalib import Stated, stated_by
 from budgetc.load.container import FileContent, read_model_file
-from budgetc.load.inert import Inert, read_inert
+from budgetc.load.inert import Damaged, Inert, read_inert
 from budgetc.load.layouts import find_state_dict, is_bystander
 from budgetc.load.origin import How, Origin
 from budgetc.load.outside.trust import refuse_needless, run_trusted
@@ -60,6 +60,8 @@ def _read(file: FileContent, trust: str | None) -> tuple[Inert, How]:
             raise
         try:
             return read_inert(file), "weights"
+        except Damaged as damaged:
+            raise damaged from refusal
         except InputRejected:
             raise refusal from None
     refuse_needless(file.path, trust, "a file of weights alone")

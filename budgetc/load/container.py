@@ -4,6 +4,7 @@ Nothing here unpickles. The digest is of the very bytes that are loaded later, s
 changes in between cannot be reported under another's digest.
 """
 
+import errno
 import hashlib
 import io
 import os
@@ -56,7 +57,8 @@ def read_regular(path: Path, *, follow: bool = True) -> bytes:
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
         descriptor = os.open(path, flags)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        link = not follow and getattr(error, "errno", None) == errno.ELOOP
+        reason = "is a link, and links are not followed" if link else getattr(error, "strerror", None) or str(error)
         raise InputRejected(f"{path}: cannot be opened as a model ({reason})") from error
     try:
         status = os.fstat(descriptor)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors.torch
@@ -22,7 +22,7 @@ from budgetc.load.onnx_graph import OnnxOptions, detector_of_onnx
 from budgetc.load.origin import Origin
 from budgetc.load.outside.sandbox import Answer, Request, run_outside
 from budgetc.load.outside.trust import refuse_needless, run_trusted
-from budgetc.load.tensors import NeedsCode, load_plain
+from budgetc.load.tensors import NeedsCode, load_plain, quoted
 
 PUBLISHED_SIZE = (256, 256)
 _IMPORTED = ("efficientad", "reverse_distillation", "stfpm", "vae")
@@ -148,6 +148,7 @@ def import_network(path: Path, options: OnnxOptions, *, trust: str | None = None
             raise with_hint(file, refusal) from refusal
         answer = run_trusted(file, trust, refusal, options.input_size)
         if answer.graph is not None:
+            options = replace(options, line=f"budgetc import {quoted(path)} --trust-model {trust}")
             return _graph(path, answer, options, Origin(how="trusted code", sha256=file.sha256))
     raise UsageError(f"{path}: holds weights, not a whole network; say whose they are with "
                      f"--detector {'|'.join(_IMPORTED)} or --detector package.module:factory")  # fmt: skip
@@ -173,6 +174,8 @@ def import_factory(factory: str, path: Path | None, options: OnnxOptions, *, tru
         checkpoint = read_checkpoint(path, trust=trust)
         weights, digest = safetensors.torch.save(_separate(checkpoint.weights)), checkpoint.source.sha256
     answer = run_outside(Request("factory", factory, weights, factory=factory, size=options.input_size))
+    given = "" if path is None else f"{quoted(path)} " + ("" if trust is None else f"--trust-model {trust} ")
+    options = replace(options, line=f"budgetc import {given}--detector {factory}")
     return _graph(Path(factory), answer, options, Origin(how="factory", sha256=digest, factory=factory))
 
 

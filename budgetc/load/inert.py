@@ -17,7 +17,7 @@ from torch import Tensor
 
 from budgetc.errors import InputRejected
 from budgetc.load.container import FileContent
-from budgetc.load.pickled import Made, Named, NotPlain, Persistent, read_pickle
+from budgetc.load.pickled import Broken, Made, Named, NotPlain, Persistent, read_pickle
 from budgetc.load.tensors import SAVE_AGAIN, named
 
 KNOWN_PACKAGES = frozenset((
@@ -43,6 +43,10 @@ _MAX_MODULES = 10_000
 _MAX_SIDE = 2**40
 
 
+class Damaged(InputRejected):
+    """A file that no trust makes whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Inert:
     """What a checkpoint holds."""
@@ -59,17 +63,22 @@ def read_inert(file: FileContent) -> Inert:
     """The data of a zip of torch.save; tensors of its state_dict are read, those of optimizers are not.
 
     Raises:
-        InputRejected: another container, a damaged one, or one that names what no checkpoint needs.
+        Damaged: something of it is missing.
+        InputRejected: another container, or one that names what no checkpoint needs.
     """
     if file.kind != "torch":
         raise InputRejected(f"{file.path}: is no zip of torch.save; {SAVE_AGAIN}")
     try:
         with zipfile.ZipFile(io.BytesIO(file.data)) as archive:
             return _Reader(archive).read()
+    except Broken as error:
+        raise Damaged(f"{file.path}: {error}; copy or download the file again") from error
     except NotPlain as error:
         raise InputRejected(f"{file.path}: {error}; {SAVE_AGAIN}") from error
     except Exception as error:  # a hostile or damaged file can raise anything; all of it means "rejected"
-        raise InputRejected(f"{file.path}: truncated or damaged ({type(error).__name__}); {SAVE_AGAIN}") from error
+        raise Damaged(
+            f"{file.path}: truncated or damaged ({type(error).__name__}); copy or download the file again"
+        ) from error
 
 
 def entries_of(value: Any) -> dict[Any, Any] | None:
@@ -142,7 +151,7 @@ class _Reader:
             return torch.empty(shape, dtype=dtype)
         data = bytearray(self._archive.read(f"{self._root}data/{key}"))
         if len(data) != count * dtype.itemsize or last >= count or math.prod(shape) > count:
-            raise NotPlain(f"holds a tensor of shape {shape}, but fewer numbers")
+            raise Broken(f"holds a tensor of shape {shape}, but fewer numbers")
         return torch.frombuffer(data, dtype=dtype).as_strided(shape, strides, offset).clone()
 
 

@@ -13,7 +13,7 @@ from budgetc.errors import InputRejected
 from budgetc.load.datasets import open_source, split_source, stated_groups
 from budgetc.load.groups import groups_by_content, read_groups_csv
 from budgetc.load.images import FolderReader, digest_of, examine, read_content
-from budgetc.load.listing import ONLY_CATEGORY, PICTURE_SUFFIXES, Entry, Picture, Source, named
+from budgetc.load.listing import ONLY_CATEGORY, PICTURE_SUFFIXES, Entry, Picture, Source, is_text, named
 from budgetc.load.video import block_samples, scenes
 from budgetc.runtime.preprocess import FORMATS, decode
 
@@ -89,6 +89,9 @@ def _whatever(root: Path) -> tuple[Source, dict[str, str]]:
     )
     pictures, damaged = dict[str, Picture](), dict[str, str]()
     for file in files:
+        if not is_text(file):
+            damaged[ascii(file)] = "its name is not UTF-8; rename the file"
+            continue
         try:
             content = read_content(root / file)
             pictures[file] = examine(decode(content), hashlib.sha256(content).hexdigest())

@@ -99,10 +99,22 @@ def picture_files(root: Path, folder: Path) -> list[str]:
     strange = [path for path in paths if path.suffix.lower() not in PICTURE_SUFFIXES or not path.is_file()]
     if strange:
         names = named([path.relative_to(root).as_posix() for path in strange])
-        raise InputRejected(f"{root}: {names} is no picture file; move what is not a picture out of {folder.name}/")
+        raise InputRejected(
+            f"{root}: {names} is no picture file ({', '.join(sorted(PICTURE_SUFFIXES))}); convert pictures of other "
+            f"kinds, and move what is not a picture out of {folder.name}/"
+        )
     if not paths:
         raise InputRejected(f"{root}: {folder.relative_to(root).as_posix()}/ holds no pictures; fill or remove it")
     return sorted(path.relative_to(root).as_posix() for path in paths)
+
+
+def is_text(name: str) -> bool:
+    """Whether a name is UTF-8 on the disk: what is not has no digest, and no terminal shows it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def named(files: Sequence[str]) -> str:
@@ -134,8 +146,6 @@ def _visible(folder: Path) -> list[Path]:
     except OSError as error:
         raise InputRejected(f"{folder}: cannot be listed ({error.strerror})") from error
     for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise InputRejected(f"{folder}: the name {name!a} is not UTF-8; rename the file") from error
+        if not is_text(name):
+            raise InputRejected(f"{folder}: the name {name!a} is not UTF-8; rename the file")
     return [folder / name for name in names]

@@ -17,7 +17,7 @@ from budgetc.errors import InputRejected
 from budgetc.load.anomalib import model_of, refuse_unknown
 from budgetc.load.container import FileContent, read_model_file
 from budgetc.load.fit import check_fit, check_formats, parse_config
-from budgetc.load.inert import Inert, read_inert
+from budgetc.load.inert import Damaged, Inert, read_inert
 from budgetc.load.layouts import find_state_dict, guess_layout
 from budgetc.load.onnx_graph import detector_of_onnx
 from budgetc.load.origin import Origin
@@ -92,11 +92,13 @@ def load_model(path: Path) -> LoadedModel:
 
 
 def with_hint(file: FileContent, refusal: InputRejected) -> InputRejected:
-    """The refusal of a pickle, or the import line where it is one of anomalib."""
+    """The refusal of a pickle, or the import line where it is one of anomalib, or that it is damaged."""
     if file.kind != "torch":
         return refusal
     try:
         found = read_inert(file)
+    except Damaged as damaged:
+        return damaged
     except InputRejected:
         return refusal
     if any(one.module.startswith("anomalib.") for one in found.classes) or _theirs(found) is not None:

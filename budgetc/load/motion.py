@@ -44,7 +44,7 @@ def as_read_by(dataset: Dataset, motion: Motion | None) -> Dataset:
             "train/<scene>/0000.png ... and other/<scene>/"
         )
     new_stream(motion.size, motion.fields, motion.largest)
-    clips = {name: list(_clips(dataset.samples[name], dataset.video)) for name in SPLITS}
+    clips = {name: list(_clips(dataset.samples[name], dataset)) for name in SPLITS}
     # A list of names, not of positions: reading starts at the first frame of a clip, whatever is asked for.
     before = {sample.file: clip for found in clips.values() for clip in found for sample in clip}
     samples = {name: _with_history(dataset.samples[name], clips[name], motion.fields) for name in SPLITS}
@@ -81,17 +81,19 @@ class MotionReader:
                 yield (motion.size, sample.file), stream.fields()
 
 
-def _clips(samples: Sequence[Sample], video: bool) -> Iterator[list[Sample]]:
-    """Stretches of one folder and factor in the order of time; of one group, where groups are no blocks of a scene."""
+def _clips(samples: Sequence[Sample], dataset: Dataset) -> Iterator[list[Sample]]:
+    """Stretches of one folder and factor in the order of time and of frames of one size; of one group, where groups
+    are no blocks of a scene.
+    """
     scenes: dict[tuple[str, str, str], list[Sample]] = {}
     for sample in samples:
         path = PurePosixPath(sample.file)
         changed = _COPY.search(path.name)
-        key = (str(path.parent), changed.group() if changed else "", "" if video else sample.group)
+        key = (str(path.parent), changed.group() if changed else "", "" if dataset.video else sample.group)
         scenes.setdefault(key, []).append(sample)
     for (_, copy, _), scene in scenes.items():
         ordered = sorted(scene, key=lambda sample: natural(_COPY.sub("", sample.file)))
-        for clip in _unbroken(ordered):
+        for clip in _unbroken(ordered, dataset.sizes):
             yield from _reordered(clip, copy)
 
 
@@ -108,13 +110,14 @@ def _reordered(clip: list[Sample], copy: str) -> Iterator[list[Sample]]:
             yield clip
 
 
-def _unbroken(scene: Sequence[Sample]) -> Iterator[list[Sample]]:
+def _unbroken(scene: Sequence[Sample], sizes: Mapping[str, tuple[int, int]]) -> Iterator[list[Sample]]:
     numbers = [natural(_COPY.sub("", sample.file))[0] for sample in scene]
     steps = [after - before for before, after in itertools.pairwise(numbers)]
     usual = median(steps) if steps else 1
     clip = [scene[0]]
     for sample, step in zip(scene[1:], steps, strict=True):
-        if step > _JUMP * usual:
+        # Another size is another camera, or another crop: what seems to move in between is not the scene.
+        if step > _JUMP * usual or sizes.get(sample.file) != sizes.get(clip[-1].file):
             yield clip
             clip = []
         clip.append(sample)

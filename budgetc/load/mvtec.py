@@ -57,7 +57,13 @@ def refuse_wrong_masks(root: Path, entries: tuple[Entry, ...], pictures: Mapping
     """
     wrong = [entry for entry in entries if entry.mask and pictures[entry.mask].size != pictures[entry.file].size]
     if wrong:
-        raise InputRejected(f"{root}: masks of another size than their pictures: {named([e.file for e in wrong])}")
+        first = wrong[0]
+        assert first.mask is not None, "those without were left out"
+        mask, picture = (" x ".join(map(str, pictures[file].size)) for file in (first.mask, first.file))
+        raise InputRejected(
+            f"{root}: masks of another size than their pictures: {named([e.file for e in wrong])}; the first: a mask "
+            f"of {mask} for a picture of {picture} pixels; save masks at the size of the pictures as taken"
+        )
 
 
 def _category(root: Path, folder: Path, category: str, needs_train: bool) -> tuple[Entry, ...]:

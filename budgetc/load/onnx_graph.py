@@ -19,6 +19,7 @@ from budgetc.load.graph.settling import (
     check_sizes,
     halves_to_floats,
     keep_outputs,
+    refuse_unread,
     run,
     settle_input,
     simplified,
@@ -26,6 +27,7 @@ from budgetc.load.graph.settling import (
 )
 from budgetc.load.graph.unbatching import one_of_batch
 from budgetc.load.graph.unclamping import unclamp
+from budgetc.load.tensors import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class OnnxOptions:
     map: str | None = None
     """Name of the output that is the map."""
     preparation: Preparation = field(default_factory=Preparation)
+    line: str | None = None
+    """The command that further options are added to, where it is not `budgetc import` and the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +74,14 @@ def detector_of_onnx(file: FileContent, options: OnnxOptions = OnnxOptions()) ->
         notes.append(f"it reads bytes: pictures are multiplied by {preparation.scale:g} before it")
     check_channels(where, settled, preparation)
     check_sizes(where, model)
+    refuse_unread(where, model, settled.name)
     shape = (1, *settled.size, settled.channels) if settled.last else (1, settled.channels, *settled.size)
     zeros = np.zeros(shape, np.float32)
     with_number(model, options.score)
     outputs = choose_outputs(
-        where, run(where, model, zeros, [value.name for value in model.graph.output]), options.score, options.map
-    )
+        where, run(where, model, zeros, [value.name for value in model.graph.output]), (options.score, options.map),
+        line=options.line or f"budgetc import {quoted(file.path)}",
+    )  # fmt: skip
     keep_outputs(model, outputs.names)
     if settled.channels == 1:
         notes.append("it reads gray pictures: color is turned to gray before it")

@@ -24,6 +24,10 @@ class NotPlain(Exception):
     """A pickle that the machine does not follow; the sentence says where it stopped."""
 
 
+class Broken(NotPlain):
+    """A pickle, or the archive that it is in, of which something is missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Named:
     """A global: a class or function, by its name alone."""
@@ -86,7 +90,7 @@ def read_pickle(data: bytes) -> Pickled:
             machine.step(opcode.name, argument, place)
         root = machine.pop()
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise NotPlain(f"is damaged ({type(error).__name__}: {str(error)[:100]})") from error
+        raise Broken(f"is damaged ({type(error).__name__}: {str(error)[:100]})") from error
     return Pickled(root, frozenset(machine.found))
 
 

@@ -83,7 +83,10 @@ def refuse_one_class(splits: Splits) -> None:
     for label, noun in ((0, "normals"), (1, "anomalies")):
         groups = sorted({sample.group for sample in test if sample.label == label})
         if not groups:
-            raise InputRejected(f"the test part has only one class: no {noun}; an AUROC needs normals and anomalies")
+            raise InputRejected(
+                f"the test part has only one class: no {noun}; an AUROC needs normals (test/good) and anomalies "
+                "(test/<defect type>)"
+            )
         for name in _JUDGED:
             if all(sample.label != label for sample in splits[name]):
                 raise InputRejected(

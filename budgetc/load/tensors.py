@@ -28,8 +28,8 @@ _REFUSALS: Mapping[str, str] = {
     "--detector",
     "git-lfs": "is a git-lfs pointer, not the model itself; run git lfs pull",
     "zip": "is a zip file, but not one that torch.save wrote (no data.pkl)",
-    "unknown": "is not a model file that budgetc knows: expected a model.pt bundle, or for budgetc import "
-    "a state_dict (.pt, .pth, .ckpt) or .safetensors; it may be truncated or of another kind",
+    "unknown": "is not a model file that budgetc knows: expected a model.pt bundle or an .onnx file, or for budgetc "
+    "import a state_dict (.pt, .pth, .ckpt) or .safetensors; it may be truncated or of another kind",
 }
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 
@@ -60,7 +60,8 @@ def load_plain(file: FileContent) -> Any:
         needed = _code_in(error)
         if needed is not None:
             raise NeedsCode(_refused(file, needed)) from error
-        raise InputRejected(f"{file.path}: {_reason(error)}") from error
+        writer = "safetensors" if file.kind == "safetensors" else "torch.save"
+        raise InputRejected(f"{file.path}: {_reason(error, writer)}") from error
 
 
 def _refused(file: FileContent, reason: str) -> str:
@@ -130,7 +131,7 @@ def _code_in(error: Exception) -> str | None:
     return "is a pickle that does not hold tensors alone, or is truncated"
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, writer: str) -> str:
     text = str(error)
     first = text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
-    return f"truncated or damaged, or not saved by torch.save ({first})"
+    return f"truncated or damaged, or not saved by {writer} ({first}); copy or download the file again"

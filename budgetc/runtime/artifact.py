@@ -116,7 +116,10 @@ class Artifact:
         score = float(outputs[0].reshape(-1)[0])
         if not np.isfinite(score):
             # Every comparison with NaN is false: it would pass as a normal image.
-            raise errors.InputRejected(f"{self.spec.model} returned the score {score}; compile the detector again")
+            raise errors.InputRejected(
+                f"{self.spec.model} returned the score {score}: the weights it was made of are broken, or too large "
+                "for its number format; train the detector again, or compile it again"
+            )
         anomaly_map = None if self.spec.map is None else outputs[1][0, 0]
         known = outputs[len(outputs) - len(self.spec.parts) :]
         parts = {name: float(value.reshape(-1)[0]) for name, value in zip(self.spec.parts, known)}

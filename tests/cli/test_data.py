@@ -1,11 +1,16 @@
 """`budgetc data check`: text for people, JSON for programs, exit codes."""
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.cli.command import Command
-from tests.load.drawing import draw_category
+from tests.load.drawing import draw, draw_category
+from tests.load.test_bad_data import BAD
 
 
 def test_data_check_prints_every_section(budgetc: Command, data: Path) -> None:
@@ -47,6 +52,29 @@ def test_every_file_of_a_finding_is_named_when_asked(budgetc: Command, tmp_path:
         shutil.copy(tmp_path / "train" / "good" / "0001.png", tmp_path / "train" / "good" / f"copy{number}.png")
     assert "copy4.png" not in budgetc("data", "check", tmp_path).out
     assert "copy4.png" in budgetc("data", "check", tmp_path, "--files").out
+
+
+@pytest.mark.parametrize("harm", [harm for harm, _ in BAD], ids=lambda harm: harm.__name__)
+def test_bad_data_exits_4(budgetc: Command, tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    """Whatever is wrong, `data check` and `train` say the same of it; nothing is written."""
+    root, model = draw_category(tmp_path / "data"), tmp_path / "model.pt"
+    harm(root)
+    said = []
+    for line in (("data", "check", root), ("train", "vae", "--data", root, "--input-size", "32", "-o", model)):
+        ended = budgetc(*line)
+        assert ended.code == 4, ended.err
+        said.append(ended.err.removeprefix("error: ").removeprefix("budgetc would not compile with this data: "))
+    assert said[0] == said[1]
+    assert not model.exists()
+
+
+def test_a_name_that_is_no_text(budgetc: Command, tmp_path: Path) -> None:
+    """Is refused and named like a damaged file; the others are looked over."""
+    draw(draw_category(tmp_path) / "train" / "good" / os.fsdecode(b"caf\xe9.png"), 5)
+    ended = budgetc("data", "check", tmp_path)
+    assert ended.code == 4, ended.err
+    assert "not accepted" in ended.out and r"caf\udce9.png" in ended.out
+    assert "is not UTF-8; rename the file" in ended.err
 
 
 def test_nothing_there_exits_2(budgetc: Command, tmp_path: Path) -> None:

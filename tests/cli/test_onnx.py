@@ -31,6 +31,12 @@ def two_inputs() -> onnx.ModelProto:
     return model
 
 
+def no_outputs() -> onnx.ModelProto:
+    model = plain()
+    del model.graph.output[:]
+    return model
+
+
 def of_integers() -> onnx.ModelProto:
     nodes = [node("Div", ["image", "image"], ["one"]), node("Cast", ["one"], ["x"], to=1),
              node("Conv", ["x", "w"], ["map"]), BODY[1]]  # fmt: skip
@@ -94,7 +100,7 @@ UNKNOWN = [CONV, node("Hardmax", ["map"], ["a"], name="hardest"), node("CumSum",
 BAD: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "external data above the folder": (located("../secret"), "'../secret', which is no file beside the model"),
     "external data anywhere": (located("/etc/passwd"), "'/etc/passwd', which is no file beside the model"),
-    "external data behind a link": (located("link.data"), "'link.data', which cannot be read"),
+    "external data behind a link": (located("link.data"), "link.data: cannot be opened as a model (is a link, "),
     "external data that is not there": (located("absent.data"), "'absent.data', which cannot be read"),
     "external data that is too short": (located("short.data"), "'short.data', bytes 0 to 108 of 4"),
     "an opset of tomorrow": (versioned(opset=99), "opset 99, this budgetc reads 7 to 23; export again"),
@@ -119,6 +125,20 @@ BAD: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     ),
     "a giant": (enormous, "numbers, at most"),
     "not a number": (lambda: plain(weights={"w": np.full((1, 3, 3, 3), np.nan, np.float32)}), "NaN or infinite values"),
+    "a picture that nothing reads": (
+        lambda: plain(nodes=[node("Identity", ["c"], ["score"])], weights={"c": np.ones(1, np.float32)}),
+        "no output depends on the input 'image'",
+    ),
+    "no outputs": (no_outputs, "has no outputs; export it with the score, or a map"),
+    "a score that is no number": (
+        lambda: plain(nodes=[CONV, node("Sqrt", ["map"], ["root"]), node("Neg", ["root"], ["low"]),
+                             node("Log", ["low"], ["bad"]), node("ReduceMax", ["bad"], ["score"], keepdims=0)]),
+        "'score' is NaN or infinite for 4 of 4 pictures that it was tried on; its training went wrong",
+    ),
+    "two scores": (
+        lambda: plain(nodes=[*BODY, node("ReduceMin", ["map"], ["low"], keepdims=0)], outputs=("score", "low")),
+        "model.onnx --score score -o model.pt",
+    ),
     "shapes that contradict": (
         lambda: plain(weights={"w": np.zeros((1, 4, 3, 3), np.float32)}), "onnxruntime does not run it"
     ),

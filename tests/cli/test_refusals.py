@@ -85,6 +85,21 @@ def test_truncated_model(budgetc: Command, model: Path, tmp_path: Path, budget: 
     assert "truncated or damaged" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"\x89HDF\r\n\x1a\n", "expected a model.pt bundle or an .onnx file, or for budgetc import a state_dict"),
+     ((2).to_bytes(8, "little") + b"{}" + b"x", "truncated or damaged, or not saved by safetensors")],
+)  # fmt: skip
+def test_files_of_other_kinds(
+    budgetc: Command, tmp_path: Path, budget: Path, data: Path, content: bytes, said: str
+) -> None:
+    """What can be given instead is in the sentence."""
+    (tmp_path / "model.bin").write_bytes(content)
+    ended = budgetc("compile", tmp_path / "model.bin", "--budget", budget, "--data", data)
+    assert ended.code == 4
+    assert said in ended.err
+
+
 def test_plain_state_dict_names_the_import_line(budgetc: Command, tmp_path: Path, budget: Path, data: Path) -> None:
     """A state_dict exits 4 and prints the line that makes a bundle of it."""
     path = tmp_path / "weights.pt"

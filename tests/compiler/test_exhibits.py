@@ -55,6 +55,17 @@ def title(step: Step) -> str:
     return Plan(recipe="", steps=(step,), seed=0).title()
 
 
+def test_maps_are_judged_beside_scores(run: RunDirectory, tmp_path: Path) -> None:
+    """AUPRO and pixel AUROC of the final file, on confirmation: the AUROC of images may stay where maps break."""
+    found = case(run, "stfpm", Quantize(), data=masked(tmp_path)).confirmed
+    for subject in (found.artifact, found.baseline):
+        assert subject.quality.pixels is not None
+        figures = (subject.quality.aupro, subject.quality.pixels.aupro, subject.quality.pixels.auroc)
+        assert [one is not None and (one.metric, one.split) for one in figures] == [
+            ("aupro", "confirmation"), ("aupro", "confirmation"), ("pixel_auroc", "confirmation")
+        ]  # fmt: skip
+
+
 def test_the_last_step_is_the_artifact(run: RunDirectory) -> None:
     """And the first one the baseline: the same bytes, the same AUROC as the search found."""
     found = case(run, "stfpm", *PLANS["distill quantize fp16"])

@@ -71,6 +71,7 @@ CONFIGS = (
     BackboneConfig(arch="efficientnet_lite0", taps=(2, 3, 5)),
     BackboneConfig(arch="efficientnet_lite0", taps=(1, 7), tap_channels=(5, 6)),
     BackboneConfig(arch="plain", widths=(4, 6, 8), taps=(0, 2)),
+    BackboneConfig(arch="plain", widths=(4, 6, 8), taps=(1,)),
     BackboneConfig(arch="plain", widths=(4, 6), depth=0, taps=(1,), tap_channels=(9,), norm=False),
 )
 
@@ -86,6 +87,14 @@ def test_taps_have_the_promised_shapes(config: BackboneConfig, size: tuple[int, 
         for width, stride in zip(tap_widths(config), tap_strides(config), strict=True)
     ]
     assert [tuple(feature.shape) for feature in features] == expected
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.arch}-{config.taps}")
+def test_no_weight_is_dead(config: BackboneConfig) -> None:
+    """Every one is read by a tap: stages behind the last would only make a baseline larger."""
+    network = build_backbone(config).eval()
+    sum(tap.sum() for tap in network(torch.rand(1, 3, 64, 64))).backward()
+    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.arch}-{config.taps}")

@@ -9,10 +9,10 @@ import torch
 from budgetc.core.plan import Quantize
 from budgetc.detectors.detector import as_input, score_images, weights_digest
 from budgetc.passes.quantize import quantize
-from tests.small import small, small_stfpm, small_vae, textures, work_for
+from tests.small import FAMILIES, inputs, small, small_stfpm, small_vae, textures, work_for
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_deployed_part_is_a_copy(family: str) -> None:
     """Changing what `deployed()` returned leaves the detector as it was."""
     detector = small(family)
@@ -21,6 +21,14 @@ def test_the_deployed_part_is_a_copy(family: str) -> None:
         for weight in detector.deployed().parameters():
             weight.zero_()
     assert weights_digest(detector.module) == before
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_weight_of_the_deployed_part_is_dead(family: str) -> None:
+    """Every one is read by an output, so that a baseline is no larger than what scores."""
+    part = small(family).deployed()
+    sum(output.sum() for output in part(as_input(inputs(family, 2)))).backward()
+    assert [name for name, weight in part.named_parameters() if weight.grad is None] == []
 
 
 def test_parameters_are_those_of_the_deployed_part() -> None:

@@ -106,6 +106,12 @@ def test_errors_without_spread_are_refused() -> None:
             fit_normalizers(module, [torch.full((2, 1, 4, 4), value)] * 2)
 
 
+def test_the_teacher_stays_in_evaluation_mode() -> None:
+    """Its BatchNorm would forget what it was trained on."""
+    module = _module(small_students()).train()
+    assert module.students.training and not any(one.training for one in module.teacher.modules())
+
+
 @torch.no_grad()
 def test_whitening_is_part_of_the_teacher() -> None:
     """Descriptors of the normals get zero mean and unit deviation; directions stay."""

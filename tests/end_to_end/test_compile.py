@@ -5,7 +5,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +18,7 @@ from budgetc.load.datasets import load_dataset
 from budgetc.load.model import load_model
 from budgetc.runtime.artifact import load_artifact
 from budgetc.store.run_directory import RunDirectory
-
-COMMAND = [sys.executable, "-m", "budgetc"]
-
-
-def budgetc(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a folder."""
-    line = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(line, cwd=cwd, capture_output=True, text=True, timeout=170, check=False)
+from tests.end_to_end.command import COMMAND, budgetc
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from budgetc.compiler.untrained import new_flow_vae
 from budgetc.report.verify import read_report, verify_artifact
 from budgetc.runtime.flow import opencv_version
 from budgetc.training.loop import Effort
-from tests.end_to_end.test_compile import budgetc
+from tests.end_to_end.command import budgetc
 from tests.load.clips import draw_clips
 from tests.loopback import loopback
 

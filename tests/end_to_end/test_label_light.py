@@ -16,8 +16,8 @@ from budgetc.compiler.untrained import new_stfpm
 from budgetc.load.config import load_budget
 from budgetc.report.verify import check_artifact, verify_artifact
 from budgetc.training.loop import Effort
+from tests.end_to_end.command import budgetc
 from tests.end_to_end.conftest import SIDE, surface
-from tests.end_to_end.test_compile import budgetc
 
 BUDGET = """
 target: host-cpu

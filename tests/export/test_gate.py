@@ -50,6 +50,14 @@ def test_equal_scores_pass_parity() -> None:
     assert check_parity(reference + np.float32(1e-3), reference, 2e-3) == pytest.approx(5e-4, rel=0.01)
 
 
+def test_normals_that_are_all_alike_pass_parity() -> None:
+    """A single one has no range, and the last digits of a sum are no difference; a bias that was lost is one."""
+    reference = np.full(3, 40.0, np.float32)
+    assert check_parity(reference * np.float32(1 + 3e-5), reference, 2e-3) < 1e-3
+    with pytest.raises(BudgetcError, match="differ from the reference"):
+        check_parity(reference * np.float32(1 + 1e-3), reference, 2e-3)
+
+
 def test_a_file_that_scores_something_else_fails_parity() -> None:
     """One image is enough, whatever the AUROC would say."""
     reference = np.linspace(0, 1, 32, dtype=np.float32)

@@ -16,13 +16,13 @@ from budgetc.detectors.detector import score_images
 from budgetc.export.onnx_file import export_detector
 from budgetc.load.config import load_target
 from budgetc.passes.fp16 import fp16
-from tests.small import small, textures
+from tests.small import FAMILIES, inputs, small
 
 GPU = load_target("jetson-nano-gpu").target
 
 
 @pytest.mark.parametrize("halves", [False, True])
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_file_stays_within_what_tensorrt_reads(family: str, halves: bool) -> None:
     """Opset 13, IR 8 at most, and none of the operators that its parser lacks, asserted in the written bytes."""
     detector = fp16(small(family), Fp16()) if halves else small(family)
@@ -55,11 +55,11 @@ def _scales(model: onnx.ModelProto, name: str) -> bool:
     return bool(name) and any(node.op_type == "Resize" and name in node.input[1:] for node in model.graph.node)
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_scores_keep_their_order_when_every_operator_rounds_to_fp16(family: str) -> None:
     """The whole exported graph in half precision against PyTorch in single precision, on 24 pictures."""
     detector = small(family)
-    images = textures(24, seed=5)
+    images = inputs(family, 24, seed=5)
     images[::2, :, 8:20, 8:20] //= 3
     exact = score_images(detector.deployed(), images)
     session = ReferenceEvaluator(in_halves(export_detector(detector, GPU).model))
@@ -70,13 +70,13 @@ def test_scores_keep_their_order_when_every_operator_rounds_to_fp16(family: str)
     assert spearmanr(exact, halves).statistic > 0.99
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_the_file_scores_what_the_detector_does(family: str) -> None:
     """The head that survives FP16 is the detector's head, in onnxruntime and in PyTorch."""
     import onnxruntime as ort
 
-    detector, images = small(family), textures(6, seed=5)
+    detector, images = small(family), inputs(family, 6, seed=5)
     session = ort.InferenceSession(export_detector(detector, GPU).model, providers=["CPUExecutionProvider"])
     found = np.array([session.run(["score"], {"image": one[None].astype(np.float32) / 255})[0][0] for one in images])
     np.testing.assert_allclose(found, score_images(detector.deployed(), images), rtol=2e-4)

@@ -17,7 +17,7 @@ from budgetc.export.onnx_file import export_detector
 from budgetc.passes.fp16 import fp16
 from budgetc.passes.quantize import quantize
 from tests.export.single import tensors
-from tests.small import SIZE, lively, plain, small, small_stfpm, small_vae, target, work_for
+from tests.small import FAMILIES, SIZE, lively, plain, small, small_stfpm, small_vae, target, work_for
 
 
 def _rounded(detector: Detector) -> Detector:
@@ -25,7 +25,7 @@ def _rounded(detector: Detector) -> Detector:
 
 
 @pytest.mark.parametrize("opset", [13, 15, 17])
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_file_has_the_opset_of_the_target(family: str, opset: int) -> None:
     """Exactly that one and no other domain, at an IR version the target reads, INT8 and FP16 included."""
     wanted = target(max_opset=opset, max_ir_version=8)
@@ -34,13 +34,15 @@ def test_the_file_has_the_opset_of_the_target(family: str, opset: int) -> None:
     assert model.ir_version <= 8
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_all_shapes_are_static(family: str) -> None:
     """Batch 1, the size of the configuration, and outputs as DESIGN declares them."""
-    graph = onnx.load_model_from_string(export_detector(small(family), target()).model).graph
+    detector = small(family)
+    graph = onnx.load_model_from_string(export_detector(detector, target()).model).graph
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*graph.input, *graph.output)}
-    second = {"kl": [1, 4]} if family == "vae" else {"map": [1, 1, 32, 32]}
-    assert shapes == {"image": [1, 3, 32, 32], "score": [1], **second}
+    of_a_map = {"map": [1, 1, *detector.config.input_size]}
+    second = {"vae": {"kl": [1, 4]}, "flow_vae": {"d_h": [1], "d_v": [1]}}.get(family, of_a_map)
+    assert shapes == {"image": list(detector.config.input_shape), "score": [1], **second}
     assert not {"Shape", "NonZero", "If", "Loop"} & {node.op_type for node in graph.node}
 
 
@@ -74,7 +76,7 @@ def test_inner_names_cost_no_bytes() -> None:
     assert b"student" not in data and b"conv.weight" not in data
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_exporting_leaves_the_detector_as_it_was(family: str) -> None:
     """Folding and halving happen in a copy."""
     detector = _rounded(small(family))
@@ -89,7 +91,7 @@ def test_exporting_twice_gives_the_same_bytes() -> None:
     assert export_detector(detector, target()).model == export_detector(detector, target()).model
 
 
-@pytest.mark.parametrize("family", ["efficientad", "reverse_distillation", "stfpm", "uninformed_students", "vae"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_structure_is_about_shapes_and_formats_only(family: str) -> None:
     """Other weights keep the digest; INT8 changes it."""
     first = small(family)

@@ -114,6 +114,21 @@ def test_compile_says_the_import_line(tmp_path: Path, golden: dict[str, Any]) ->
         load_model(path)
 
 
+@pytest.mark.parametrize("length", [0, 100])
+def test_damaged_exports_are_not_to_be_trusted(tmp_path: Path, golden: dict[str, Any], length: int) -> None:
+    """Where numbers are missing no trust helps: both commands say so, and name no --trust-model."""
+    whole, cut = real_file(tmp_path, golden, "stfpm.pt"), tmp_path / "cut.pt"
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(cut, "w") as new:
+        largest = max(old.infolist(), key=lambda entry: entry.file_size).filename
+        for name in old.namelist():
+            if name != largest or length:
+                new.writestr(name, old.read(name)[:length] if name == largest else old.read(name))
+    for read in (lambda: import_weights(cut, detector="stfpm"), lambda: load_model(cut)):
+        with pytest.raises(InputRejected, match=r"cut.pt: .*(damaged|fewer numbers).*copy or download") as refused:
+            read()
+        assert "trust" not in str(refused.value)
+
+
 def test_the_other_detector_is_named(tmp_path: Path, golden: dict[str, Any]) -> None:
     """Asked for STFPM, given reverse distillation."""
     path = real_file(tmp_path, golden, "reverse.pt")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from budgetc.core.dataset import SPLITS, Dataset, Motion
 from budgetc.errors import InputRejected
@@ -86,6 +87,17 @@ def test_a_missing_frame_begins_a_clip_anew(tmp_path: Path) -> None:
     numbers = _numbers(as_read_by(load_dataset(tmp_path), MOTION), "train", "road")
     assert numbers[:24] == list(range(6, 30))
     assert numbers[24] == 40
+
+
+def test_frames_of_another_size_begin_a_clip_anew(tmp_path: Path) -> None:
+    """Another camera or crop: nothing moves from one to the other."""
+    draw_clips(tmp_path)
+    for number in range(30, 50):
+        file = tmp_path / "train" / "road" / f"{number:04d}.png"
+        with Image.open(file) as frame:
+            frame.resize((60, 50)).save(file)
+    numbers = _numbers(as_read_by(load_dataset(tmp_path), MOTION), "train", "road")
+    assert numbers[:45] == [*range(6, 30), *range(36, 50), *range(56, 63)]
 
 
 def test_two_stated_clips_of_one_folder_stay_apart(tmp_path: Path) -> None:

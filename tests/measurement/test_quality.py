@@ -49,6 +49,17 @@ def test_thresholds_keep_their_rate_on_calibration(counts: list[int], seed: int)
         assert (of > threshold).sum() <= ceil(FALSE_POSITIVE_RATE * (len(of) - 1))
 
 
+def test_scores_at_the_threshold_are_no_alarms() -> None:
+    """As where the artifact runs: INT8 scores tie, and those of normals with the threshold that was fitted to them."""
+    samples = [Sample(f"{n}.png", str(n), "brick", "good" if n < 4 else "hole") for n in range(8)]
+    scored = Scored("confirmation", samples, np.array([1.0, 1, 2, 3] * 2), "host")
+    found = quality_of(scored, 2.0, thresholds={"brick": 1.0})
+    assert found.false_positive_rate.value == 1 / 4
+    own = found.categories[0].own_false_positive_rate
+    assert own is not None and own.value == 2 / 4
+    assert [(row.found, row.found_by_own) for row in found.recall] == [(1, 2)]
+
+
 def test_a_single_category_has_one_threshold() -> None:
     """It would be the same number twice."""
     assert fit_thresholds(np.arange(50.0), normals(all=50)) == {}

@@ -66,15 +66,6 @@ def test_a_vae_deploys_no_teacher() -> None:
         direct(detector, Direct(teacher=0.5), work_for(detector))
 
 
-def test_training_sees_normals_alone() -> None:
-    """Damaged pictures teach distilled teachers, not the control."""
-    detector = small_stfpm()
-    work = work_for(detector)
-    torch.manual_seed(0)
-    direct(detector, QUICK, work)
-    assert [curve.epochs for curve in work.curves] == [2]
-
-
 def test_a_vae_trained_directly_can_lose_its_hidden_layers() -> None:
     """Encoder and decoder have none then."""
     detector = small_vae()

@@ -233,12 +233,12 @@ def test_latents_that_carry_nothing_go() -> None:
     with torch.no_grad():
         for head in (encoder.mu, encoder.logvar):
             head.linear.weight[[0, 2]] = 0
-        encoder.mu.linear.bias.copy_(torch.arange(4.0))
+            head.linear.bias.copy_(torch.arange(4.0))
         pictures = work.pictures(SIZE)
         pictures.damaged[:] = 255 - pictures.damaged // 4  # far from normals in whatever moves
     result = apply_step(detector, Prune(keep=1.0, latents=0.5, epochs=0), work)
     kept = _vae(result).encoder
-    assert kept.mu.linear.bias.tolist() == [1.0, 3.0]
+    assert kept.mu.linear.bias.tolist() == kept.logvar.linear.bias.tolist() == [1.0, 3.0]
     assert kept.logvar.linear.out_features == result.config.model_dump()["latents"] == 2
     assert kept.distance is not None and kept.distance.get_buffer("centers").any()
 

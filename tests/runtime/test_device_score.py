@@ -44,6 +44,17 @@ def test_scores_equal_the_runtimes(tmp_path: Path) -> None:
     assert len({line["score"] for line in expected}) > 5
 
 
+def test_a_score_at_the_threshold_is_normal(tmp_path: Path) -> None:
+    """INT8 scores tie with it often, and library and board must not disagree on these."""
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(encoded(color()))
+    score = load_artifact(write_artifact(tmp_path / "out")).score(picture).score
+    for threshold, anomalous in ((score, False), (score - 1e-6 * abs(score), True)):
+        directory = write_artifact(tmp_path / "out", threshold=threshold)
+        assert json.loads(run_script(directory, picture).stdout)["anomalous"] is anomalous
+        assert load_artifact(directory).score(picture).anomalous is anomalous
+
+
 def test_its_limits_are_the_runtimes() -> None:
     """Both copies of the decoder accept the same files."""
     assert (device_score.FORMATS, device_score.MAX_PIXELS) == (FORMATS, MAX_PIXELS)

@@ -48,6 +48,22 @@ def test_the_teacher_learns_nothing(pictures: Pictures) -> None:
     assert weights_digest(trained.student) != student
 
 
+@pytest.mark.parametrize("family", ["gaussian", "reverse_distillation", "stfpm", "uninformed_students"])
+def test_statistics_of_frozen_networks_stay(family: str, pictures: Pictures) -> None:
+    """BatchNorm of teacher or backbone keeps what it knows, also of a network that comes in training mode."""
+    detector = small(family)
+    detector.module.train()
+    name = "backbone" if family == "gaussian" else "teacher"
+
+    def statistics() -> str:
+        frozen = detector.module.get_submodule(name).state_dict()
+        return weights_digest({key: value for key, value in frozen.items() if "running" in key})
+
+    before = statistics()
+    train_detector(detector, pictures, EFFORT)
+    assert statistics() == before != weights_digest({})
+
+
 def test_a_family_without_training_is_refused(pictures: Pictures) -> None:
     """The message names it."""
     with pytest.raises(UsageError, match="training of mystery is not known"):

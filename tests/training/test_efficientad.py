@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from budgetc.detectors.backbones import build_backbone
-from budgetc.detectors.detector import as_input
+from budgetc.detectors.detector import as_input, weights_digest
 from budgetc.detectors.efficientad import EfficientAd
 from budgetc.training import features
 from budgetc.training.baseline import train_detector
@@ -41,6 +41,16 @@ def test_a_teacher_learns_from_a_source(padding: bool) -> None:
         assert not any(isinstance(layer, nn.BatchNorm2d) for layer in module.teacher.modules())
     assert curves[1].held_out_loss is not None and curves[0].held_out_loss is not None
     assert curves[1].held_out_loss < 0.9 * curves[0].held_out_loss
+
+
+def test_a_source_learns_nothing() -> None:
+    """Neither weights nor BatchNorm statistics."""
+    source, module = _source(), small_efficientad().module
+    assert isinstance(module, EfficientAd)
+    source.backbone.train()
+    before = weights_digest(source.backbone)
+    learn_source(module, source, PICTURES, Effort(1, 5e-3, 0), progress=silent)
+    assert weights_digest(source.backbone) == before
 
 
 @torch.no_grad()

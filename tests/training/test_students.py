@@ -1,10 +1,13 @@
 """Training of uninformed students."""
 
+import pytest
 import torch
 
 from budgetc.compiler.untrained import new_uninformed_students
-from budgetc.detectors.detector import as_input
+from budgetc.detectors.backbones import Backbone, BackboneConfig, build_backbone, load_efficientnet_lite0
+from budgetc.detectors.detector import as_input, weights_digest
 from budgetc.detectors.uninformed_students import StudentsConfig, UninformedStudents, students_loss
+from budgetc.training import students
 from budgetc.training.loop import Effort
 from budgetc.training.pictures import make_pictures
 from budgetc.training.students import train_students
@@ -35,6 +38,22 @@ def test_descriptors_of_normals_are_whitened_and_students_learn_them() -> None:
         losses.append(float(students_loss(teacher, students)))
         assert not torch.equal(students[0], students[1])
     assert losses[1] < 0.8 * losses[0]
+
+
+def test_the_pretrained_network_learns_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither weights nor BatchNorm statistics, while it teaches."""
+    built = list[Backbone]()
+
+    def remembered(config: BackboneConfig) -> Backbone:
+        built.append(build_backbone(config).train())
+        return built[-1]
+
+    monkeypatch.setattr(students, "build_backbone", remembered)
+    _trained(None, 1)
+    (used,) = built
+    fresh = build_backbone(used.config)
+    load_efficientnet_lite0(fresh)
+    assert weights_digest(used) == weights_digest(fresh)
 
 
 def test_a_teacher_is_taught_unless_it_is_given() -> None:

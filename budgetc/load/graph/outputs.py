@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from budgetc.errors import InputRejected
-from budgetc.load.graph.reading import command_for
 
 _NUMBER = re.compile(r"(.+)\[(\d{1,6})\]")
 Results = Mapping[str, NDArray[np.generic]]
@@ -46,31 +45,32 @@ def with_number(model: onnx.ModelProto, score: str | None) -> None:
     )
 
 
-def choose_outputs(where: str, found: Results, score: str | None, map_: str | None) -> Outputs:
+def choose_outputs(where: str, found: Results, wanted: tuple[str | None, str | None], *, line: str) -> Outputs:
     """The one number a picture and the one map, by their shapes where no name says which.
 
     Args:
         where: the file.
         found: outputs for one picture.
-        score: the output to take, or None.
-        map_: the same.
+        wanted: the outputs to take for score and map; None: by their shapes.
+        line: what a user writes `--score` or `--map` behind.
 
     Raises:
         InputRejected: a name that is no output or has another shape, several candidates, or none.
     """
+    score, map_ = wanted
     for option, name, fits in (("--score", score, _is_score), ("--map", map_, _is_map)):
         if name is not None and (name not in found or not fits(found[name])):
             shape = f"has the shape {found[name].shape}" if name in found else "is no output"
             raise InputRejected(f"{where}: {option} {name!r} {shape}; outputs are {_listed(found)}")
     # A name for one of them says that the other is meant to be found, or is not there.
     chosen = (
-        score or _only(where, "--score", {name: x for name, x in found.items() if _is_score(x)}),
-        map_ or _only(where, "--map", {name: x for name, x in found.items() if _is_map(x)}),
+        score or _only(where, f"{line} --score", {name: x for name, x in found.items() if _is_score(x)}),
+        map_ or _only(where, f"{line} --map", {name: x for name, x in found.items() if _is_map(x)}),
     )
     if chosen == (None, None):
         raise InputRejected(
             f"{where}: no output is an anomaly score (one float) or a map (1, 1, H, W); outputs are {_listed(found)}. "
-            f"{_advice(where, found)}"
+            f"{_advice(line, found)}"
         )
     notes = []
     dropped = {name: x for name, x in found.items() if name not in chosen}
@@ -81,13 +81,13 @@ def choose_outputs(where: str, found: Results, score: str | None, map_: str | No
     return Outputs(*chosen, tuple(notes))
 
 
-def _advice(where: str, found: Results) -> str:
+def _advice(line: str, found: Results) -> str:
     rows = [name for name, x in found.items() if x.dtype.kind == "f" and 1 < x.size == x.shape[-1]]
     if not rows:
         return "Export the model with the score as an output"
     given = shlex.quote(f"{rows[0]}[{found[rows[0]].size - 1}]")
     return (f"Where one of several numbers is the score, as of a classifier, say which, counted from 0: "
-            f"{command_for(where)} --score {given} -o model.pt")  # fmt: skip
+            f"{line} --score {given} -o model.pt")  # fmt: skip
 
 
 def _is_score(x: NDArray[np.generic]) -> bool:
@@ -100,11 +100,11 @@ def _is_map(x: NDArray[np.generic]) -> bool:
     )  # fmt: skip
 
 
-def _only(where: str, option: str, candidates: Results) -> str | None:
+def _only(where: str, line: str, candidates: Results) -> str | None:
     if len(candidates) > 1:
         raise InputRejected(
             f"{where}: {len(candidates)} outputs could be meant: {_listed(candidates)}; say which with "
-            f"{command_for(where)} {option} {shlex.quote(next(iter(candidates)))} -o model.pt"
+            f"{line} {shlex.quote(next(iter(candidates)))} -o model.pt"
         )
     return next(iter(candidates), None)
 

@@ -1,6 +1,6 @@
 """Whether the network that was made of a model computes the same as onnxruntime computes of the model itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -55,6 +55,7 @@ def differs(wanted: Model, module: Graph, preparation: Preparation) -> str | Non
     images = pictures(wanted.input.size)
     sign = -1 if preparation.lower_is_anomalous else 1
     reference, moved = (_results(wanted, preparation, one) for one in (images, _jittered(images)))
+    _refuse_no_numbers(wanted, reference)
     try:
         found = module(torch.from_numpy(images))
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
@@ -86,6 +87,17 @@ def _jittered(images: Array) -> Array:
     return np.asarray(images * (1 + _JITTER * signs), np.float32)
 
 
+def _refuse_no_numbers(model: Model, reference: Sequence[Mapping[str, NDArray[np.generic]]]) -> None:
+    for name in model.outputs.names:
+        bad = sum(not np.isfinite(one[name].astype(np.float64)).all() for one in reference)
+        if bad:
+            raise InputRejected(
+                f"{model.where}: {name!r} is NaN or infinite for {bad} of {len(reference)} pictures that it was tried "
+                "on; its training went wrong, or it expects pictures prepared otherwise (--scale, --mean, --std of "
+                "budgetc import)"
+            )
+
+
 def _raw_map(module: Graph, image: Array) -> NDArray[np.float32]:
     """As the model has it, before it is resized to the picture."""
     results = dict(module.results(torch.from_numpy(image[None])))
@@ -100,8 +112,6 @@ def _apart(
     """
     if own.shape != wanted.shape:
         return f"its shape: {own.shape} instead of {wanted.shape}"
-    if not np.isfinite(wanted).all():
-        return "numbers that are not finite in the file itself"
     scale = max(float(np.abs(wanted).max()), 1e-12)
     apart = np.abs(own - wanted).reshape(len(own), -1).max(1) / scale
     if moved is None:

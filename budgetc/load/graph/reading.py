@@ -1,8 +1,5 @@
 """The bytes of an ONNX file -> a checked model that holds only what can be read safely."""
 
-import re
-import shlex
-
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -19,7 +16,6 @@ _RUN_IR_VERSION = 10
 """What onnxruntime is shown: types that came later are in no model that gets so far."""
 _CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
-_FACTORY = re.compile(r"[\w.]+:\w+")
 _STANDARD = ("", "ai.onnx")
 
 
@@ -52,12 +48,6 @@ def describe(node: onnx.NodeProto) -> str:
     return f"{node.op_type} {(node.name or next(iter(node.output), '?'))[:200]!r}"
 
 
-def command_for(where: str) -> str:
-    """How the import of a file, or of what a factory returns, begins."""
-    option = "--detector " if _FACTORY.fullmatch(where) else ""
-    return f"budgetc import {option}{shlex.quote(where)}"
-
-
 def _check_versions(where: str, model: onnx.ModelProto) -> None:
     if model.ir_version > onnx.IR_VERSION:
         raise InputRejected(
@@ -85,6 +75,8 @@ def _check_versions(where: str, model: onnx.ModelProto) -> None:
 
 def _check_nodes(where: str, model: onnx.ModelProto) -> None:
     nodes = list(model.graph.node)
+    if not len(model.graph.output):
+        raise InputRejected(f"{where}: has no outputs; export it with the score, or a map, as one")
     sparse = [n for n in nodes if any(a.HasField("sparse_tensor") for a in n.attribute)]
     if sparse or len(model.graph.sparse_initializer):
         raise InputRejected(f"{where}: holds sparse tensors; export it with dense weights")

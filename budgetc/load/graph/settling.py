@@ -1,5 +1,6 @@
 """A model of one input -> the same of static shapes and FP32, with constants folded and dead branches gone."""
 
+import shlex
 from dataclasses import dataclass
 from math import prod
 
@@ -12,7 +13,6 @@ from onnx import TensorProto, numpy_helper
 
 from budgetc.detectors.graph.module import MAX_ELEMENTS
 from budgetc.errors import InputRejected
-from budgetc.load.graph.reading import command_for
 
 MAX_SIDE = 4096
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
@@ -124,7 +124,7 @@ def _settled_size(
     else:
         raise InputRejected(
             f"{where}: the height and width of input {name!r} are not in the file; say what it was trained at with "
-            f"{command_for(where)} --input-size HEIGHTxWIDTH -o model.pt"
+            f"budgetc import {shlex.quote(where)} --input-size HEIGHTxWIDTH -o model.pt"
         )
     if max(size) > MAX_SIDE:
         raise InputRejected(f"{where}: input {name!r} is {size[0]}x{size[1]}, at most {MAX_SIDE} a side")
@@ -197,6 +197,23 @@ def simplified(where: str, model: onnx.ModelProto) -> onnx.ModelProto:
         raise InputRejected(f"{where}: its shapes or constants cannot be computed ({reason})") from error
     assert isinstance(result, onnx.ModelProto)
     return result
+
+
+def refuse_unread(where: str, model: onnx.ModelProto, picture: str) -> None:
+    """The picture reaches an output.
+
+    Raises:
+        InputRejected: no output depends on it.
+    """
+    reached = {picture}
+    for node in model.graph.node:
+        if not reached.isdisjoint(node.input):
+            reached.update(node.output)
+    if reached.isdisjoint(value.name for value in model.graph.output):
+        raise InputRejected(
+            f"{where}: no output depends on the input {picture!r}: every picture would have one score. Was it exported "
+            "from code that leaves torch on the way, as .numpy() does?"
+        )
 
 
 def run(

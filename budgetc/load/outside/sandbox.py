@@ -30,6 +30,8 @@ CodeKind = Literal["factory", "torchscript", "pt2", "pickle"]
 _MEMORY = 8 * 2**30
 _SECONDS = 300
 _MAX_RESULT_BYTES = 64 * 2**10
+_LIMITS = (signal.SIGKILL, signal.SIGXCPU, signal.SIGSEGV, signal.SIGABRT)
+"""How a process ends that met one of them."""
 _LAST_WORDS = 4096
 """Bytes of the error stream that are read: foreign code may write without end."""
 
@@ -92,6 +94,8 @@ def _check_name(factory: str) -> None:
     if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", factory) is None or factory.split(":")[0].endswith(".py"):
         meant = re.sub(r"\.py(?=:)", "", factory).replace("/", ".")
         hint = f"; did you mean {meant}?" if meant != factory else ", such as mymodels.unet:make"
+        if Path(factory).is_absolute():
+            hint = f"; run budgetc in {Path(factory).parent}, and name {meant.rpartition('.')[2]}"
         raise UsageError(f"--detector {factory}: expected package.module:factory{hint}")
 
 
@@ -157,4 +161,7 @@ def _run(folder: Path, where: str) -> None:
 
 
 def _ending(code: int) -> str:
-    return f"signal {-code}; more than {_MEMORY >> 30} GiB, or {_SECONDS} s?" if code < 0 else f"exit {code}"
+    if code >= 0:
+        return f"exit {code}"
+    limits = f"; more than {_MEMORY >> 30} GiB, or {_SECONDS} s of computing?" if -code in _LIMITS else ""
+    return f"signal {-code}{limits}"

@@ -67,6 +67,22 @@ class Broken(Scores):
         raise RuntimeError("no such thing as a picture")
 
 
+class Elsewhere(Scores):
+    """Leaves torch, so that a trace sees a constant."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        score, map_ = (one.detach().numpy() for one in super().forward(image))
+        return torch.from_numpy(score), torch.from_numpy(map_)
+
+
+class TwoScores(Scores):
+    """Two numbers a picture."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        score, map_ = super().forward(image)
+        return score, map_.flatten(1).mean(1)
+
+
 class Wordy(Scores):
     """Returns no tensor."""
 
@@ -94,6 +110,14 @@ def forged_weights() -> nn.Module:
 def killed() -> nn.Module:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
+
+
+def interrupted() -> nn.Module:
+    raise KeyboardInterrupt
+
+
+def leaving() -> nn.Module:
+    sys.exit("enough")
 
 
 def hungry() -> nn.Module:

@@ -88,6 +88,9 @@ def test_weights_of_a_pickled_checkpoint() -> None:
         ("Undecided", "decide by values of the picture"),
         ("Noisy", "draws random numbers: output score is another one every time .* z = mu where not self.training"),
         ("Broken", r"\(1, 3, 24, 32\).*no such thing as a picture"),
+        ("Elsewhere", "no output of its exported graph depends on the picture"),
+        ("interrupted", r"ended the process.*\(signal 2; KeyboardInterrupt\)"),
+        ("leaving", r"ended the process.*\(exit 1; enough\)"),
         ("Wordy", "returns builtins.str, expected a score"),
         ("killed", r"ended the process.*signal 9"),
         ("hungry", "memory|enforce fail|DefaultCPUAllocator"),
@@ -153,6 +156,7 @@ def test_code_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
      (f"{HERE}:weights_alone", r"gave collections\.OrderedDict, expected a torch\.nn\.Module$"),
      (f"{HERE}:not_a_module", r"gave builtins\.int, expected a torch\.nn\.Module"),
      (":make", r"expected package\.module:factory, such as"), ("a/mods.py:make", r"did you mean a\.mods:make"),
+     ("/a/mods.py:make", r"run budgetc in /a, and name mods:make"),
      (".mods:make", r"expected package\.module:factory"), ("mods:", r"expected package\.module:factory"),
      (f"{HERE}:needs_something", "is called without arguments")],
 )  # fmt: skip

@@ -119,6 +119,16 @@ def test_a_factory_with_weights(tmp_path: Path) -> None:
     assert found.source.title == f"model source ({HERE}:Scores)"
 
 
+def test_a_factory_of_two_scores(tmp_path: Path) -> None:
+    """The line that chooses one names the factory, and the weights where there are some."""
+    factory = "tests.load.outside.foreign:TwoScores"
+    with pytest.raises(InputRejected, match=f"budgetc import --detector {factory} --score output_0 -o model.pt"):
+        import_factory(factory, None, OnnxOptions())
+    torch.save(foreign.Scores().state_dict(), tmp_path / "w.pt")
+    with pytest.raises(InputRejected, match=f"budgetc import {tmp_path}/w.pt --detector {factory} --score"):
+        import_factory(factory, tmp_path / "w.pt", OnnxOptions())
+
+
 def test_a_factory_whose_outputs_have_names() -> None:
     """Which is the score is said by name; what is left is named in a note."""
     found = import_factory(f"{HERE}:Named", None, OnnxOptions(score="anomaly", map="heat"))
