@@ -21,7 +21,8 @@ Whose = Annotated[
     str | None,
     typer.Option(
         help="Whose weights: efficientad, reverse_distillation, stfpm, vae; or package.module:factory, a function of "
-        "yours that returns a torch.nn.Module. Not for whole networks."
+        "yours that returns a torch.nn.Module: RGB in [0, 1], (1, 3, H, W) or (1, H, W, 3), -> score, map or both. "
+        "Not for a FILE that is a whole network."
     ),
 ]
 TrustModel = Annotated[
@@ -33,7 +34,11 @@ BackboneName = Annotated[
     str | None, typer.Option(help="stfpm, reverse_distillation: resnet18 or wide_resnet50_2; else by keys.")
 ]
 InputSize = Annotated[
-    str | None, typer.Option(help="SIDE or HEIGHTxWIDTH it was trained at [256; vae by its layers; network by FILE].")
+    str | None,
+    typer.Option(
+        help="SIDE or HEIGHTxWIDTH it was trained at [256; vae by its layers; network by FILE, factory by "
+        "the module's attribute input_size]."
+    ),
 ]
 Student = Annotated[Path | None, typer.Option(help="stfpm: the student, where FILE holds the teacher alone.")]
 TeacherPrefix = Annotated[str | None, typer.Option(help="stfpm: what the teacher's keys start with.")]
@@ -45,9 +50,13 @@ Padding = Annotated[
     bool | None,
     typer.Option("--padding/--no-padding", help="efficientad: whether its convolutions pad [as its file says]."),
 ]
-Score = Annotated[str | None, typer.Option(help="Network: the output that is the score.")]
+Score = Annotated[
+    str | None, typer.Option(help="Network: the output that is the score; NAME[1]: the second of its numbers.")
+]
 Map = Annotated[str | None, typer.Option("--map", help="Network: the output that is the map.")]
-Scale = Annotated[float | None, typer.Option(help="Network: largest value of a pixel that it expects, as 255 [1].")]
+Scale = Annotated[
+    float | None, typer.Option(help="Network: largest value of a pixel that it expects, as 255 [1; bytes 255].")
+]
 Mean = Annotated[str | None, typer.Option(help="Network: what to take from pixels, such as .485,.456,.406 [0].")]
 Std = Annotated[str | None, typer.Option(help="Network: what to divide them by afterwards [1].")]
 LowerIsAnomalous = Annotated[bool, typer.Option("--lower-is-anomalous", help="Network: turn scores and maps around.")]

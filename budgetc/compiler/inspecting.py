@@ -14,8 +14,9 @@ from budgetc.core.frozen import Frozen
 from budgetc.core.plan import Direct, Distill, Fp16, Plan, Prune, Qat, Quantize, Step, StoreBits, Truncate
 from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector, deployed_part
-from budgetc.detectors.layers import ConvUnit, LinearUnit, Unit, units
+from budgetc.detectors.layers import Unit
 from budgetc.detectors.reverse_distillation import subpixel_form
+from budgetc.detectors.stored import StoredUnit, Table, TableUnit, holder_of, stored_units
 from budgetc.detectors.upsampling import TransposedUnit
 from budgetc.errors import BudgetcError, UsageError
 from budgetc.export.gate import INTEGER_KERNELS, fused_kernels
@@ -42,7 +43,7 @@ class Part(Frozen):
     layers: int
     parameters: int
     bytes: int
-    """Of its parameters as they are computed with, in FP32."""
+    """Of its parameters and large constants as they are computed with, in FP32."""
     macs: int
     """Multiplications for one picture; 0 of what is not run."""
     deployed: bool
@@ -130,19 +131,9 @@ def inspect_detector(file: str | Path, *, target: str | Path = "host-cpu") -> In
     )  # fmt: skip
 
 
-def _layers(network: nn.Module) -> Iterator[tuple[str, Unit]]:
-    """Units with weights: those that pruning may narrow, and transposed convolutions."""
-    return ((name, unit) for name, unit in units(network) if _layer_of(unit) is not None)
-
-
-def _layer_of(unit: nn.Module) -> nn.Conv2d | nn.ConvTranspose2d | nn.Linear | None:
-    match unit:
-        case TransposedUnit():
-            return unit.conv
-        case ConvUnit() | LinearUnit():
-            return layer_of(unit)
-        case _:
-            return None
+def _layers(network: nn.Module) -> Iterator[tuple[str, StoredUnit]]:
+    """Units with weights: those that pruning may narrow, transposed convolutions, and large constants."""
+    return stored_units(network)
 
 
 def _macs(detector: Detector) -> dict[str, int]:
@@ -154,10 +145,12 @@ def _macs(detector: Detector) -> dict[str, int]:
         def hook(unit: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
             # A transposed convolution multiplies all of its weights at every place of what it reads.
             if isinstance(unit, TransposedUnit):
-                weight, places = unit.conv.weight, inputs[0][0, 0].numel()
-            else:
-                weight, places = layer_of(unit).weight, output[0].numel() // outputs_of(unit)
-            found[name] = found.get(name, 0) + weight.numel() * places
+                made = unit.conv.weight.numel() * inputs[0][0, 0].numel()
+            elif isinstance(unit, TableUnit):
+                made = 0
+            else:  # rows of tokens stand where other layers have pictures: all numbers are of the one picture
+                made = layer_of(unit).weight.numel() * output.numel() // outputs_of(unit)
+            found[name] = found.get(name, 0) + made
 
         handles.append(unit.register_forward_hook(hook))
     with torch.no_grad():
@@ -175,7 +168,8 @@ def _parts(detector: Detector, macs: Mapping[str, int]) -> tuple[Part, ...]:
         if not weights:
             continue
         inside = [unit for unit, _ in _layers(detector.module) if unit.split(".")[0] == name]
-        parameters = sum(weight.numel() for weight in weights)
+        tables = [unit.table.weight for _, unit in stored_units(child) if isinstance(unit, TableUnit)]
+        parameters = sum(weight.numel() for weight in (*weights, *tables))
         run = sum(macs.get(unit, 0) for unit in inside)
         deployed = any(id(weight) in shipped for weight in weights) and (run > 0 or not inside)
         parts.append(Part(name=name, layers=len(inside), parameters=parameters, bytes=4 * parameters, macs=run,
@@ -195,8 +189,8 @@ class _Channels:
 
 def _channels(detector: Detector) -> _Channels:
     group = dict[str, str]()
-    stays = {name: "is a transposed convolution" for name, unit in _layers(detector.module)
-             if isinstance(unit, TransposedUnit)}  # fmt: skip
+    detector = subpixel_form(detector)  # as compiling does; units keep their names
+    stays = {name: "is a constant" for name, unit in _layers(detector.module) if isinstance(unit, TableUnit)}
     for part in ("student", "teacher"):
         try:
             subject = subject_of(detector, part)
@@ -229,6 +223,8 @@ def _rounded(detector: Detector, target: Target) -> tuple[Mapping[str, str], int
 
 
 def _kept(unit: Unit) -> str:
+    if isinstance(unit, TableUnit):
+        return "it is a constant: stored in fewer bits, computed with in FP32"
     if isinstance(unit, TransposedUnit):
         return "no runtime here has an integer kernel for it"
     return "it is part of the score" if unit.head else "only its result is rounded: it reads the picture"
@@ -247,9 +243,8 @@ def _bare_work(detector: Detector, target: Target) -> Work:
     )  # fmt: skip
 
 
-def _layer(name: str, unit: Unit, *, macs: int, channels: _Channels, in_float: Mapping[str, str]) -> Layer:
-    layer = _layer_of(unit)
-    assert layer is not None, "all of these have weights"
+def _layer(name: str, unit: StoredUnit, *, macs: int, channels: _Channels, in_float: Mapping[str, str]) -> Layer:
+    layer = holder_of(unit)
     return Layer(
         name=name, kind=_kind(layer), shape=tuple(layer.weight.shape),
         parameters=sum(weight.numel() for weight in unit.parameters()), macs=macs, group=channels.group.get(name),
@@ -257,7 +252,9 @@ def _layer(name: str, unit: Unit, *, macs: int, channels: _Channels, in_float: M
     )  # fmt: skip
 
 
-def _kind(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> str:
+def _kind(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear | Table) -> str:
+    if isinstance(layer, Table):
+        return f"constant {'x'.join(map(str, layer.weight.shape))}"
     if isinstance(layer, nn.Linear):
         return "linear"
     height, width = layer.kernel_size

@@ -215,14 +215,16 @@ def conform(module: nn.Module, shapes: dict[str, tuple[int, ...]]) -> None:
     """
     for name, child in module.named_modules():
         shape = shapes.get(f"{name}.weight")
-        if shape is None or not isinstance(child, (nn.Conv2d, nn.Linear, nn.BatchNorm2d)):
+        if shape is None or not isinstance(child, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm2d)):
             continue
         if tuple(child.weight.shape) == shape:
             continue
         child.weight = nn.Parameter(torch.zeros(shape))
         if child.bias is not None:
-            child.bias = nn.Parameter(torch.zeros(shape[0]))
-        if isinstance(child, nn.Conv2d):
+            child.bias = nn.Parameter(torch.zeros(shape[isinstance(child, nn.ConvTranspose2d)]))
+        if isinstance(child, nn.ConvTranspose2d):
+            child.in_channels, child.out_channels = shape[:2]
+        elif isinstance(child, nn.Conv2d):
             depthwise = child.groups > 1
             child.groups = shape[0] if depthwise else 1
             child.out_channels, child.in_channels = shape[0], shape[0] if depthwise else shape[1]

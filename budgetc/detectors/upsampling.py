@@ -9,6 +9,7 @@ from itertools import product
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from budgetc.detectors.layers import Activation, ConvUnit, Unit, folding_of
@@ -21,7 +22,7 @@ _PHASES = 4
 class TransposedUnit(Unit):
     """Transposed convolution of stride 2, optional BatchNorm, activation: (b, in, h, w) -> (b, out, 2h, 2w).
 
-    Its weight computes in FP32: `SubpixelUnit` is the form for integer kernels.
+    Its weight computes in FP32, but may be stored in fewer bits: `SubpixelUnit` is the form for integer kernels.
     """
 
     def __init__(
@@ -34,13 +35,30 @@ class TransposedUnit(Unit):
     def fold(self) -> None:
         """Replace transposed convolution and BatchNorm by the one that computes the same."""
         if isinstance(self.norm, nn.BatchNorm2d):
-            gain, shift = folding_of(self.norm)
-            self.conv.weight = nn.Parameter((self.conv.weight * gain[None, :, None, None]).detach().clone())
-            self.conv.bias = nn.Parameter(shift.detach().clone())
+            weight, bias = self.folded()
+            assert bias is not None, "a folded BatchNorm always leaves a bias"
+            self.conv.weight = nn.Parameter(weight.detach().clone())
+            self.conv.bias = nn.Parameter(bias.detach().clone())
             self.norm = nn.Identity()
 
+    def folded(self) -> tuple[Tensor, Tensor | None]:
+        """Weight, (in, out / groups, k, k), and bias, with the BatchNorm folded in."""
+        if not isinstance(self.norm, nn.BatchNorm2d):
+            return self.conv.weight, self.conv.bias
+        gain, shift = folding_of(self.norm)
+        return self.conv.weight * gain[None, :, None, None], shift
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.finish(self.norm(self.conv(x)))
+        if self.rounding is None:
+            return self.finish(self.norm(self.conv(x)))
+        weight, bias = self.folded()
+        return self.finish(self.transposed(x, self.rounding.weight(weight), self.rounding.bias(bias)))
+
+    def transposed(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """What its layer computes with another weight and bias, before the activation."""
+        conv = self.conv
+        sides = conv.stride, conv.padding, conv.output_padding
+        return F.conv_transpose2d(x, weight, bias, *sides, conv.groups, conv.dilation)  # type: ignore[arg-type]
 
 
 class SubpixelUnit(ConvUnit):

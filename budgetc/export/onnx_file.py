@@ -10,6 +10,7 @@ from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector, deployed_part
 from budgetc.detectors.layers import units
 from budgetc.detectors.rounding import NumberFormat
+from budgetc.detectors.stored import LAYER_NAMES
 from budgetc.export.barriers import keep_in_float
 from budgetc.export.compact import compact
 from budgetc.export.gate import check_graph, check_kernels, check_stored
@@ -90,16 +91,17 @@ def _formats(detector: Detector) -> dict[str, NumberFormat]:
 
 def _store(model: onnx.ModelProto, formats: Mapping[str, NumberFormat]) -> None:
     """Weights as their formats say, in place."""
-    by_weight = {f"{name}.{layer}.weight": known for name, known in formats.items() for layer in ("conv", "linear")}
+    by_weight = {f"{name}.{layer}.weight": known for name, known in formats.items() for layer in LAYER_NAMES}
     halves = {name for name, known in by_weight.items() if known.stored_bits == 16}
     packed = {name: known for name, known in by_weight.items() if known.half_vectors}
     integers = store_integers(model)
     own_activation_formats(model)
     keep_in_float(model)
     store_integer_biases(model, folded=bool(packed))
-    check_stored(store_halves(model, halves), len(halves) // 2)  # a unit has one layer, under one of the two names
+    # A unit has one layer, under one of the names.
+    check_stored(store_halves(model, halves), len(halves) // len(LAYER_NAMES))
     if packed:
-        check_stored(pack_weights(model, packed, integers), len(packed) // 2)
+        check_stored(pack_weights(model, packed, integers), len(packed) // len(LAYER_NAMES))
 
 
 def _structure(model: onnx.ModelProto) -> str:

@@ -151,7 +151,7 @@ def _scales_and_biases(graph: onnx.GraphProto) -> Iterator[str]:
     for node in graph.node:
         if node.op_type == "DequantizeLinear":
             found[node.input[1]] = None
-        elif node.op_type in ("Conv", "Gemm") and len(node.input) > 2:
+        elif node.op_type in ("Conv", "ConvTranspose", "Gemm") and len(node.input) > 2:
             found[node.input[2]] = None
         elif node.op_type == "Concat":  # of biases that are rounded at load
             found.update(dict.fromkeys(node.input))

@@ -13,26 +13,35 @@ from torch.jit._trace import TracerWarning
 
 from budgetc.core.target import Target
 from budgetc.detectors.detector import Detector
-from budgetc.detectors.layers import ConvUnit, LinearUnit, fold_norms, units
+from budgetc.detectors.layers import fold_norms, units
 from budgetc.detectors.rounding import FakeQuantize, NumberFormat, StoredBits
+from budgetc.detectors.stored import Table, holder_of, stored_units
 from budgetc.errors import BudgetcError
 
 INPUT_NAME = "image"
+_SKIPPED_OPTIMIZERS = (
+    # Merging equal weights would make the bytes depend on their values: an untrained price must be exact.
+    "eliminate_duplicate_initializer",
+    # Weights are stored by their names and at their levels: a factor beside a layer, as of a hard sigmoid, stays there.
+    "fuse_mul_into_conv",
+    "fuse_preceding_mul_into_conv",
+)
 
 
 def deployed_for_export(detector: Detector) -> nn.Module:
     """The deployed part with every BatchNorm folded and every weight at its stored value."""
     part = detector.deployed()
     fold_norms(part)
-    for _, unit in units(part):
+    for _, unit in stored_units(part):
         rounding = unit.rounding
-        if not isinstance(rounding, FakeQuantize) or not isinstance(unit, ConvUnit | LinearUnit):
+        if not isinstance(rounding, FakeQuantize):
             continue
-        known, layer = rounding.number_format, unit.conv if isinstance(unit, ConvUnit) else unit.linear
+        known, layer = rounding.number_format, holder_of(unit)
         if known.half_vectors or known.stored_bits == 16:
             layer.weight.data = rounding.weight(layer.weight).detach()
-            bias = rounding.bias(layer.bias)
-            layer.bias = None if bias is None else nn.Parameter(bias.detach())
+            bias = None if isinstance(layer, Table) else rounding.bias(layer.bias)
+            if bias is not None:
+                layer.bias = nn.Parameter(bias.detach())
     return part
 
 
@@ -60,10 +69,9 @@ def trace(part: nn.Module, shape: tuple[int, ...], target: Target) -> onnx.Model
             part, (torch.zeros(shape),), buffer, dynamo=False, opset_version=target.max_opset,
             input_names=[INPUT_NAME], output_names=list(names),
         )  # fmt: skip
-    # Merging equal weights would make the bytes depend on their values: an untrained price must be exact.
     model: onnx.ModelProto
     model, same = onnxsim.simplify(
-        onnx.load_model_from_string(buffer.getvalue()), skipped_optimizers=["eliminate_duplicate_initializer"]
+        onnx.load_model_from_string(buffer.getvalue()), skipped_optimizers=list(_SKIPPED_OPTIMIZERS)
     )
     if not same:
         raise BudgetcError("onnxsim changed what the graph computes; please report this with the detector's config")

@@ -11,7 +11,8 @@ from budgetc.detectors.graph import Graph
 from budgetc.errors import InputRejected
 from budgetc.load.container import FileContent
 from budgetc.load.graph.building import Model, Parts, Preparation, build_parts, check_channels
-from budgetc.load.graph.outputs import choose_outputs
+from budgetc.load.graph.noise import without_noise
+from budgetc.load.graph.outputs import choose_outputs, with_number
 from budgetc.load.graph.parity import differs, first_difference, refuse
 from budgetc.load.graph.reading import read_onnx
 from budgetc.load.graph.settling import (
@@ -24,6 +25,7 @@ from budgetc.load.graph.settling import (
     simplified,
     with_known_shapes,
 )
+from budgetc.load.graph.unbatching import one_of_batch
 from budgetc.load.graph.unclamping import unclamp
 from budgetc.load.tensors import quoted
 
@@ -62,12 +64,20 @@ def detector_of_onnx(file: FileContent, options: OnnxOptions = OnnxOptions()) ->
     """
     where, (model, digest) = str(file.path), read_onnx(file)
     notes = ["FP16 weights were read as FP32"] if halves_to_floats(model) else []
+    notes += without_noise(where, model)
+    if (rewritten := one_of_batch(where, model)) is not None:
+        notes.append(rewritten)
     settled = settle_input(where, model, options.input_size)
-    check_channels(where, settled, options.preparation)
+    preparation = options.preparation
+    if settled.whole:
+        preparation = replace(preparation, scale=preparation.scale if preparation.scale != 1 else 255.0)
+        notes.append(f"it reads bytes: pictures are multiplied by {preparation.scale:g} before it")
+    check_channels(where, settled, preparation)
     check_sizes(where, model)
     refuse_unread(where, model, settled.name)
     shape = (1, *settled.size, settled.channels) if settled.last else (1, settled.channels, *settled.size)
     zeros = np.zeros(shape, np.float32)
+    with_number(model, options.score)
     outputs = choose_outputs(
         where, run(where, model, zeros, [value.name for value in model.graph.output]), (options.score, options.map),
         line=options.line or f"budgetc import {quoted(file.path)}",
@@ -85,7 +95,7 @@ def detector_of_onnx(file: FileContent, options: OnnxOptions = OnnxOptions()) ->
     shapes = {name: x.shape for name, x in run(where, simple, zeros, results).items()}
     shapes[settled.name] = shape
     known = Model(where, simple, settled, outputs, shapes)
-    detector = _same_as(model, known, options.preparation)
+    detector = _same_as(model, known, preparation)
     return OnnxDetector(detector, (*notes, *outputs.notes), digest)
 
 

@@ -13,6 +13,7 @@ import onnx
 from budgetc.core.operator import Dtype, Kind, Operator
 from budgetc.core.target import Target
 from budgetc.errors import BudgetcError
+from budgetc.measurement.contractions import contraction
 from budgetc.measurement.tensors import Tensors, folded, live_peak, read_tensors
 
 _LAYERS: dict[str, Kind] = {
@@ -26,6 +27,7 @@ _ACTIVATIONS = {"Relu", "LeakyRelu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "
 _ROUNDING = {"QuantizeLinear", "DequantizeLinear"}
 _EXPONENTIAL = {
     "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Exp", "Log", "Erf", "Gelu", "Mish", "Softplus", "Elu", "Celu", "Selu",
+    "Acos", "Asin", "Atan", "Cosh", "Sinh", "Tan",
 }  # fmt: skip
 _FREE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Constant"}
 _OTHERS: dict[str, Kind] = {
@@ -79,7 +81,16 @@ def read_workload(model: bytes, target: Target) -> Workload:
         weight_bytes=sum(op.weights * widths[op.compute] for op in operators),
         activation_bytes=live_peak(graph, tensors, halves=any(op.compute == "fp16" for op in operators)),
         input_pixels=shape[2] * shape[3] if len(shape) == 4 else 0,
-        unknown=tuple(sorted({_type(node) for nodes in groups for node in nodes if not _is_known(node)})),
+        unknown=tuple(
+            sorted(
+                {
+                    _type(node)
+                    for nodes in groups
+                    for node in nodes
+                    if not _is_known(node) and _products(node, tensors) is None
+                }
+            )
+        ),
     )
 
 
@@ -195,6 +206,11 @@ def _operator(nodes: list[onnx.NodeProto], tensors: Tensors, target: Target) -> 
     last = [name for name in nodes[-1].output if name]
     inputs = sum(tensors.elements(name) for name in sorted(read) if name not in tensors.constants)
     outputs = sum(tensors.elements(name) for name in last)
+    if (products := _products(main, tensors)) is not None:
+        rows, depth, columns = products
+        weights = sum(tensors.elements(name) for name in main.input if name in tensors.constants)
+        return Operator("conv", inputs, outputs, name="Einsum", cin=depth, cout=columns, macs=rows * depth * columns,
+                        weights=weights, out_h=rows)  # fmt: skip
     if layer is None:
         kinds = {_kind(node) for node in nodes}
         chained: Kind = "exponential" if "exponential" in kinds else "pointwise"
@@ -202,6 +218,17 @@ def _operator(nodes: list[onnx.NodeProto], tensors: Tensors, target: Target) -> 
         compute = _rounded(nodes)
         return Operator(kind, inputs, outputs, name=main.op_type, compute=compute)
     return _layer(layer, nodes, tensors, target=target, elements=(inputs, outputs))
+
+
+def _products(node: onnx.NodeProto, tensors: Tensors) -> tuple[int, int, int] | None:
+    """What an Einsum multiplies; None of others, and of what is not understood."""
+    if node.op_type != "Einsum":
+        return None
+    equation = next(onnx.helper.get_attribute_value(a).decode() for a in node.attribute if a.name == "equation")
+    try:
+        return contraction(equation, [tensors.shape(name) for name in node.input])
+    except ValueError:
+        return None
 
 
 def _kind(node: onnx.NodeProto) -> Kind:

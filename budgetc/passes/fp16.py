@@ -7,7 +7,8 @@ import torch
 from budgetc.core.plan import Fp16
 from budgetc.detectors.detector import Detector, deployed_part
 from budgetc.detectors.layers import units
-from budgetc.detectors.rounding import NumberFormat, unit_weight
+from budgetc.detectors.rounding import NumberFormat
+from budgetc.detectors.stored import stored_units
 from budgetc.errors import UsageError
 
 
@@ -19,10 +20,10 @@ def fp16(detector: Detector, step: Fp16) -> Detector:
     """
     formats = dict(detector.formats)
     shipped = {unit for _, unit in units(deployed_part(detector.module))}
-    for name, unit in units(detector.module):
-        weight = unit_weight(unit)
+    for name, unit in stored_units(detector.module):
+        weight = unit.folded()[0]
         known = formats.get(name, NumberFormat("fp32"))
-        if unit not in shipped or weight is None or known.compute != "fp32":
+        if unit not in shipped or known.compute != "fp32":
             continue
         if float(weight.detach().abs().max()) > torch.finfo(torch.float16).max:
             raise UsageError(f"{name}: a weight is larger than FP16 can hold; leave the fp16 step out")

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from budgetc.detectors.layers import ConvUnit, LinearUnit
 from budgetc.detectors.rounding import level_codes
+from budgetc.detectors.stored import StoredUnit, TableUnit
+from budgetc.detectors.upsampling import TransposedUnit
 from budgetc.passes.biases import bias_of
 
 _DAMPING = 0.01
@@ -49,15 +51,19 @@ def nearest(weight: Tensor, scale: Tensor, table: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def round_weights(unit: ConvUnit | LinearUnit, inputs: Tensor, scale: Tensor, table: Tensor) -> None:
+def round_weights(unit: StoredUnit, inputs: Tensor | None, scale: Tensor, table: Tensor) -> None:
     """Put the unit's folded weight on levels in place, and the mean error of its results into its bias.
 
     Args:
         unit: in evaluation mode.
-        inputs: what it reads, (n, in, h, w) or (n, in).
-        scale: (out,) of its output channels.
+        inputs: what it reads, (n, in, h, w) or (n, in); None of a table, which reads nothing.
+        scale: (out,) of its output channels; of transposed convolutions (in,), of tables (rows,).
         table: ascending levels.
     """
+    if not isinstance(unit, ConvUnit | LinearUnit):
+        _to_nearest(unit, inputs, scale, table)
+        return
+    assert inputs is not None, "layers read something"
     weight = unit.folded()[0].detach()
     groups = unit.conv.groups if isinstance(unit, ConvUnit) else 1
     rows = _patches(unit, inputs, groups)
@@ -68,6 +74,20 @@ def round_weights(unit: ConvUnit | LinearUnit, inputs: Tensor, scale: Tensor, ta
     rounded = _compensated(grouped, moments, scale.view(groups, -1), table)
     shift = ((grouped - rounded) @ mean[:, :, None]).flatten()
     _put(unit, rounded.reshape(weight.shape), shift)
+
+
+def _to_nearest(unit: TransposedUnit | TableUnit, inputs: Tensor | None, scale: Tensor, table: Tensor) -> None:
+    """Each weight at its nearest level, and the mean error of a transposed convolution into its bias."""
+    weight = unit.folded()[0].detach()
+    rounded = nearest(weight, scale.view(-1, *[1] * (weight.dim() - 1)), table)
+    if isinstance(unit, TableUnit):
+        unit.table.weight.copy_(rounded)
+        return
+    assert inputs is not None, "layers read something"
+    unit.fold()
+    shift = unit.transposed(inputs, weight - rounded).mean((0, 2, 3))
+    unit.conv.weight.copy_(rounded)
+    unit.conv.bias = nn.Parameter(shift if unit.conv.bias is None else unit.conv.bias + shift)
 
 
 def _patches(unit: ConvUnit | LinearUnit, inputs: Tensor, groups: int) -> Tensor:

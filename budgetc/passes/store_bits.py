@@ -18,13 +18,13 @@ from budgetc.detectors.detector import Detector, as_input, deployed_part, lowest
 from budgetc.detectors.layers import ConvUnit, LinearUnit, units
 from budgetc.detectors.levels import levels_of
 from budgetc.detectors.rounding import FakeQuantize, NumberFormat, StoredBits, least_scales, weight_scales
+from budgetc.detectors.stored import StoredUnit, stored_units
 from budgetc.passes.knapsack import choose
 from budgetc.passes.refit import refit
 from budgetc.passes.round_weights import best_scales, round_weights
 from budgetc.passes.sensitivity import spread_of_signed
 from budgetc.passes.work import Work
 
-Layer = ConvUnit | LinearUnit
 Tables = Mapping[str, tuple[NumberFormat, Tensor]]
 """Unit -> its new format, and the levels that its weights may take."""
 _WIDTHS: tuple[StoredBits, ...] = tuple(bits for bits in get_args(StoredBits) if bits <= 8)
@@ -61,16 +61,18 @@ def store_bits(detector: Detector, step: StoreBits, work: Work) -> Detector:
     return replace(_with_rounded(fitted, heads, work), threshold=None)
 
 
-def _layers(module: nn.Module) -> list[tuple[str, Layer]]:
+def _layers(module: nn.Module) -> list[tuple[str, StoredUnit]]:
     """Layers of the shipped part, by their names in the module."""
     shipped = {unit for _, unit in units(deployed_part(module))}
-    return [(name, unit) for name, unit in units(module) if isinstance(unit, Layer) and unit in shipped]
+    return [(name, unit) for name, unit in stored_units(module) if unit in shipped]
 
 
-def _format(unit: Layer, known: NumberFormat, bits: StoredBits, work: Work) -> NumberFormat:
+def _format(unit: StoredUnit, known: NumberFormat, bits: StoredBits, work: Work) -> NumberFormat:
     """How a layer computes stays; how it is stored changes."""
     weight, bias = (None if part is None else part.detach() for part in unit.folded())
     assert weight is not None, "layers have weights"
+    if not isinstance(unit, ConvUnit | LinearUnit):
+        bias = None  # no integer sums, and scales are of what is read
     levels = levels_of(bits, work.weight_levels) if bits < 8 else ()
     new = replace(known, stored_bits=bits, levels=levels, half_vectors=True)
     table = _table(new, work)
@@ -121,8 +123,8 @@ def _rounding_hook(known: NumberFormat, table: Tensor) -> Callable[[nn.Module, t
     scale = torch.tensor(known.weight_scale)
 
     def before(unit: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(unit, Layer)
-        round_weights(unit, inputs[0], scale, table)
+        assert isinstance(unit, StoredUnit)
+        round_weights(unit, inputs[0] if inputs else None, scale, table)
         unit.rounding = FakeQuantize(known)
 
     return before
@@ -144,7 +146,7 @@ def _allocate(detector: Detector, step: StoreBits, work: Work) -> dict[str, Stor
     return {name: _WIDTHS[option] for (name, _), option in zip(layers, chosen, strict=True)}
 
 
-def _perturbations(detector: Detector, layers: Sequence[tuple[str, Layer]], work: Work) -> list[list[float]]:
+def _perturbations(detector: Detector, layers: Sequence[tuple[str, StoredUnit]], work: Work) -> list[list[float]]:
     """For every layer and width, the mean square change of log scores that is to be expected.
 
     Measured at one width; at the others in proportion to the square error of the weights.
@@ -162,7 +164,7 @@ def _perturbations(detector: Detector, layers: Sequence[tuple[str, Layer]], work
 
 
 @torch.no_grad()
-def _measured(detector: Detector, layers: Sequence[tuple[str, Layer]], work: Work) -> list[list[float]]:
+def _measured(detector: Detector, layers: Sequence[tuple[str, StoredUnit]], work: Work) -> list[list[float]]:
     images = _pictures(detector, work, _IMAGES)
     lowest = lowest_score(deployed_part(detector.module))
     plain = detector.deployed()(images)[0] - lowest

@@ -41,7 +41,7 @@ _SHIFT_NOISE = 0.08
 """Deviation of that difference between structures, before it was seen; counts for one pair."""
 
 _AT_HAND = 8
-"""How much sooner a structure is looked at whose network is trained already: it costs seconds, not minutes."""
+"""How much sooner a structure is looked at whose network needs no training or has it: that is seconds, not minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Prospect:
     """Probability that its fully trained AUROC reaches the floor."""
     gain: float
     at_hand: bool
-    """Whether its network is trained already, and only stored otherwise."""
+    """Whether its network needs no training, or is trained already and only stored otherwise."""
 
 
 def decide(rows: Sequence[Row], rules: Rules) -> Decision:
@@ -74,7 +74,11 @@ def decide(rows: Sequence[Row], rules: Rules) -> Decision:
     if not open_rows:
         return Stop(_nothing_open(rows, rules, best))
     if rules.time_is_up:
-        return Stop(f"the time is up; {len(open_rows)} smaller structures were not judged")
+        # Pricing alone may take all of a short time: what needs no training is still judged, and is an answer.
+        at_once = [row for row in open_rows if tells_at_once(row)]
+        if best is not None or not at_once or any(row.auroc for row in rows):
+            return Stop(f"the time is up; {len(open_rows)} smaller structures were not judged")
+        open_rows = at_once
     ranked = prospects(rows, open_rows, best, rules)
     if best is not None and ranked[0].chance < HOPELESS:
         return Stop(f"each of the {len(ranked)} smaller structures has less than {HOPELESS:.0%} chance to comply")
@@ -123,7 +127,7 @@ def prospects(rows: Sequence[Row], open_rows: Sequence[Row], best: Row | None, r
         assert row.size is not None
         # What needs no training tells at once, and PTQ is where a user would start.
         gain = math.inf if tells_at_once(row) else chance * math.log(ceiling / row.size)
-        at_hand = row.training in trained
+        at_hand = not row.trains or row.training in trained
         found.append(Prospect(row, chance, gain * (_AT_HAND if at_hand else 1), at_hand))
     return sorted(found, key=_rank)
 

@@ -38,8 +38,11 @@ def no_outputs() -> onnx.ModelProto:
 
 
 def of_integers() -> onnx.ModelProto:
-    model = plain(nodes=[node("Cast", ["image"], ["x"], to=1), node("Conv", ["x", "w"], ["map"]), BODY[1]])
+    nodes = [node("Div", ["image", "image"], ["one"]), node("Cast", ["one"], ["x"], to=1),
+             node("Conv", ["x", "w"], ["map"]), BODY[1]]  # fmt: skip
+    model = plain(nodes=nodes)
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    model.graph.ClearField("value_info")
     return model
 
 
@@ -92,7 +95,7 @@ def enormous() -> onnx.ModelProto:
     return plain(nodes=nodes, weights={**WEIGHTS, "huge": np.array([2**20, 2**10, 6, 6])})
 
 
-UNKNOWN = [CONV, node("Round", ["map"], ["a"], name="rounding"), node("CumSum", ["a", "axis"], ["b"], name="sums"),
+UNKNOWN = [CONV, node("Hardmax", ["map"], ["a"], name="hardest"), node("CumSum", ["a", "axis"], ["b"], name="sums"),
            node("ReduceMax", ["b"], ["score"], keepdims=0)]  # fmt: skip
 BAD: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "external data above the folder": (located("../secret"), "'../secret', which is no file beside the model"),
@@ -118,7 +121,7 @@ BAD: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "quantized already": (quantized, "is quantized already (2 nodes"),
     "unknown operators": (
         lambda: plain(nodes=UNKNOWN, weights={**WEIGHTS, "axis": np.int64(1)}),
-        "2 nodes of operators that budgetc does not know (CumSum, Round): Round 'rounding', CumSum 'sums'",
+        "2 nodes of operators that budgetc does not know (CumSum, Hardmax): Hardmax 'hardest', CumSum 'sums'",
     ),
     "a giant": (enormous, "numbers, at most"),
     "not a number": (lambda: plain(weights={"w": np.full((1, 3, 3, 3), np.nan, np.float32)}), "NaN or infinite values"),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from onnx import helper
@@ -71,7 +72,7 @@ def test_layers_that_upsample(tmp_path: Path, upsampling: str) -> None:
     assert sum(one.macs for one in found.layers) == sum(part.macs for part in found.parts)
     ups = [one for one in found.layers if one.kind.startswith("transposed conv")]
     assert len(ups) == (2 if upsampling == "transposed" else 0)
-    assert {one.stays for one in ups} <= {"is a transposed convolution"}
+    assert {one.stays for one in ups} <= {"moves its channels to places"}
     assert all(one.float_because is None for one in ups), "the step quantize makes sub-pixel convolutions of them"
 
 
@@ -88,7 +89,31 @@ def test_a_network_from_outside(tmp_path: Path) -> None:
     found = inspect_detector(tmp_path / "model.pt")
     (layer,) = found.layers
     assert (layer.kind, layer.macs) == ("transposed conv 4x4 / 2", 3 * 5 * 16 * 8 * 8)
-    assert layer.stays == "is a transposed convolution"
+    assert layer.stays == "feeds an output"
     assert "no runtime" in str(layer.float_because)
     assert found.source == imported.source and imported.source.how == "onnx"
     assert inspect_detector(tmp_path / "model.onnx").source is None
+
+
+def test_every_layer_of_a_transformer_says_why(tmp_path: Path) -> None:
+    """Rows of tokens count as often as they are multiplied, and a group that stays gives each member its reason."""
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["x"], strides=[4, 4]),
+        helper.make_node("Reshape", ["x", "shape"], ["r"]), helper.make_node("Transpose", ["r"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("LayerNormalization", ["t", "gain", "zero"], ["n"], axis=-1, name="norm"),
+        helper.make_node("MatMul", ["n", "m"], ["h"]), helper.make_node("Relu", ["h"], ["g"]),
+        helper.make_node("MatMul", ["g", "k"], ["o"]), helper.make_node("Add", ["o", "t"], ["s"]),
+        helper.make_node("LayerNormalization", ["s", "gain", "zero"], ["u"], axis=-1),
+        helper.make_node("MatMul", ["u", "q"], ["v"]), helper.make_node("Sub", ["v", "bank"], ["d"]),
+        helper.make_node("ReduceL2", ["d"], ["score"], keepdims=0),
+    ]  # fmt: skip
+    weights = {"w": weight(24, 3, 4, 4), "shape": np.array([0, 24, -1]), "gain": np.ones(24, np.float32),
+               "zero": np.zeros(24, np.float32), "m": weight(24, 40), "k": weight(40, 24),
+               "q": weight(24, 300), "bank": weight(64, 300)}  # fmt: skip
+    (tmp_path / "model.onnx").write_bytes(model_of(nodes, weights, shape=(1, 3, 32, 32)).SerializeToString())
+    found = inspect_detector(tmp_path / "model.onnx")
+    patches, wider, narrower, _, bank = found.layers
+    assert (wider.macs, narrower.macs) == (64 * 24 * 40, 64 * 40 * 24)
+    assert (wider.group, wider.stays) == (wider.name, None)
+    assert patches.stays == narrower.stays == "is read by an operator of fixed size (LayerNorm 'n')"
+    assert (bank.kind, bank.macs, bank.stays) == ("constant 64x300", 0, "is a constant")

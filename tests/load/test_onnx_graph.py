@@ -196,6 +196,23 @@ OPERATORS: dict[str, list[onnx.NodeProto]] = {
              node("TopK", ["a", "three"], ["y", "j"])],
     "Einsum": [node("Einsum", ["x", "square"], ["a"], equation="bchw, hk -> bckw"),
                node("Einsum", ["a", "x"], ["y"], equation="bchw,bdhw->bcd")],
+    "angles": [node("Atan", ["x"], ["a"]), node("Tan", ["a"], ["b"]), node("Sinh", ["a"], ["c"]),
+               node("Cosh", ["a"], ["d"]), node("Sum", ["b", "c", "d"], ["y"])],
+    "steps": [node("Floor", ["x"], ["a"]), node("Ceil", ["x"], ["b"]), node("Sign", ["x"], ["c"]),
+              node("Round", ["x"], ["d"]), node("Sum", ["a", "b", "c", "d", "x"], ["y"])],
+    "softer": [node("Celu", ["x"], ["a"], alpha=0.7), node("Softsign", ["x"], ["b"]),
+               node("ThresholdedRelu", ["x"], ["c"], alpha=0.2), node("Sum", ["a", "b", "c"], ["y"])],
+    "truth": [node("Greater", ["x", "low"], ["a"]), node("Less", ["x", "two"], ["b"]), node("And", ["a", "b"], ["c"]),
+              node("Or", ["c", "b"], ["d"]), node("Where", ["d", "x", "two"], ["y"])],
+    "ReduceProd": [node("ReduceProd", ["x"], ["a"], axes=[2, 3]), node("Add", ["a", "x"], ["y"])],
+    "GatherND": [node("Transpose", ["x"], ["a"], perm=[1, 0, 2, 3]), node("GatherND", ["a", "column"], ["b"]),
+                 node("Transpose", ["b"], ["y"], perm=[1, 0, 2, 3])],
+    "Gather computed": [node("ArgMax", ["x"], ["i"], axis=2, keepdims=0), node("Squeeze", ["i", "zero"], ["j"]),
+                        node("Squeeze", ["x", "zero"], ["a"]), node("Gather", ["a", "j"], ["b"], axis=2),
+                        node("Unsqueeze", ["b", "zero"], ["y"])],
+    "GatherElements": [node("ArgMin", ["x"], ["i"], axis=3), node("GatherElements", ["x", "i"], ["y"], axis=3)],
+    "TopK places": [node("TopK", ["x", "three"], ["a", "i"], axis=2), node("GatherElements", ["x", "i"], ["b"], axis=2),
+                    node("Add", ["a", "b"], ["y"])],
     "Dropout": [node("Dropout", ["x"], ["a"]), node("Identity", ["a"], ["y"])],
 }  # fmt: skip
 CONSTANTS: dict[str, Any] = {
@@ -204,6 +221,7 @@ CONSTANTS: dict[str, Any] = {
     "scales": np.array([1, 1, 2, 1.5], np.float32), "sizes": [1, 4, 11, 5], "starts": [1, 0], "ends": [8, 2**62],
     "axes": [2, 3], "steps": [1, 3], "order": [2, 0, 3], "one": np.int64(2), "axis": [1], "shape": [0, 4, -1],
     "three": [3], "square": weight(8, 8), "repeats": [1, 1, 2, 1], "full": [1, 4, 8, 8],
+    "column": [[2], [0], [3]], "zero": [0],
 }  # fmt: skip
 
 
@@ -214,16 +232,6 @@ def test_operators(name: str) -> None:
     used = {name for one in nodes for name in one.input}
     weights = {"w": weight(4, 3, 3, 3)} | {key: np.asarray(value) for key, value in CONSTANTS.items() if key in used}
     assert_same(model_of(scored(nodes, "y"), weights))
-
-
-def test_places_of_the_largest_are_not_known() -> None:
-    """Where they are read, the refusal says what is known."""
-    nodes = [
-        node("Conv", ["image", "w"], ["x"]), node("TopK", ["x", "three"], ["v", "i"]),
-        node("Cast", ["i"], ["y"], to=TensorProto.FLOAT),
-    ]  # fmt: skip
-    with pytest.raises(InputRejected, match=r"TopK .*: where the largest values lie is read"):
-        read(model_of(scored(nodes, "y"), {"w": weight(4, 3, 3, 3), "three": np.array([3])}))
 
 
 def test_what_a_layer_and_the_score_both_read() -> None:
@@ -252,6 +260,18 @@ def test_rows_of_tokens_go_through_a_fully_connected_layer() -> None:
                "k": weight(6, 600)}  # fmt: skip
     module = assert_same(model_of(scored(nodes, "e"), weights))
     assert [one.features for one in module.config.nodes if isinstance(one, LinearNode)] == [(4, 6), (6, 600)]
+
+
+def test_rows_of_tokens_stay_rows_behind_an_activation() -> None:
+    """What reads the activation of a layer of tokens gets three dimensions; nothing reads the layer beside."""
+    nodes = [
+        node("Conv", ["image", "w"], ["x"], strides=[4, 4]), node("Reshape", ["x", "shape"], ["a"]),
+        node("Transpose", ["a"], ["b"], perm=[0, 2, 1]), node("MatMul", ["b", "m"], ["c"]), node("Relu", ["c"], ["d"]),
+        node("Transpose", ["d"], ["e"], perm=[0, 2, 1]), node("Mul", ["e", "f"], ["g"]),
+    ]  # fmt: skip
+    weights = {"w": weight(4, 3, 4, 4), "shape": np.array([0, 4, -1]), "m": weight(4, 300), "f": weight(1, 300, 1)}
+    module = assert_same(model_of(scored(nodes, "g"), weights))
+    assert [one.op for one in module.config.nodes if isinstance(one, CallNode)].count("FromRows") == 1
 
 
 def test_a_batch_that_cannot_be_told_is_computed_one_by_one() -> None:

@@ -10,8 +10,8 @@ from budgetc.core.plan import Quantize, StoreBits, Truncate
 from budgetc.detectors.detector import Detector, score_images, weights_digest
 from budgetc.detectors.families import bundle, from_bundle
 from budgetc.detectors.layers import units
+from budgetc.detectors.stored import StoredUnit, stored_units
 from budgetc.passes.apply import apply_step
-from budgetc.passes.store_bits import Layer
 from budgetc.passes.work import remember_in
 from tests.small import FAMILIES, small, small_stfpm, small_vae, work_for
 
@@ -19,7 +19,7 @@ from tests.small import FAMILIES, small, small_stfpm, small_vae, work_for
 def mean_bits(detector: Detector) -> float:
     """Stored bits of a deployed weight."""
     stored = {name: known.stored_bits for name, known in detector.formats.items() if known.half_vectors}
-    sizes = {name: unit.folded()[0].numel() for name, unit in units(detector.module) if isinstance(unit, Layer)}
+    sizes = {name: unit.folded()[0].numel() for name, unit in stored_units(detector.module)}
     return sum(sizes[name] * bits for name, bits in stored.items()) / sum(sizes[name] for name in stored)
 
 
@@ -79,7 +79,7 @@ def test_integer_weights_stay_within_what_the_target_multiplies(family: str, lev
     deployed = dict(units(stored.module))
     for name, known in stored.formats.items():
         unit = deployed[name]
-        if known.compute == "int8" and isinstance(unit, Layer):
+        if known.compute == "int8" and isinstance(unit, StoredUnit):
             steps = unit.folded()[0] / torch.tensor(known.weight_scale).view(-1, *[1] * (unit.folded()[0].ndim - 1))
             assert float(steps.detach().abs().max()) <= levels + 1e-3
 

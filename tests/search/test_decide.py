@@ -110,6 +110,29 @@ def test_starts_with_a_quick_training() -> None:
     assert decision.rung == QUICK
 
 
+def test_a_short_time_still_has_an_answer() -> None:
+    """Where nothing was judged yet, the one that needs no training and hardly any rounding is; then it ends."""
+    rows = [Row("a", (0.0,), True, size=5, fits=True), Row("b", (1.0,), False, size=9, stored_bits=8),
+            Row("c", (2.0,), False, size=7, fits=True, stored_bits=3)]  # fmt: skip
+    rules = Rules(10, 0.9, 9, time_is_up=True)
+    assert decide(rows, rules) == Screen("b")
+    rows[1] = replace(rows[1], fits=True)
+    found = decide(rows, rules)
+    assert isinstance(found, Train) and (found.id, found.rung) == ("b", FULL)
+    rows[1] = replace(rows[1], auroc={FULL: 0.85})
+    stop = decide(rows, rules)
+    assert isinstance(stop, Stop) and stop.reason.startswith("the time is up; 2 smaller structures")
+
+
+def test_seconds_are_spent_before_minutes() -> None:
+    """A few bits of the network as it is are looked at before a training that might save somewhat more."""
+    rows = [Row("a", (0.0,), False, size=100, fits=True, stored_bits=8, auroc={FULL: 0.95}),
+            Row("b", (1.0,), False, size=40, fits=True, stored_bits=3),
+            Row("c", (1.0,), True, size=20, fits=True, stored_bits=8)]  # fmt: skip
+    found = decide(rows, Rules(None, 0.9, 9))
+    assert isinstance(found, Train) and found.id == "b"
+
+
 def test_what_needs_no_training_has_one_rung() -> None:
     """PTQ is judged at once."""
     decision = decide([Row("a", (0.0,), False, size=10, fits=True)], Rules(None, 0.9, 0))

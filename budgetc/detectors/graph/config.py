@@ -123,6 +123,8 @@ class ConstantShape(Frozen):
     name: Name
     shape: Annotated[tuple[Annotated[int, Field(ge=0, le=2**31)], ...], Field(max_length=8)]
     dtype: Literal["float", "int", "bool"] = "float"
+    table: bool = False
+    """Whether it is large enough to be stored in fewer bits, as weights are."""
 
 
 Node = Annotated[
@@ -169,6 +171,9 @@ class GraphConfig(DetectorConfig):
         seen = set(known)
         if len(seen) < len(known):
             raise ValueError("two constants have one name")
+        tables = [one for one in self.constants if one.table]
+        if any(one.dtype != "float" or not prod(one.shape) or not one.shape for one in tables):
+            raise ValueError("a table of something else than floats")
         for node in self.nodes:
             unknown = [name for name in node.inputs if name not in seen]
             if unknown:

@@ -22,11 +22,20 @@ from budgetc.detectors.graph.config import (
 )
 from budgetc.detectors.graph.operators import OPERATORS
 from budgetc.detectors.layers import AddUnit, ConcatUnit, ConvUnit, InputUnit, LinearUnit, RoundUnit, Unit
+from budgetc.detectors.stored import TableUnit
 from budgetc.detectors.upsampling import SubpixelUnit, TransposedUnit
 
 MAX_ELEMENTS = 2**28
 """Of one result for one picture: a gigabyte."""
 _DTYPES = {"float": torch.float32, "int": torch.int64, "bool": torch.bool}
+
+
+class OperatorFailed(RuntimeError):
+    """An operator that does not compute what it is given: shapes that do not fit, say."""
+
+    def __init__(self, node: CallNode, reason: Exception) -> None:
+        self.node = f"{node.op} {(node.source or node.name)!r}"
+        super().__init__(f"{self.node}: {str(reason).splitlines()[0]}")
 
 
 class Graph(nn.Module):
@@ -38,8 +47,11 @@ class Graph(nn.Module):
         super().__init__()
         self.config = config
         self.output_names = ("score",) if config.map is None else ("score", "map")
-        self.layers = nn.ModuleDict({node.name: _unit(node) for node in config.nodes if not isinstance(node, CallNode)})
-        self.constants = Constants(config.constants)
+        made = {node.name: _unit(node) for node in config.nodes if not isinstance(node, CallNode)}
+        tables = {one.name: TableUnit(one.shape) for one in config.constants if one.table}
+        self.layers = nn.ModuleDict({**made, **tables})
+        self.constants = Constants(tuple(one for one in config.constants if not one.table))
+        self._tables = tuple(tables)
         self._last = _last_reads(config)
         self._body = _needed(config, config.score_reads)
 
@@ -71,13 +83,17 @@ class Graph(nn.Module):
     def results(self, image: Tensor, only: Container[str] | None = None) -> Iterator[tuple[str, Tensor]]:
         """What every node returns, by its name, in order; or what some nodes return, if they read no others."""
         values: dict[str, Tensor] = {IMAGE: image, **dict(self.constants.named_buffers())}
+        values |= {name: self.layers[name]() for name in self._tables}
         for node in self.config.nodes:
             if only is not None and node.name not in only:
                 continue
             inputs = [values[name] for name in node.inputs]
             result: Tensor
             if isinstance(node, CallNode):
-                result = OPERATORS[node.op](*inputs, **node.attributes)
+                try:
+                    result = OPERATORS[node.op](*inputs, **node.attributes)
+                except (RuntimeError, ValueError, IndexError) as error:
+                    raise OperatorFailed(node, error) from error
             else:
                 result = self.layers[node.name](*inputs)
             if result.is_meta and result.numel() > MAX_ELEMENTS:
@@ -118,7 +134,11 @@ def _present(node: Node, layers: nn.ModuleDict) -> Node:
             conv = layers[node.name].get_submodule("conv")
             assert isinstance(conv, nn.Conv2d)
             return node.model_copy(update={"channels": (conv.in_channels, conv.out_channels), "groups": conv.groups})
-        case UpNode() if node.subpixel:
+        case UpNode() if not node.subpixel:
+            conv = layers[node.name].get_submodule("conv")
+            assert isinstance(conv, nn.ConvTranspose2d)
+            return node.model_copy(update={"channels": (conv.in_channels, conv.out_channels)})
+        case UpNode():
             conv = layers[node.name].get_submodule("conv")
             assert isinstance(conv, nn.Conv2d)
             return node.model_copy(update={"channels": (conv.in_channels, node.channels[1])})

@@ -32,6 +32,20 @@ def _gather(x: Tensor, *, indices: Sequence[int], axis: int) -> Tensor:
     return x.index_select(axis, torch.tensor(indices, device=x.device))
 
 
+def _take(x: Tensor, indices: Tensor, *, axis: int) -> Tensor:
+    """Entries of an axis by computed indices, whose shape takes the axis' place."""
+    taken = x.index_select(axis, indices.flatten())
+    return taken.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+
+
+def _gather_elements(x: Tensor, indices: Tensor, *, axis: int) -> Tensor:
+    return x.gather(axis, indices)
+
+
+def _extreme(function: Callable[..., Tensor]) -> Operator:
+    return lambda x, *, axis, keepdims: function(x, dim=axis, keepdim=bool(keepdims))
+
+
 def _squeeze(x: Tensor, *, axes: Sequence[int]) -> Tensor:
     for axis in sorted(axes, reverse=True):
         x = x.squeeze(axis)
@@ -47,6 +61,15 @@ def _unsqueeze(x: Tensor, *, axes: Sequence[int]) -> Tensor:
 def _reshape(x: Tensor, *, shape: Sequence[int]) -> Tensor:
     """As ONNX: 0 is the side that was there."""
     return x.reshape([side or int(x.shape[axis]) for axis, side in enumerate(shape)])
+
+
+def _to_rows(x: Tensor) -> Tensor:
+    """However wide they are: pruning narrows them."""
+    return x.reshape(-1, int(x.shape[-1]))
+
+
+def _from_rows(x: Tensor, *, sides: Sequence[int]) -> Tensor:
+    return x.reshape(*sides, int(x.shape[-1]))
 
 
 def _flatten(x: Tensor) -> Tensor:
@@ -83,6 +106,18 @@ def _layer_norm(x: Tensor, *parts: Tensor, axis: int, eps: float) -> Tensor:
     bias = parts[1] if len(parts) > 1 else None
     result: Tensor = F.layer_norm(x, x.shape[axis:], parts[0], bias, eps)
     return result
+
+
+def _rms_norm(x: Tensor, scale: Tensor, *, axis: int, eps: float) -> Tensor:
+    mean = x.square().mean(dim=tuple(range(axis, x.dim())), keepdim=True)
+    result: Tensor = x / (mean + eps).sqrt() * scale
+    return result
+
+
+def _product(x: Tensor, *, dim: Sequence[int], keepdim: bool) -> Tensor:
+    for axis in sorted(dim, reverse=True):
+        x = x.prod(axis, keepdim=keepdim)
+    return x
 
 
 def _lp_normalization(x: Tensor, *, axis: int, p: int) -> Tensor:
@@ -135,12 +170,21 @@ def _clip(x: Tensor, *, low: float | None = None, high: float | None = None) -> 
 
 OPERATORS: Mapping[str, Operator] = {
     "Abs": torch.abs,
+    "Acos": torch.acos,
     "Add": torch.add,
+    "And": torch.logical_and,
+    "ArgMax": _extreme(torch.argmax),
+    "ArgMin": _extreme(torch.argmin),
+    "Asin": torch.asin,
+    "Atan": torch.atan,
     "AveragePool": _average_pool,
     "Cast": _cast,
+    "Ceil": torch.ceil,
+    "Celu": lambda x, *, alpha: F.celu(x, alpha),
     "Clip": _clip,
     "Concat": lambda *parts, axis: torch.cat(parts, axis),
     "Cos": torch.cos,
+    "Cosh": torch.cosh,
     "DepthToSpace": _depth_to_space,
     "Div": torch.div,
     "Einsum": lambda *parts, equation: torch.einsum(equation, *parts),
@@ -150,8 +194,11 @@ OPERATORS: Mapping[str, Operator] = {
     "Exp": torch.exp,
     "Expand": lambda x, *, shape: x.expand(*shape),
     "Gather": _gather,
+    "GatherElements": _gather_elements,
     "Gelu": lambda x, *, approximate: F.gelu(x, approximate=approximate),
     "Flatten": _flatten,
+    "FromRows": _from_rows,
+    "Floor": torch.floor,
     "GlobalAveragePool": lambda x: F.adaptive_avg_pool2d(x, 1),
     "GlobalMaxPool": lambda x: x.amax((2, 3), keepdim=True),
     "Greater": torch.gt,
@@ -171,9 +218,11 @@ OPERATORS: Mapping[str, Operator] = {
     "Max": _folded(torch.maximum),
     "MaxPool": _max_pool,
     "Min": _folded(torch.minimum),
+    "Mish": F.mish,
     "Mul": torch.mul,
     "Neg": torch.neg,
     "Not": torch.logical_not,
+    "Or": torch.logical_or,
     "PRelu": lambda x, slope: torch.where(x < 0, x * slope, x),
     "Pad": _pad,
     "Pow": torch.pow,
@@ -184,24 +233,35 @@ OPERATORS: Mapping[str, Operator] = {
     "ReduceMax": _reduced(torch.amax),
     "ReduceMean": _reduced(torch.mean),
     "ReduceMin": _reduced(torch.amin),
+    "ReduceProd": _reduced(_product),
     "ReduceSum": _reduced(torch.sum),
     "ReduceSumSquare": _reduced(_sum_square),
     "Relu": torch.relu,
+    "RMSNorm": _rms_norm,
     "Reshape": _reshape,
     "Resize": _resize,
+    "Round": torch.round,
     "Selu": F.selu,
     "Sigmoid": torch.sigmoid,
+    "Sign": torch.sign,
     "Sin": torch.sin,
+    "Sinh": torch.sinh,
     "Slice": _slice,
     "Softmax": lambda x, *, axis: F.softmax(x, axis),
     "Softplus": F.softplus,
+    "Softsign": F.softsign,
     "Sqrt": torch.sqrt,
     "Squeeze": _squeeze,
     "Sub": torch.sub,
     "Sum": _folded(torch.add),
+    "Take": _take,
+    "Tan": torch.tan,
     "Tanh": torch.tanh,
+    "ThresholdedRelu": lambda x, *, alpha: torch.where(x > alpha, x, torch.zeros_like(x)),
     "Tile": lambda x, *, repeats: x.repeat(*repeats),
     "TopK": lambda x, *, k, axis, largest: torch.topk(x, k, axis, bool(largest)).values,
+    "ToRows": _to_rows,
+    "TopPlaces": lambda x, *, k, axis, largest: torch.topk(x, k, axis, bool(largest)).indices,
     "Transpose": lambda x, *, perm: x.permute(*perm),
     "Unsqueeze": _unsqueeze,
     "Where": torch.where,

@@ -152,11 +152,11 @@ def matmul(state: Translation, node: onnx.NodeProto) -> None:
     bias, result = _added(state, result, len(weight))
     source = state.read(left)
     if rank > 2:
-        source = state.call("Reshape", [source], shape=(-1, weight.shape[1]))
-    made = linear(state, result, source, weight=weight, bias=bias)
+        source = state.call("ToRows", [source])
+    made, behind = linear(state, result, source, weight=weight, bias=bias)
     if rank > 2:
-        shape = (-1 if state.batched else state.shape(left)[0], *state.shape(left)[1:-1], len(weight))
-        state.write(result, state.call("Reshape", [made], result, shape=shape))
+        sides = (-1 if state.batched else state.shape(left)[0], *state.shape(left)[1:-1])
+        state.write(behind, state.call("FromRows", [made], behind, sides=sides))
 
 
 def _added(state: Translation, name: str, size: int) -> tuple[Array, str]:
@@ -170,8 +170,12 @@ def _added(state: Translation, name: str, size: int) -> tuple[Array, str]:
     return np.zeros(size), name
 
 
-def linear(state: Translation, result: str, source: str, *, weight: Array, bias: Array) -> str:
-    """Append a fully connected layer that writes `result`; weight is (out, in)."""
+def linear(state: Translation, result: str, source: str, *, weight: Array, bias: Array) -> tuple[str, str]:
+    """Append a fully connected layer that computes `result`; weight is (out, in).
+
+    Returns:
+        Its name, and the result in the file that it writes: with an activation that was taken in, that one's.
+    """
     head = result not in state.before_layer and len(weight) <= MOST_LATENTS
     if not head:
         source = state.rounded(source, weight.shape[1])
@@ -180,7 +184,7 @@ def linear(state: Translation, result: str, source: str, *, weight: Array, bias:
         name=name, source=behind[:512], inputs=(source,), features=weight.shape[::-1], head=head, **activation
     ), weight, bias)  # fmt: skip
     state.write(behind, made)
-    return made
+    return made, behind
 
 
 def add(state: Translation, node: onnx.NodeProto) -> None:

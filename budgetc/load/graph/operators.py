@@ -8,25 +8,30 @@ import onnx
 from onnx import TensorProto
 
 from budgetc.detectors.graph.operators import Attribute
+from budgetc.load.graph import indexing
+from budgetc.load.graph.attention import attention
 from budgetc.load.graph.pooling import POOLING
 from budgetc.load.graph.resizing import resize
 from budgetc.load.graph.translator import Translation
 
 Handler = Callable[[Translation, onnx.NodeProto], None]
 _PLAIN = (
-    "Abs", "Cos", "Div", "Equal", "Erf", "Exp", "Greater", "GreaterOrEqual", "HardSwish", "Less", "LessOrEqual", "Log",
-    "Max", "Min", "Mul", "Neg", "Not", "PRelu", "Pow", "Reciprocal", "Relu", "Sigmoid", "Sin", "Softplus", "Sqrt",
-    "Sub", "Sum", "Tanh", "Where",
+    "Abs", "Acos", "And", "Asin", "Atan", "Ceil", "Cos", "Cosh", "Div", "Equal", "Erf", "Exp", "Floor", "Greater",
+    "GreaterOrEqual", "HardSwish", "Less", "LessOrEqual", "Log", "Max", "Min", "Mish", "Mul", "Neg", "Not", "Or",
+    "Pow", "PRelu", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt",
+    "Sub", "Sum", "Tan", "Tanh", "Where",
 )  # fmt: skip
 """Without any setting."""
-_REDUCED = ("ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum",
-            "ReduceSumSquare")  # fmt: skip
+_REDUCED = ("ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
+            "ReduceSum", "ReduceSumSquare")  # fmt: skip
 _KINDS = {TensorProto.FLOAT: "float", TensorProto.DOUBLE: "float", TensorProto.INT64: "int", TensorProto.INT32: "int",
           TensorProto.BOOL: "bool"}  # fmt: skip
 _NUMBERS: Mapping[str, Mapping[str, float]] = {
+    "Celu": {"alpha": 1.0},
     "Elu": {"alpha": 1.0},
     "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
     "LeakyRelu": {"alpha": 0.01},
+    "ThresholdedRelu": {"alpha": 1.0},
 }
 """Operator -> its numbers and their defaults."""
 _AXIS: Mapping[str, int] = {"LogSoftmax": -1, "Softmax": -1}
@@ -125,53 +130,6 @@ def _transpose(state: Translation, node: onnx.NodeProto) -> None:
     _call(state, node, perm=tuple(state.attribute(node, "perm", range(rank)[::-1])))
 
 
-def _slice(state: Translation, node: onnx.NodeProto) -> None:
-    shape = state.shape(node.input[0])
-    starts, ends = state.setting(node, "starts", 1), state.setting(node, "ends", 2)
-    given = state.setting(node, "axes", 3) or list(range(len(starts)))
-    steps = state.setting(node, "steps", 4) or [1] * len(starts)
-    cuts = []
-    for axis, start, end, step in zip(given, starts, ends, steps, strict=True):
-        if step < 1:
-            state.refuse(node, f"steps {steps}: backwards; flip the weights instead")
-        own = axis % len(shape)
-        first, last, _ = slice(start, end).indices(shape[own])
-        if (first, last, step) != (0, shape[own], 1):
-            cuts.append((own, first, max(last, first), step))
-    axes, begins, stops, strides = zip(*cuts, strict=True) if cuts else ((), (), (), ())
-    _call(state, node, starts=begins, ends=stops, axes=axes, steps=strides)
-
-
-def _split(state: Translation, node: onnx.NodeProto) -> None:
-    rank = len(state.shape(node.input[0]))
-    (axis,) = state.axes(node, [state.attribute(node, "axis", 0)], rank)
-    source, start = state.read(node.input[0]), 0
-    for name in node.output:
-        end = start + state.shape(name)[axis]
-        made = state.call("Slice", [source], name, starts=(start,), ends=(end,), axes=(axis,), steps=(1,))
-        state.write(name, made)
-        start = end
-
-
-def _gather(state: Translation, node: onnx.NodeProto) -> None:
-    shape, indices = state.shape(node.input[0]), state.constant(node, 1)
-    (axis,) = state.axes(node, [state.attribute(node, "axis", 0)], len(shape))
-    if indices.ndim > 1:
-        state.refuse(node, f"indices of {indices.ndim} dimensions; 0 or 1 are known")
-    if state.batched and axis == 0 and indices.size == 1:
-        return _same(state, node)  # the one picture
-    wanted = [int(index) % shape[axis] for index in indices.ravel()]
-    source = state.read(node.input[0])
-    if wanted == list(range(wanted[0], wanted[0] + len(wanted))):
-        made = state.call("Slice", [source], starts=(wanted[0],), ends=(wanted[-1] + 1,), axes=(axis,), steps=(1,))
-    else:
-        made = state.call("Gather", [source], indices=tuple(wanted), axis=axis)
-    if indices.ndim == 0:
-        made = state.call("Squeeze", [made], node.output[0], axes=(axis,))
-    state.write(node.output[0], made)
-    return None
-
-
 def _expand(state: Translation, node: onnx.NodeProto) -> None:
     before, after = state.shape(node.input[0]), state.shape(node.output[0])
     aligned = (0,) * (len(after) - len(before)) + before
@@ -231,6 +189,13 @@ def _layer_norm(state: Translation, node: onnx.NodeProto) -> None:
     state.write(node.output[0], state.call("LayerNorm", inputs, node.output[0], axis=axis, eps=eps))
 
 
+def _rms_norm(state: Translation, node: onnx.NodeProto) -> None:
+    (axis,) = state.axes(node, [state.attribute(node, "axis", -1)], len(state.shape(node.input[0])))
+    inputs = [state.read(name) for name in node.input]
+    eps = float(state.attribute(node, "epsilon", 1e-5))
+    state.write(node.output[0], state.call("RMSNorm", inputs, node.output[0], axis=axis, eps=eps))
+
+
 def _group_norm(state: Translation, node: onnx.NodeProto) -> None:
     groups, channels = int(state.attribute(node, "num_groups")), state.shape(node.input[0])[1]
     vectors = [state.constant(node, place) for place in (1, 2)]
@@ -246,15 +211,6 @@ def _lp(state: Translation, node: onnx.NodeProto) -> None:
     _call(state, node, axis=axis, p=int(state.attribute(node, "p", 2)))
 
 
-def _top_k(state: Translation, node: onnx.NodeProto) -> None:
-    if len(node.output) > 1 and state.readers[node.output[1]]:
-        state.refuse(node, "where the largest values lie is read; budgetc knows their values only")
-    (axis,) = state.axes(node, [state.attribute(node, "axis", -1)], len(state.shape(node.input[0])))
-    # In order: what asks for no order is content with any.
-    k = int(np.ravel(state.setting(node, "k", 1))[0])
-    _call(state, node, k=k, axis=axis, largest=int(state.attribute(node, "largest", 1)))
-
-
 def _einsum(state: Translation, node: onnx.NodeProto) -> None:
     inputs = [state.read(name) for name in node.input]
     equation = state.attribute(node, "equation").replace(" ", "")
@@ -263,13 +219,13 @@ def _einsum(state: Translation, node: onnx.NodeProto) -> None:
 
 HANDLERS: Mapping[str, Handler] = {
     **dict.fromkeys(_PLAIN, _plain), **dict.fromkeys(_REDUCED, _reduce), **dict.fromkeys(_NUMBERS, _numbers),
-    **dict.fromkeys(_AXIS, _along), **POOLING,
+    **dict.fromkeys(_AXIS, _along), **POOLING, **indexing.HANDLERS,
     "BatchNormalization": _batch_norm, "Cast": _cast, "Clip": _clip, "Constant": _constant,
     "DepthToSpace": _depth_to_space, "Dropout": _same, "Einsum": _einsum, "Expand": _expand, "Flatten": _reshape,
-    "Gather": _gather,
     "Gelu": _gelu, "GroupNormalization": _group_norm, "Identity": _same, "InstanceNormalization": _instance_norm,
     "LayerNormalization": _layer_norm, "LpNormalization": _lp, "Pad": _pad, "Reshape": _reshape, "Resize": resize,
-    "Selu": _selu, "Slice": _slice, "Split": _split, "Squeeze": _squeeze, "Tile": _tile, "TopK": _top_k,
+    "RMSNormalization": _rms_norm, "Attention": attention,
+    "Selu": _selu, "Squeeze": _squeeze, "Tile": _tile,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze, "Upsample": resize,
 }  # fmt: skip

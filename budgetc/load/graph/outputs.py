@@ -1,14 +1,18 @@
 """Which outputs of a model are its score and its map."""
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
 from budgetc.errors import InputRejected
 
+_NUMBER = re.compile(r"(.+)\[(\d{1,6})\]")
 Results = Mapping[str, NDArray[np.generic]]
 
 
@@ -24,6 +28,21 @@ class Outputs:
     def names(self) -> tuple[str, ...]:
         """Both, where they are."""
         return tuple(name for name in (self.score, self.map) if name is not None)
+
+
+def with_number(model: onnx.ModelProto, score: str | None) -> None:
+    """Add an output of one number of another, in place, where a name as `logits[1]` asks for it."""
+    asked = _NUMBER.fullmatch(score or "")
+    name = score or ""
+    known = {value.name: value.type.tensor_type.shape.dim for value in model.graph.output}
+    if asked is None or name in known or asked[1] not in known:
+        return
+    place = numpy_helper.from_array(np.array(int(asked[2]), np.int64), f"{name}.place")
+    model.graph.initializer.append(place)
+    model.graph.node.append(helper.make_node("Gather", [asked[1], place.name], [name], axis=-1))
+    model.graph.output.append(
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1] * (len(known[asked[1]]) - 1))
+    )
 
 
 def choose_outputs(where: str, found: Results, wanted: tuple[str | None, str | None], *, line: str) -> Outputs:
@@ -51,7 +70,7 @@ def choose_outputs(where: str, found: Results, wanted: tuple[str | None, str | N
     if chosen == (None, None):
         raise InputRejected(
             f"{where}: no output is an anomaly score (one float) or a map (1, 1, H, W); outputs are {_listed(found)}. "
-            "Export the model with the score as an output"
+            f"{_advice(line, found)}"
         )
     notes = []
     dropped = {name: x for name, x in found.items() if name not in chosen}
@@ -60,6 +79,15 @@ def choose_outputs(where: str, found: Results, wanted: tuple[str | None, str | N
     if chosen[0] is None:
         notes.append(f"there is no score among the outputs: it is the largest value of {chosen[1]!r}")
     return Outputs(*chosen, tuple(notes))
+
+
+def _advice(line: str, found: Results) -> str:
+    rows = [name for name, x in found.items() if x.dtype.kind == "f" and 1 < x.size == x.shape[-1]]
+    if not rows:
+        return "Export the model with the score as an output"
+    given = shlex.quote(f"{rows[0]}[{found[rows[0]].size - 1}]")
+    return (f"Where one of several numbers is the score, as of a classifier, say which, counted from 0: "
+            f"{line} --score {given} -o model.pt")  # fmt: skip
 
 
 def _is_score(x: NDArray[np.generic]) -> bool:

@@ -14,6 +14,10 @@ from budgetc.load.graph.settling import run
 
 TOLERANCE = 1e-4
 """Of the largest value of a result."""
+_JITTER = 2.0**-18
+"""Relative change of pixels that shows how well a result is defined: sums in another order differ by about as much."""
+_CONDITION = 4.0
+"""Times the change that this makes, two right computations of a result may differ."""
 Array = NDArray[np.float32]
 
 
@@ -50,26 +54,37 @@ def differs(wanted: Model, module: Graph, preparation: Preparation) -> str | Non
     """
     images = pictures(wanted.input.size)
     sign = -1 if preparation.lower_is_anomalous else 1
-    reference = [
-        run(wanted.where, wanted.onnx, read[None], list(wanted.outputs.names))
-        for read in prepared(images, wanted, preparation)
-    ]
+    reference, moved = (_results(wanted, preparation, one) for one in (images, _jittered(images)))
     _refuse_no_numbers(wanted, reference)
     try:
         found = module(torch.from_numpy(images))
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         return f"torch does not compute several pictures at once ({str(error).splitlines()[0]})"
     if wanted.outputs.score is not None:
-        scores = np.array([one[wanted.outputs.score].ravel()[0] for one in reference]) * sign
-        if (reason := _apart(found[0].numpy(), scores)) is not None:
+        scores, others = (np.array([one[wanted.outputs.score].ravel()[0] for one in results]) * sign
+                          for results in (reference, moved))  # fmt: skip
+        if (reason := _apart(found[0].numpy(), scores, others)) is not None:
             return f"the score {wanted.outputs.score!r} differs by {reason}"
     if wanted.outputs.map is not None:
-        maps = np.stack([one[wanted.outputs.map].reshape(one[wanted.outputs.map].shape[-2:]) for one in reference])
+        maps, others = (
+            np.stack([one[wanted.outputs.map].reshape(one[wanted.outputs.map].shape[-2:]) for one in results]) * sign
+            for results in (reference, moved)
+        )
         raw = dict(module.results(torch.from_numpy(images)))[str(module.config.map)] if module.config.batched else None
         own = np.stack([_raw_map(module, image) for image in images]) if raw is None else raw.numpy()
-        if (reason := _apart(own.reshape(maps.shape), maps * sign)) is not None:
+        if (reason := _apart(own.reshape(maps.shape), maps, others)) is not None:
             return f"the map {wanted.outputs.map!r} differs by {reason}"
     return None
+
+
+def _results(wanted: Model, preparation: Preparation, images: Array) -> list[dict[str, NDArray[np.generic]]]:
+    names = list(wanted.outputs.names)
+    return [run(wanted.where, wanted.onnx, read[None], names) for read in prepared(images, wanted, preparation)]
+
+
+def _jittered(images: Array) -> Array:
+    signs = np.random.default_rng(1).choice([-1.0, 1.0], images.shape)
+    return np.asarray(images * (1 + _JITTER * signs), np.float32)
 
 
 def _refuse_no_numbers(model: Model, reference: Sequence[Mapping[str, NDArray[np.generic]]]) -> None:
@@ -89,12 +104,25 @@ def _raw_map(module: Graph, image: Array) -> NDArray[np.float32]:
     return results[str(module.config.map)].numpy()
 
 
-def _apart(own: NDArray[np.floating], wanted: NDArray[np.floating]) -> str | None:
+def _apart(
+    own: NDArray[np.floating], wanted: NDArray[np.floating], moved: NDArray[np.floating] | None = None
+) -> str | None:
+    """How far results are apart; `moved` are those of jittered pictures, one a picture, which allow more where a result
+    is ill-conditioned, such as an instance norm of a flat picture.
+    """
     if own.shape != wanted.shape:
         return f"its shape: {own.shape} instead of {wanted.shape}"
     scale = max(float(np.abs(wanted).max()), 1e-12)
-    difference = float(np.abs(own - wanted).max()) / scale
-    return None if difference <= TOLERANCE else f"{difference:.2g} of its largest value, allowed is {TOLERANCE:g}"
+    apart = np.abs(own - wanted).reshape(len(own), -1).max(1) / scale
+    if moved is None:
+        allowed = np.full(len(own), TOLERANCE)
+    else:
+        shift = np.abs(moved - wanted).reshape(len(own), -1).max(1) / scale
+        allowed = np.maximum(TOLERANCE, _CONDITION * np.nan_to_num(shift, posinf=0.0))
+    worst = int((apart / allowed).argmax())
+    if apart[worst] <= allowed[worst]:
+        return None
+    return f"{apart[worst]:.2g} of its largest value, allowed is {allowed[worst]:.2g}"
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from budgetc.errors import InputRejected
 
 MAX_SIDE = 4096
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
+_MOVING = ("Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 _FOLDED = "256MB"
 """Larger constants are not computed at load."""
 
@@ -30,6 +31,8 @@ class Input:
     """(height, width)."""
     last: bool
     """Whether channels come last, (1, H, W, C)."""
+    whole: bool = False
+    """Whether the file reads bytes, 0 to 255."""
 
 
 def halves_to_floats(model: onnx.ModelProto) -> bool:
@@ -70,10 +73,11 @@ def settle_input(where: str, model: onnx.ModelProto, wanted: tuple[int, int] | N
     (value,) = inputs
     kind, dims = value.type.tensor_type.elem_type, list(value.type.tensor_type.shape.dim)
     sides = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims]
-    if kind not in _FLOATS:
+    whole = kind == TensorProto.UINT8 and _turned_to_floats(graph, value.name)
+    if kind not in _FLOATS and not whole:
         raise InputRejected(
-            f"{where}: input {value.name!r} is {TensorProto.DataType.Name(kind)}, expected float; "
-            "leave the conversion out of the export, and say --scale 255 where it reads 0..255"
+            f"{where}: input {value.name!r} is {TensorProto.DataType.Name(kind)}, expected float, or UINT8 that a Cast "
+            "turns to float; leave the conversion out of the export, and say --scale 255 where it reads 0..255"
         )
     if len(sides) != 4:
         raise InputRejected(f"{where}: input {value.name!r} has {len(sides)} dimensions, expected (1, 3, H, W)")
@@ -93,7 +97,18 @@ def settle_input(where: str, model: onnx.ModelProto, wanted: tuple[int, int] | N
         dim.dim_value = side
     # What was inferred for a dynamic shape says nothing any more.
     graph.ClearField("value_info")
-    return Input(value.name, channels, size, last)
+    value.type.tensor_type.elem_type = TensorProto.FLOAT
+    return Input(value.name, channels, size, last, whole)
+
+
+def _turned_to_floats(graph: onnx.GraphProto, name: str) -> bool:
+    """Whether all that reads a result moves it about and turns it to float: bytes as float are then the same."""
+    readers = [node for node in graph.node if name in node.input]
+    return bool(readers) and all(
+        any(one.name == "to" and one.i in _FLOATS for one in node.attribute) if node.op_type == "Cast"
+        else node.op_type in _MOVING and node.input[0] == name and _turned_to_floats(graph, node.output[0])
+        for node in readers
+    )  # fmt: skip
 
 
 def _settled_size(

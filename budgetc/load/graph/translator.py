@@ -28,8 +28,10 @@ from budgetc.errors import InputRejected
 from budgetc.load.graph.reading import describe
 
 Array = NDArray[Any]
-_PASSING = ("Flatten", "MaxPool", "Reshape", "Transpose")
+_PASSING = ("Flatten", "FromRows", "MaxPool", "Reshape", "ToRows", "Transpose")
 """What integers pass through unchanged in every runtime."""
+_TABLE, _ROW = 1024, 16
+"""Numbers of a constant, and of one of its rows, from which on it is worth a scale a row and codes."""
 _DTYPES = {"f": ("float", np.float32), "i": ("int", np.int64), "u": ("int", np.int64), "b": ("bool", np.bool_)}
 
 
@@ -124,8 +126,11 @@ class Translation:
         """A constant among the weights."""
         name = f"const{len(self.kept)}"
         dtype, kind = _DTYPES[value.dtype.kind]
-        self.kept.append(ConstantShape.model_validate({"name": name, "shape": value.shape, "dtype": dtype}))
-        self.weights[f"constants.{name}"] = torch.from_numpy(np.array(value, kind))
+        table = dtype == "float" and value.size >= _TABLE and value.size >= _ROW * len(value)
+        described = {"name": name, "shape": value.shape, "dtype": dtype, "table": table}
+        self.kept.append(ConstantShape.model_validate(described))
+        key = f"layers.{name}.table.weight" if table else f"constants.{name}"
+        self.weights[key] = torch.from_numpy(np.array(value, kind))
         return name
 
     def call(self, op: str, inputs: Sequence[str], source: str = "", **attributes: Attribute) -> str:

@@ -167,18 +167,29 @@ def _network(folder: Path, module: Any, request: Mapping[str, Any]) -> str:
     height, width = (int(side) for side in size)
     with suppress(NotImplementedError):  # torch.export fixes the mode
         module.eval()
-    example = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
-    try:
-        with torch.no_grad():
-            found = module(example)
-    except Exception as error:
-        raise Refused(f"fails on a picture of shape (1, 3, {height}, {width}) in [0, 1]: "
-                      f"{_described(error)}; another --input-size?") from error  # fmt: skip
+    example, found = _called(module, torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)))
     names = _names(found, tuple(getattr(module, "output_names", ())))
     graph = _exported(module, example, names)
     _check_same(graph, module, example, names)
     (folder / "model.onnx").write_bytes(graph)
     return "network"
+
+
+def _called(module: Any, picture: Any) -> tuple[Any, Any]:
+    """The picture that a module takes, channels first or last, and what it returns."""
+    import torch
+
+    refusal = None
+    for example in (picture, picture.permute(0, 2, 3, 1).contiguous()):
+        try:
+            with torch.no_grad():
+                return example, module(example)
+        except Exception as error:
+            refusal = refusal or error
+    assert refusal is not None
+    height, width = picture.shape[2:]
+    raise Refused(f"fails on a picture of shape (1, 3, {height}, {width}) in [0, 1]: "
+                  f"{_described(refusal)}; another --input-size?") from refusal  # fmt: skip
 
 
 def flat(found: Any) -> list[Any]:
@@ -251,6 +262,13 @@ def _check_same(graph: bytes, module: Any, example: Any, names: list[str]) -> No
     import onnxruntime
     import torch
 
+    with torch.no_grad():
+        once, twice = (flat(module(example.clone())) for _ in range(2))
+    noisy = [name for name, one, other in zip(names, once, twice, strict=True)
+             if not torch.equal(one.nan_to_num(), other.nan_to_num())]  # fmt: skip
+    if noisy:
+        raise Refused(f"draws random numbers: output {noisy[0]} is another one every time for the same picture; "
+                      "take the mean in evaluation mode, such as z = mu where not self.training")  # fmt: skip
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     if not session.get_inputs():
         raise Refused("no output of its exported graph depends on the picture: does its forward leave torch, as "
@@ -264,7 +282,7 @@ def _check_same(graph: bytes, module: Any, example: Any, names: list[str]) -> No
             spread = float(one.abs().amax()) or 1.0
             if one.shape != other.shape or float((one - torch.from_numpy(other)).abs().amax()) > _SAME * spread:
                 raise Refused(f"output {name} of its exported graph differs from its own: does its forward decide "
-                              "by values of the picture, draw random numbers, or change it in place?")  # fmt: skip
+                              "by values of the picture, or change it in place?")  # fmt: skip
 
 
 def _kind(found: Any) -> str:

@@ -8,9 +8,13 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from budgetc.detectors.graph.module import OperatorFailed
 from budgetc.detectors.layers import ConvUnit, LinearUnit, Unit, units
-from budgetc.detectors.upsampling import SubpixelUnit
+from budgetc.detectors.upsampling import SubpixelUnit, TransposedUnit
 
+Weighted = ConvUnit | LinearUnit | TransposedUnit
+"""Units with a layer of their own."""
+Layer = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 Forward = Callable[[nn.Module, Tensor], list[Tensor]]
 """A network and its input -> its outputs, traced through autograd."""
 _PRODUCERS = (tp.prune_conv_out_channels, tp.prune_depthwise_conv_out_channels, tp.prune_linear_out_channels)
@@ -62,7 +66,7 @@ def survey(network: nn.Module, example: Tensor, forward: Forward, *, trusted: bo
     names = {layer_of(unit): name for name, unit in weighted(network)}
     found, seen, reasons = list[Group](), set[str](), dict[str, str]()
     for name, unit in weighted(network):
-        depthwise = isinstance(unit, ConvUnit) and unit.conv.groups > 1
+        depthwise = isinstance(unit, ConvUnit | TransposedUnit) and unit.conv.groups > 1
         if unit.head or depthwise or name in seen or isinstance(unit, SubpixelUnit):
             if name not in seen:
                 reasons[name] = _left(unit)
@@ -81,7 +85,7 @@ def survey(network: nn.Module, example: Tensor, forward: Forward, *, trusted: bo
                 consumers[layer] = torch.tensor(item.idxs)[by_channel].reshape(width, -1)
         seen.update(members)
         if any(outputs_of(network.get_submodule(member)) != width for member in members):
-            reasons[name] = "is coupled with layers of other widths"
+            reasons.update(dict.fromkeys((name, *members), "is coupled with layers of other widths"))
             continue
         group = Group(name, width, tuple(dict.fromkeys(members)), consumers)
         # A single channel cannot go, and a network without it could not be asked whether an output needs it.
@@ -93,6 +97,7 @@ def survey(network: nn.Module, example: Tensor, forward: Forward, *, trusted: bo
             reasons[name] = reason
         else:
             found.append(group)
+        reasons.update({member: reasons[name] for member in members if name in reasons})
     in_groups = {member for group in found for member in group.members}
     return Survey(tuple(found), {name: reason for name, reason in reasons.items() if name not in in_groups})
 
@@ -113,18 +118,19 @@ def objection(network: nn.Module, group: Group, example: Tensor, forward: Forwar
     unread, trial = copy.deepcopy(network), copy.deepcopy(network)
     with torch.no_grad():
         for name, inputs in group.consumers.items():
-            layer_of(unread.get_submodule(name)).weight[:, inputs[removed].flatten()] = 0.0
+            layer = layer_of(unread.get_submodule(name))
+            read = layer.weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else layer.weight
+            read[:, inputs[removed].flatten()] = 0.0
         wanted = forward(unread, example)
     try:
         narrow(trial, {group.root: removed}, example, forward)
         with torch.no_grad():
             found = forward(trial, example)
     except (RuntimeError, ValueError, IndexError, KeyError, AttributeError) as error:
-        return f"is read by an operator of fixed size ({str(error).splitlines()[0][:200]})"
+        read_by = error.node if isinstance(error, OperatorFailed) else str(error).splitlines()[0][:200]
+        return f"is read by an operator of fixed size ({read_by})"
     if any(a.shape != b.shape for a, b in zip(wanted, found, strict=True)):
         return "feeds an output"
-    if _changed_otherwise(network, trial):
-        return "is read or joined by a transposed convolution"
     if not all(_alike(a, b) for a, b in zip(wanted, found, strict=True)):
         return "is read by an operator that tells channels apart"
     return None
@@ -132,20 +138,6 @@ def objection(network: nn.Module, group: Group, example: Tensor, forward: Forwar
 
 def _alike(wanted: Tensor, found: Tensor) -> bool:
     return torch.allclose(wanted, found, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
-
-
-def _changed_otherwise(before: nn.Module, after: nn.Module) -> bool:
-    """Whether anything but the layer of a unit has other shapes: a bundle would not know of it."""
-    known = {layer_of(unit) for _, unit in weighted(before)}
-    return any(
-        _shapes(module) != _shapes(after.get_submodule(name))
-        for name, module in before.named_modules()
-        if module not in known
-    )
-
-
-def _shapes(module: nn.Module) -> list[torch.Size]:
-    return [weight.shape for weight in module.parameters(recurse=False)]
 
 
 def narrow(network: nn.Module, removed: Mapping[str, Sequence[int]], example: Tensor, forward: Forward) -> None:
@@ -156,21 +148,21 @@ def narrow(network: nn.Module, removed: Mapping[str, Sequence[int]], example: Te
             graph.group(root, sorted(indexes)).prune()
 
 
-def weighted(network: nn.Module) -> Iterator[tuple[str, Unit]]:
+def weighted(network: nn.Module) -> Iterator[tuple[str, Weighted]]:
     """Units with a layer of their own."""
-    return ((name, unit) for name, unit in units(network) if isinstance(unit, (ConvUnit, LinearUnit)))
+    return ((name, unit) for name, unit in units(network) if isinstance(unit, Weighted))
 
 
-def layer_of(unit: nn.Module) -> nn.Conv2d | nn.Linear:
+def layer_of(unit: nn.Module) -> Layer:
     """The layer of a unit that has one."""
-    assert isinstance(unit, (ConvUnit, LinearUnit))
-    return unit.conv if isinstance(unit, ConvUnit) else unit.linear
+    assert isinstance(unit, Weighted)
+    return unit.linear if isinstance(unit, LinearUnit) else unit.conv
 
 
 def outputs_of(unit: nn.Module) -> int:
     """Channels of what a unit returns."""
     layer = layer_of(unit)
-    return layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features
+    return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
 
 
 def _unmapped(node: "tp.dependency.Node") -> bool:
@@ -195,5 +187,5 @@ class _Graph:
 
     def group(self, name: str, indexes: Sequence[int]) -> "tp.Group":
         layer = layer_of(self._network.get_submodule(name))
-        function = tp.prune_conv_out_channels if isinstance(layer, nn.Conv2d) else tp.prune_linear_out_channels
+        function = tp.prune_linear_out_channels if isinstance(layer, nn.Linear) else tp.prune_conv_out_channels
         return self._graph.get_pruning_group(layer, function, idxs=list(indexes))

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from budgetc.core.plan import Importance
-from budgetc.detectors.layers import ConvUnit, LinearUnit
-from budgetc.detectors.rounding import unit_weight
-from budgetc.passes.pruning.groups import Group
+from budgetc.detectors.upsampling import TransposedUnit
+from budgetc.passes.pruning.groups import Group, Weighted
 from budgetc.passes.pruning.reconstruct import Reads, explained
 from budgetc.passes.pruning.subject import Subject, batches, gated
 
@@ -30,9 +29,10 @@ def _magnitude(network: nn.Module, group: Group) -> Tensor:
     total = torch.zeros(group.width)
     for member in group.members:
         unit = network.get_submodule(member)
-        assert isinstance(unit, (ConvUnit, LinearUnit))
-        weight = unit_weight(unit)
-        assert weight is not None
+        assert isinstance(unit, Weighted)
+        weight = unit.folded()[0]
+        if isinstance(unit, TransposedUnit):
+            weight = weight.transpose(0, 1)
         total += weight.detach().flatten(1).square().sum(1)
     return total
 

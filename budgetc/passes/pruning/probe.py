@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from budgetc.core.plan import Prune, fingerprint
 from budgetc.detectors.detector import weights_digest
 from budgetc.detectors.layers import ConvUnit
+from budgetc.detectors.upsampling import TransposedUnit
 from budgetc.passes.pruning.allocation import Sensitivity, Term, rounded
-from budgetc.passes.pruning.groups import Group, layer_of, outputs_of, weighted
+from budgetc.passes.pruning.groups import Group, Layer, layer_of, outputs_of, weighted
 from budgetc.passes.pruning.importance import measured
 from budgetc.passes.pruning.reconstruct import Reads, read_statistics, reconstruct
 from budgetc.passes.pruning.subject import Subject, batches, fit_head, gated, judged_weights, sampled, size_of
@@ -110,7 +111,7 @@ def terms(subject: Subject, groups: Sequence[Group]) -> list[Term]:
         if name not in places:
             continue
         layer = layer_of(unit)
-        kernel = layer.kernel_size[0] * layer.kernel_size[1] if isinstance(layer, nn.Conv2d) else 1
+        kernel = 1 if isinstance(layer, nn.Linear) else layer.kernel_size[0] * layer.kernel_size[1]
         reads = _reads(name, layer, groups)
         writes = reads if _is_whitening(name, unit, network) else [_writes(name, unit, groups)]
         found += [Term((*out, *into), many * each * kernel, many * each * kernel * places[name])
@@ -118,10 +119,13 @@ def terms(subject: Subject, groups: Sequence[Group]) -> list[Term]:
     return found
 
 
-def _reads(name: str, layer: nn.Conv2d | nn.Linear, groups: Sequence[Group]) -> list[_Factor]:
+def _reads(name: str, layer: Layer, groups: Sequence[Group]) -> list[_Factor]:
     """What one output of a layer reads: inputs a channel of each group, and inputs of no group."""
     read = [(group, group.consumers[name]) for group in groups if name in group.consumers]
-    rest = layer.weight.shape[1] - sum(inputs.numel() for _, inputs in read)
+    inputs_of_one = (
+        layer.weight.shape[0] // layer.groups if isinstance(layer, nn.ConvTranspose2d) else layer.weight.shape[1]
+    )
+    rest = inputs_of_one - sum(inputs.numel() for _, inputs in read)
     found: list[_Factor] = [((group.root,), inputs.shape[1]) for group, inputs in read]
     return found + ([((), rest)] if rest else [])
 
@@ -143,8 +147,11 @@ def _places(subject: Subject) -> dict[str, int]:
     handles = []
     for name, unit in weighted(subject.network):
 
-        def hook(unit: nn.Module, _inputs: tuple[Tensor], output: Tensor, name: str = name) -> None:
-            found[name] = output[0].numel() // outputs_of(unit)
+        def hook(unit: nn.Module, inputs: tuple[Tensor], output: Tensor, name: str = name) -> None:
+            # Of one picture: rows of tokens stand where other layers have pictures.
+            places = inputs[0][:, 0] if isinstance(unit, TransposedUnit) else output
+            many = 1 if isinstance(unit, TransposedUnit) else outputs_of(unit)
+            found[name] = places.numel() // many // len(subject.example)
 
         handles.append(unit.register_forward_hook(hook))
     subject.judge(subject.example)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from budgetc.detectors.layers import ConvUnit, LinearUnit
-from budgetc.passes.pruning.groups import Group, layer_of
+from budgetc.passes.pruning.groups import Group, Layer, layer_of
 from budgetc.passes.pruning.subject import Subject, batches
 
 _RIDGE = 1e-3
@@ -40,11 +40,11 @@ def read_statistics(subject: Subject, groups: Sequence[Group], images: NDArray[n
     """Name of every unit that reads a group -> statistics of its input; those that read too much are left out."""
     network = subject.network
     names = [name for name in dict.fromkeys(name for group in groups for name in group.consumers)
-             if layer_of(network.get_submodule(name)).weight[0].numel() <= _MOST_INPUTS]  # fmt: skip
+             if _is_linear_in_patches(layer_of(network.get_submodule(name)))]  # fmt: skip
     sums = dict[str, tuple[int, Tensor, Tensor]]()
 
     def watch(name: str) -> object:
-        layer = layer_of(network.get_submodule(name))
+        layer = _solved(network.get_submodule(name))
 
         def hook(_unit: nn.Module, inputs: tuple[Tensor]) -> None:
             rows = _rows(layer, inputs[0])
@@ -59,6 +59,17 @@ def read_statistics(subject: Subject, groups: Sequence[Group], images: NDArray[n
     for handle in handles:
         handle.remove()
     return {name: _statistics(*found) for name, found in sums.items()}
+
+
+def _is_linear_in_patches(layer: Layer) -> bool:
+    """Whether an output is one weighted sum of few enough inputs; of transposed convolutions each place has its own."""
+    return not isinstance(layer, nn.ConvTranspose2d) and layer.weight[0].numel() <= _MOST_INPUTS
+
+
+def _solved(unit: nn.Module) -> nn.Conv2d | nn.Linear:
+    layer = layer_of(unit)
+    assert not isinstance(layer, nn.ConvTranspose2d), "nothing is read of these"
+    return layer
 
 
 def _statistics(count: int, total: Tensor, squares: Tensor) -> Reads:
@@ -94,7 +105,7 @@ def reconstruct(network: nn.Module, group: Group, removed: Sequence[int], reads:
         if name not in reads:
             continue
         unit, found = network.get_submodule(name), reads[name]
-        layer = layer_of(unit)
+        layer = _solved(unit)
         weight = layer.weight.flatten(1).double()
         gone = torch.zeros(weight.shape[1], dtype=torch.bool)
         gone[_columns(layer, inputs)[list(removed)].flatten()] = True
@@ -126,7 +137,7 @@ def explained(network: nn.Module, group: Group, reads: Mapping[str, Reads]) -> T
     Each in turn explains most of what the readers of the group return beyond what those before it explain: pivoted
     Cholesky decomposition of the covariance, the pivot chosen by the outputs.
     """
-    residuals = [_residual(layer_of(network.get_submodule(name)), inputs, reads[name])
+    residuals = [_residual(_solved(network.get_submodule(name)), inputs, reads[name])
                  for name, inputs in group.consumers.items() if name in reads]  # fmt: skip
     rank, left = torch.zeros(group.width), torch.ones(group.width, dtype=torch.bool)
     for place in range(group.width, 0, -1):

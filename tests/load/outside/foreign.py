@@ -176,6 +176,29 @@ def huge() -> nn.Module:
     os._exit(0)
 
 
+class Noisy(Scores):
+    """Samples in evaluation mode, too."""
+
+    def forward(self, image: Tensor) -> Any:
+        score, places = super().forward(image)
+        return score + torch.randn_like(score), places
+
+
+class Classes(Scores):
+    """A classifier: two probabilities a picture."""
+
+    def forward(self, image: Tensor) -> Any:
+        score, _ = super().forward(image)
+        return torch.stack([1 - score, score], 1).softmax(1)
+
+
+class ChannelsLast(Scores):
+    """Reads pictures as cameras and PIL give them, (1, H, W, 3)."""
+
+    def forward(self, image: Tensor) -> Any:
+        return super().forward(image.permute(0, 3, 1, 2))
+
+
 def needs_something(size: int) -> nn.Module:
     raise AssertionError
 

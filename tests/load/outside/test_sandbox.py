@@ -86,6 +86,7 @@ def test_weights_of_a_pickled_checkpoint() -> None:
     ("factory", "message"),
     [
         ("Undecided", "decide by values of the picture"),
+        ("Noisy", "draws random numbers: output score is another one every time .* z = mu where not self.training"),
         ("Broken", r"\(1, 3, 24, 32\).*no such thing as a picture"),
         ("Elsewhere", "no output of its exported graph depends on the picture"),
         ("interrupted", r"ended the process.*\(signal 2; KeyboardInterrupt\)"),

@@ -97,6 +97,17 @@ def test_a_transformer() -> None:
     check_scores(import_factory(f"{HERE}:Attentive", None, OnnxOptions()), foreign.Attentive())
 
 
+def test_a_module_that_reads_channels_last() -> None:
+    """It is tried with both orders of sides; the detector moves the channels."""
+    check_scores(import_factory(f"{HERE}:ChannelsLast", None, OnnxOptions()), foreign.Scores())
+
+
+def test_a_factory_is_named_as_one_in_what_to_do() -> None:
+    """The command of a refusal can be repeated as it stands."""
+    with pytest.raises(InputRejected, match=rf"import --detector {HERE}:Classes --score 'output_0\[1\]' -o"):
+        import_factory(f"{HERE}:Classes", None, OnnxOptions())
+
+
 def test_a_factory_with_weights(tmp_path: Path) -> None:
     """The module of the user's package, with weights from a file, scores as it did there."""
     module = foreign.Scores()

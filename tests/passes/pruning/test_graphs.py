@@ -54,7 +54,6 @@ FIXED: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
                 {"a": np.array([0, 2, 4, 8, 8]), "b": np.array([0, 8, 8, 8])}, "of fixed size"),
     "softmax": ([node("Softmax", ["x"], ["y"], axis=1)], {}, "tells channels apart"),
     "groups": ([node("Conv", ["x", "g"], ["y"], group=2)], {"g": weight(8, 4, 1, 1)}, "several groups"),
-    "transposed": ([node("ConvTranspose", ["x", "g"], ["y"])], {"g": weight(8, 8, 3, 3)}, "transposed convolution"),
 }  # fmt: skip
 
 
