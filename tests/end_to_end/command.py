@@ -30,7 +30,7 @@ class Compiled:
     """Bytes of the artifact over the baseline's."""
 
 
-def budgetc(*arguments: str | Path, cwd: Path, timeout: float = 170) -> subprocess.CompletedProcess[str]:
+def budgetc(*arguments: str | Path, cwd: Path, timeout: float = 380) -> subprocess.CompletedProcess[str]:
     """Run the command line in a folder."""
     line = [*COMMAND, *map(str, arguments)]
     return subprocess.run(line, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
