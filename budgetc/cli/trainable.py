@@ -99,6 +99,7 @@ def gaussian(
     *,
     teacher: Teacher = "efficientnet_lite0",
     teacher_weights: TeacherWeights = None,
+    teacher_widths: TeacherWidths = _PLAIN_WIDTHS,
     taps: Annotated[
         str | None,
         typer.Option(help="The stages whose features are judged together. [efficientnet_lite0: 3,4,5,6,7]"),
@@ -108,8 +109,8 @@ def gaussian(
     from budgetc.compiler.untrained import new_gaussian
 
     return new_gaussian(
-        size, backbone=teacher, weights=teacher_weights, taps=None if taps is None else widths_of("--taps", taps),
-        seed=seed,
+        size, backbone=teacher, weights=teacher_weights, widths=_plain(teacher, teacher_widths),
+        taps=None if taps is None else widths_of("--taps", taps), seed=seed,
     )  # fmt: skip
 
 
@@ -154,7 +155,7 @@ def uninformed_students(
     teacher_widths: Annotated[str | None, typer.Option(help="Channels of its layers. [33 px: 32,64,64,64]")] = None,
     student_widths: Annotated[str, typer.Option(help="Channels of a student's layers; same: as the teacher.")] = "same",
     students: Annotated[int, typer.Option(min=1, help="How many.")] = 3,
-    descriptor: Annotated[int, typer.Option(min=1, help="Channels that describe a patch.")] = 64,
+    descriptor: Annotated[int | None, typer.Option(min=1, help="Channels that describe a patch. [64]")] = None,
     stride: Annotated[int, typer.Option(help="Pixels from one patch to the next: 1, 2, 4 or 8.")] = 4,
     margin: Annotated[
         bool, typer.Option("--margin/--no-margin", help="Mirror pictures at their edges: patches everywhere.")

@@ -39,7 +39,7 @@ def _command(name: str, known: Trainable) -> Callable[..., None]:
 
     def command(**given: Any) -> None:
         options = {one.name: given.pop(one.name) for one in own}
-        given = {"variants": 1, "epochs": 1, "learning_rate": 1.0, "batch": 16} | given
+        given = {"variants": 1} | given
         _train(name, lambda size, seed: known.make(size, seed, **options), **given)
 
     defaults = {"epochs": known.epochs, "learning_rate": known.learning_rate}
@@ -61,7 +61,7 @@ def _train(
     input_size: Annotated[str, typer.Option(help="SIDE or HEIGHTxWIDTH in pixels.")] = "64",
     variants: Annotated[
         int | None,
-        typer.Option(min=1, help="Pictures made of each normal. [as many as make 2500, at most 16]"),
+        typer.Option(min=1, help="Pictures made of each normal. [as many as make 2500, at most 16, of frames 3]"),
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="At most; it stops early.")] = 1,
     learning_rate: Annotated[float, typer.Option(min=1e-8, help="Of Adam.")] = 1.0,
@@ -105,11 +105,15 @@ def _print(trained: "Trained", *, json: bool) -> None:
         })  # fmt: skip
         return
     loss = trained.curve.held_out_loss
+    normals = f"{trained.images} normal {_samples(trained.detector)}"
+    learned = [("fitted to", normals)] if loss is None else [
+        ("trained on", f"{normals}, {trained.curve.epochs} epoch{'s' * (trained.curve.epochs > 1)}"),
+        ("held-out loss", f"{loss:.5g}"),
+    ]  # fmt: skip
     rows = [
         ("bundle", f"{trained.path}  ({quantity(trained.size_bytes, 'B')})"),
         ("deployed parameters", f"{trained.detector.parameters():,}"),
-        ("trained on", f"{trained.images} normal {_samples(trained.detector)}, {trained.curve.epochs} epochs"),
-        ("held-out loss", "-" if loss is None else f"{loss:.5g}"),
+        *learned,
         ("threshold", f"{trained.threshold:.6g}  (5 % of {trained.calibration} calibration normals exceed it)"),
     ]
     show(aligned(rows))

@@ -193,6 +193,4 @@ def _none_smaller(rows: Sequence[Row], best: Row) -> str:
             if built == 1
             else f"none of the {built} smaller structures complies"
         )
-    if not unbuilt:
-        return found
-    return f"{found} ({unbuilt} of all could not be built)"
+    return f"{found}; {unbuilt} of {len(rows)} could not be built" if unbuilt else found

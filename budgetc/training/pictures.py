@@ -51,8 +51,9 @@ class Pictures:
         the magnetic tiles 5 % more red and less blue cost .09 AUROC after truncation, and .00 with these.
         """
         gains = np.random.default_rng(0).uniform(1 - _CAST, 1 + _CAST, (self.originals, 3, 1, 1))
-        other = np.clip(np.rint(self.as_taken * gains), 0, 255).astype(np.uint8)
-        return np.concatenate([self.as_taken, other])
+        other = (np.clip(np.rint(image * gain), 0, 255).astype(np.uint8)
+                 for image, gain in zip(self.as_taken, gains, strict=True))  # fmt: skip
+        return np.stack([*self.as_taken, *other])
 
 
 def make_pictures(
@@ -111,7 +112,7 @@ def _upright_variant(images: Pixels, number: int, rng: np.random.Generator) -> P
     """The images as they are; from the second on a crop of at least nine tenths at full size."""
     if number == 0:
         return images
-    return np.stack([_cropped(image, rng.uniform(0.9, 1.0), rng) for image in images]).round().astype(np.uint8)
+    return np.stack([_cropped(image, rng.uniform(0.9, 1.0), rng).round().astype(np.uint8) for image in images])
 
 
 def _cropped(image: Pixels, share: float, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -190,6 +190,16 @@ def test_widths_of_a_patch_network(budgetc: Command, option: str, said: str) -> 
     assert said in ended.err
 
 
+@pytest.mark.parametrize("option", ["--teacher-widths", "--descriptor"])
+def test_a_finished_patch_network_has_its_own_shape(budgetc: Command, tmp_path: Path, option: str) -> None:
+    """What would be ignored is refused."""
+    shapes = {"layers.0": (4, 3, 5, 5), "layers.1": (4, 4, 5, 5), "out": (4, 4, 1, 1)}
+    torch.save({f"{name}.conv.weight": torch.zeros(shape) for name, shape in shapes.items()}, tmp_path / "teacher.pt")
+    line = ("train", "uninformed_students", "--data", "x", "--teacher-weights", tmp_path / "teacher.pt")
+    ended = budgetc(*line, option, "4")
+    assert (ended.code, f"{option}: --teacher-weights holds a finished teacher" in ended.err) == (2, True)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_device_that_is_not_there(budgetc: Command, data: Path, tmp_path: Path) -> None:
     """--train-device cuda without CUDA exits 2; so does a device of another name."""

@@ -73,6 +73,16 @@ def test_reverse_distillation_takes_its_options(budgetc: Command, data: Path, tm
     assert refused.code == 2 and "'transposed', 'subpixel'" in refused.err
 
 
+def test_a_gaussian_of_a_plain_backbone(budgetc: Command, data: Path, tmp_path: Path) -> None:
+    """Its widths are an option; what is fitted in one pass is not said to have run epochs."""
+    model = tmp_path / "m.pt"
+    line = ("train", "gaussian", "--data", data, "-o", model, "--input-size", "32", "--teacher", "plain")
+    ended = budgetc(*line, "--teacher-widths", "4,4,8,8")
+    assert ended.code == 0, ended.err
+    assert "fitted to" in ended.out and "epoch" not in ended.out
+    assert json.loads(budgetc("inspect", model, "--json").out)["config"]["backbone"]["widths"] == [4, 4, 8, 8]
+
+
 def test_efficientad_takes_its_options(budgetc: Command, data: Path, tmp_path: Path) -> None:
     """Widths reach its configuration; a teacher that knows nothing, and widths beside a finished one, are refused."""
     model, weights = tmp_path / "m.pt", tmp_path / "pdn.pth"

@@ -167,9 +167,9 @@ def test_stops_and_says_why(row: Row, rules: Rules, reason: str) -> None:
                                                              auroc={FULL: 0.5})],
          "none of the 2 smaller structures complies"),
         ([Row("slow", (0.0,), True, size=2, fits=False), Row("broken", (0.0,), True, failed=True)],
-         "the only smaller structure does not comply (1 of all could not be built)"),
+         "the only smaller structure does not comply; 1 of 4 could not be built"),
         ([Row("broken", (0.0,), True, failed=True)],
-         "no smaller structure could be judged (1 of all could not be built)"),
+         "no smaller structure could be judged; 1 of 3 could not be built"),
     ],
 )  # fmt: skip
 def test_what_is_said_of_smaller_structures_is_true(others: list[Row], said: str) -> None:

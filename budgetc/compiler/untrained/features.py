@@ -96,14 +96,15 @@ def new_reverse_distillation(
 
 def new_gaussian(
     input_size: tuple[int, int], *, backbone: str = "efficientnet_lite0", weights: str | Path | None = None,
-    taps: Sequence[int] | None = None, seed: int = 0,
+    widths: Sequence[int] = TEACHER_WIDTHS, taps: Sequence[int] | None = None, seed: int = 0,
 ) -> Detector:  # fmt: skip
     """A detector with a finished backbone whose features of normals are still to be fitted.
 
     Args:
         input_size: (height, width).
-        backbone: resnet18, wide_resnet50_2 or efficientnet_lite0.
+        backbone: as `new_stfpm`'s teacher.
         weights: as `new_stfpm`'s teacher_weights.
+        widths: channels of the stages of a plain backbone.
         taps: the stages whose features are judged together, ascending; None takes `DEEP_TAPS`.
         seed: of random weights.
 
@@ -115,8 +116,8 @@ def new_gaussian(
     if min(input_size) < 32:
         raise UsageError(f"--input-size {input_size[0]}x{input_size[1]}: gaussian needs at least 32 pixels on a side")
     with shape_of("gaussian"):
-        widths = TEACHER_WIDTHS if arch == "plain" else ()
-        shape = BackboneConfig(arch=arch, widths=widths, taps=DEEP_TAPS[arch] if taps is None else tuple(taps))
+        stages = tuple(widths) if arch == "plain" else ()
+        shape = BackboneConfig(arch=arch, widths=stages, taps=DEEP_TAPS[arch] if taps is None else tuple(taps))
         mean, std = normalization(arch)
         config = GaussianConfig(input_size=input_size, backbone=shape, mean=mean, std=std)
     detector = start("gaussian", config, seed)

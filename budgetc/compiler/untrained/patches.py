@@ -1,6 +1,6 @@
 """Patch networks, whose teacher learns from a pretrained network first: `efficientad`, `uninformed_students`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -72,8 +72,8 @@ def new_efficientad(
     finished = _finished(teacher_weights)
     if finished is None and teacher_weights != "none":
         check_published(arch, teacher_weights)
-    if finished is not None and teacher_widths is not None:
-        raise UsageError("--teacher-widths: --teacher-weights holds a finished teacher, whose widths are its own")
+    if finished is not None:
+        _refuse_shape({"--teacher-widths": teacher_widths})
     widths = tuple(teacher_widths or PDN_WIDTHS) if finished is None else (*finished.widths, finished.channels)
     student = widths[:3] if isinstance(student_widths, str) else tuple(student_widths)
     detector = start("efficientad", _config(input_size, widths, student), seed)
@@ -83,6 +83,13 @@ def new_efficientad(
         module.teacher.load_state_dict(finished.state_dict())
     source = None if finished is not None or teacher_weights == "none" else _source(arch, teacher_weights)
     return Untrained(detector, source)
+
+
+def _refuse_shape(options: Mapping[str, object]) -> None:
+    """Refuse to shape a teacher that is finished."""
+    for option, value in options.items():
+        if value is not None:
+            raise UsageError(f"{option}: --teacher-weights holds a finished teacher, whose shape is its own")
 
 
 def _config(size: tuple[int, int], teacher: tuple[int, ...], student: tuple[int, ...]) -> EfficientAdConfig:
@@ -116,7 +123,7 @@ def _source(arch: Architecture, weights: str | Path | None) -> Source:
 def new_uninformed_students(
     input_size: tuple[int, int], *, receptive_field: int = 33, teacher_weights: str | Path | None = None,
     teacher_widths: Sequence[int] | None = None, student_widths: Sequence[int] | Literal["same"] = "same",
-    students: int = 3, descriptor: int = PATCH_DESCRIPTOR, stride: int = 4, margin: bool = False, seed: int = 0,
+    students: int = 3, descriptor: int | None = None, stride: int = 4, margin: bool = False, seed: int = 0,
 ) -> Detector:  # fmt: skip
     """Patch networks: a teacher, which training teaches unless its weights are given, and untrained students.
 
@@ -125,10 +132,10 @@ def new_uninformed_students(
         receptive_field: side of the described patches: 17, 33 or 65.
         teacher_weights: a state_dict of a patch network (`layers.0.conv.weight`, ..., `out.conv.weight`), whose widths
             and descriptor it has then; "none" leaves it random; None lets training teach it by EfficientNet-Lite0.
-        teacher_widths: channels of its convolutions before the descriptor; None: about a quarter of the published ones.
+        teacher_widths: channels of its convolutions before the descriptor; None: `PATCH_WIDTHS` or the file's.
         student_widths: the same of each student; "same": the teacher's.
         students: how many.
-        descriptor: channels of what describes a patch.
+        descriptor: channels of what describes a patch; None: `PATCH_DESCRIPTOR` or the file's.
         stride: pixels from one patch to the next: 1, 2, 4 or 8.
         margin: mirror pictures at their edges, so that patches are centered on all of it.
         seed: of all random weights.
@@ -137,9 +144,10 @@ def new_uninformed_students(
         UsageError, InputRejected: as `new_stfpm`.
     """
     given = None if teacher_weights in (None, "none") else _patch_weights(str(teacher_weights))
-    widths = tuple(teacher_widths or PATCH_WIDTHS.get(receptive_field, ()))
+    widths, described = tuple(teacher_widths or PATCH_WIDTHS.get(receptive_field, ())), descriptor or PATCH_DESCRIPTOR
     if given is not None:
-        *layers, descriptor = (len(one) for name, one in given.items() if name.endswith(".conv.weight"))
+        _refuse_shape({"--teacher-widths": teacher_widths, "--descriptor": descriptor})
+        *layers, described = (len(one) for name, one in given.items() if name.endswith(".conv.weight"))
         widths = tuple(layers)
     norm = given is None or any(".norm." in name for name in given)
     mean, std = normalization("efficientnet_lite0")
@@ -147,7 +155,7 @@ def new_uninformed_students(
         config = StudentsConfig.model_validate({
             "input_size": input_size, "field": receptive_field, "teacher": {"widths": widths, "norm": norm},
             "student": {"widths": widths if student_widths == "same" else student_widths}, "students": students,
-            "descriptor": descriptor, "stride": stride, "margin": margin, "mean": mean, "std": std,
+            "descriptor": described, "stride": stride, "margin": margin, "mean": mean, "std": std,
             "taught_by": "efficientnet_lite0" if teacher_weights is None else "given",
         })  # fmt: skip
     detector = start("uninformed_students", config, seed)
