@@ -133,4 +133,6 @@ def _lines(found: dict[str, Any], indent: str = "") -> list[str]:
 def _plain(value: object) -> str:
     if value is None:
         return "-"
-    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) or "none" if isinstance(value, (list, tuple, dict)) else str(value)

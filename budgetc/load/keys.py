@@ -12,7 +12,7 @@ from budgetc.load.tensors import named
 
 NORM_FIELDS = ("weight", "bias", "running_mean", "running_var")
 _STARTS = ("conv1.", "bn1.", "layer", "fc.", "stem.", "stages.")
-"""Of the keys of a ResNet whose names have no prefix."""
+"""Of the keys of a backbone whose names have no prefix: torchvision's names, and ours."""
 
 
 @dataclass(frozen=True, slots=True)

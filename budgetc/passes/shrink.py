@@ -1,5 +1,8 @@
 """Smaller configurations of a network, and a first guess at their weights."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from pydantic import ValidationError
 from torch import nn
@@ -210,11 +213,22 @@ def narrow_flow_vae(old: FlowVaeConfig, step: Smaller) -> FlowVaeConfig:
     widths = tuple(narrowed(width, step.student) for width in old.widths)
     motion = old.motion.at(scaled_size(old.input_size, step.input, 1))
     kept = old.model_dump(include={"fields", "latents"} | ({"paddings"} if step.input == 1.0 else set()))
-    try:
+    with large_enough(step):
         return FlowVaeConfig(
             input_size=motion.size, frame_size=motion.frame_size, largest=motion.largest, widths=widths, decoder=False,
             **kept,
         )  # fmt: skip
+
+
+@contextmanager
+def large_enough(step: Smaller) -> Iterator[None]:
+    """Within it, a configuration that cannot be is of an input that the step made too small.
+
+    Raises:
+        UsageError: instead of a ValidationError, in the words of the configuration.
+    """
+    try:
+        yield
     except ValidationError as error:
         said = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise UsageError(f"{getattr(step, 'step', 'step')}.input: {step.input:g} is too small: {said}") from error

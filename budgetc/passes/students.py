@@ -4,7 +4,6 @@ import copy
 
 import torch
 import torch.nn.functional as F
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from budgetc.core.plan import Direct, Distill, Smaller, fingerprint
@@ -12,9 +11,8 @@ from budgetc.detectors.detector import Detector, as_input, weights_digest
 from budgetc.detectors.layers import ConvUnit, units
 from budgetc.detectors.patch_network import PatchNetwork
 from budgetc.detectors.uninformed_students import PatchConfig, StudentsConfig, UninformedStudents, students_loss
-from budgetc.errors import UsageError
 from budgetc.passes.imitate import on_all
-from budgetc.passes.shrink import narrowed, scaled_size, warm_start
+from budgetc.passes.shrink import large_enough, narrowed, scaled_size, warm_start
 from budgetc.passes.work import Work
 from budgetc.training.features import Recall
 from budgetc.training.loop import Effort, Examples, fit
@@ -69,11 +67,8 @@ def smaller_students(old: StudentsConfig, network: UninformedStudents, step: Sma
         "teacher": teacher, "student": student, "students": step.students or old.students,
         "input_size": scaled_size(old.input_size, step.input, old.stride),
     }  # fmt: skip
-    try:
+    with large_enough(step):
         return StudentsConfig.model_validate(dict(old) | fields)
-    except ValidationError as error:
-        said = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{getattr(step, 'step', 'step')}.input: {step.input:g} is too small: {said}") from error
 
 
 def _share_of(networks: list[nn.Module], ratio: float) -> PatchConfig:

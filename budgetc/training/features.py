@@ -20,7 +20,7 @@ MOST_BYTES = 4 * 2**30
 
 @torch.no_grad()
 def outputs_of(network: Network, images: NDArray[np.uint8], batch: int = 32) -> list[Tensor]:
-    """Every output over all images: list of (n, ...), channels last where four-dimensional.
+    """Every output over all images: list of (n, ...), channels last where the network's outputs are.
 
     Args:
         network: must be in evaluation mode.

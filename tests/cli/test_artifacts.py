@@ -213,6 +213,9 @@ def test_inspect_of_an_artifact(budgetc: Command, artifact: Path) -> None:
     assert found["files"]["model.onnx"] == (artifact / "model.onnx").stat().st_size
     assert found["graph"]["opset"] == {"ai.onnx": 17}
     assert found["graph"]["operators"]["Conv"] == 1
+    text = budgetc("inspect", artifact).out
+    assert "  thresholds: none\n" in text and "    memory_pattern: yes\n" in text
+    assert not any(mark in text for mark in ("{", "(", "True"))
     ended = budgetc("inspect", artifact, "--target", "jetson-nano-gpu")
     assert ended.code == 2 and "budgetc explain" in ended.err
 

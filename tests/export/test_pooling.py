@@ -52,9 +52,9 @@ def test_it_runs_as_an_integer_convolution(pool: nn.Module) -> None:
     model = export_detector(detector, target()).model
     found = fused_kernels(model)
     assert found["QLinearConv"] == 3 and not any(found[kind] for kind in SLOW)
-    assert run_file(model, as_input(images).numpy())[0] == pytest.approx(
-        score_images(detector.deployed(), images), rel=2e-2
-    )
+    wanted = score_images(detector.deployed(), images)
+    # Of their range: scores are much alike, and a wrong divisor would move them by a third of it.
+    assert run_file(model, as_input(images).numpy())[0] == pytest.approx(wanted, abs=0.05 * float(np.ptp(wanted)))
 
 
 @pytest.mark.parametrize(
