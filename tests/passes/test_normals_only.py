@@ -1,4 +1,4 @@
-"""What students learn from: normals."""
+"""Who learns from what: students from normals, smaller teachers from damaged normals as well."""
 
 import pytest
 
@@ -23,3 +23,19 @@ def test_students_see_normals_alone(family: str, step: Step) -> None:
     one, other = work_for(detector), work_for(detector)
     other.pictures(detector.config.input_size).damaged[:] = 0
     assert trained(one) == trained(other)
+
+
+@pytest.mark.parametrize("family", ["efficientad", "gaussian", "reverse_distillation", "stfpm", "uninformed_students"])
+def test_smaller_teachers_see_damaged_normals(family: str) -> None:
+    """One that had seen normals alone would know no more than its student."""
+    detector = small(family)
+    step = Distill(teacher=None if family == "gaussian" else 0.5, student=0.5, epochs=2)
+
+    def trained(work: Work) -> str:
+        weights = apply_step(detector, step, work).module.state_dict()
+        name = "backbone" if family == "gaussian" else "teacher"
+        return weights_digest({key: weight for key, weight in weights.items() if key.startswith(name)})
+
+    one, other = work_for(detector), work_for(detector)
+    other.pictures(detector.config.input_size).damaged[:] = 0
+    assert trained(one) != trained(other)
