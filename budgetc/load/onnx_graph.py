@@ -77,7 +77,7 @@ def detector_of_onnx(file: FileContent, options: OnnxOptions = OnnxOptions()) ->
     refuse_unread(where, model, settled.name)
     shape = (1, *settled.size, settled.channels) if settled.last else (1, settled.channels, *settled.size)
     zeros = np.zeros(shape, np.float32)
-    with_number(model, options.score)
+    with_number(where, model, options.score)
     outputs = choose_outputs(
         where, run(where, model, zeros, [value.name for value in model.graph.output]), (options.score, options.map),
         line=options.line or f"budgetc import {quoted(file.path)}",

@@ -101,6 +101,8 @@ def test_one_of_several_numbers_is_the_score() -> None:
     model = model_of(nodes, {"w": weight(3, 2)}, outputs=["classes"])
     with pytest.raises(InputRejected, match=r"classes float32 \(1, 2\)\. Where one of .* --score 'classes\[1\]' -o"):
         read(model)
+    with pytest.raises(InputRejected, match=r"--score 'classes\[2\]'.*has 2 numbers, which are counted from 0"):
+        scores(model, OnnxOptions(score="classes[2]"))
     own, _ = scores(model, OnnxOptions(score="classes[1]"))
     wanted = [float(runtime(model, image[None], "classes")[0, 1]) for image in IMAGES]
     np.testing.assert_allclose(own, wanted, rtol=1e-4)

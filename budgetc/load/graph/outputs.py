@@ -30,13 +30,22 @@ class Outputs:
         return tuple(name for name in (self.score, self.map) if name is not None)
 
 
-def with_number(model: onnx.ModelProto, score: str | None) -> None:
-    """Add an output of one number of another, in place, where a name as `logits[1]` asks for it."""
+def with_number(where: str, model: onnx.ModelProto, score: str | None) -> None:
+    """Add an output of one number of another, in place, where a name as `logits[1]` asks for it.
+
+    Raises:
+        InputRejected: the other one has fewer.
+    """
     asked = _NUMBER.fullmatch(score or "")
     name = score or ""
     known = {value.name: value.type.tensor_type.shape.dim for value in model.graph.output}
     if asked is None or name in known or asked[1] not in known:
         return
+    count = known[asked[1]][-1].dim_value if known[asked[1]] else 1
+    if 0 < count <= int(asked[2]):
+        raise InputRejected(
+            f"{where}: --score {name!r}: {asked[1]!r} has {count} number{'s' * (count > 1)}, which are counted from 0"
+        )
     place = numpy_helper.from_array(np.array(int(asked[2]), np.int64), f"{name}.place")
     model.graph.initializer.append(place)
     model.graph.node.append(helper.make_node("Gather", [asked[1], place.name], [name], axis=-1))
