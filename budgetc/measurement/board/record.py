@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from budgetc.core.frozen import Frozen
+from budgetc.errors import InputRejected
 from budgetc.measurement.board.parts import Part, SampleAfter, SoakPart
 from budgetc.measurement.board.results import Results
 from budgetc.runtime.artifact import load_artifact
@@ -44,7 +45,7 @@ def record(results: Results, where: str, directory: Path, images: list[Path]) ->
     """Keep everything; `directory` and `images` are what was measured, to be scored here for comparison.
 
     Raises:
-        InputRejected: the file does not load here.
+        InputRejected: as `parity`.
     """
     soaks = [part.drift for part in results.done if isinstance(part, SoakPart)]
     return BoardRecord(
@@ -58,15 +59,22 @@ def parity(scores: tuple[float | None, ...], directory: Path, images: list[Path]
     """The scores of a board beside this machine's; None where the board scored nothing.
 
     Frames of motion that have no score are not compared.
+
+    Raises:
+        InputRejected: the file does not load here, or the board has scores of other images.
     """
-    if all(there is None for there in scores):
+    if not scores:
         return None
     artifact = load_artifact(directory, cache=False)
-    here = [artifact.score(image).score for image in images]
+    found = [artifact.score(image) for image in images]
+    if [there is None for there in scores] != [one.missing > 0 for one in found]:
+        raise InputRejected(
+            f"the board scored {len(scores)} of {len(images)} images, or other ones than here; measure again there"
+        )
     threshold = artifact.spec.threshold
-    pairs = [(there, one) for there, one in zip(scores, here, strict=True) if there is not None]
-    return Parity(
+    pairs = [(there, one.score) for there, one in zip(scores, found, strict=True) if there is not None]
+    return None if not pairs else Parity(
         n=len(pairs),
         largest_difference=max(abs(there - one) for there, one in pairs),
         other_decisions=sum((there > threshold) != (one > threshold) for there, one in pairs),
-    )
+    )  # fmt: skip

@@ -77,6 +77,15 @@ def test_a_kit_scores_a_clip(moving: Job, tmp_path: Path) -> None:
     assert (compared.n, compared.largest_difference, compared.other_decisions) == (4, 0.0, 0)
 
 
+def test_scores_of_other_frames_are_not_compared(moving: Job) -> None:
+    """Where the board has a score this machine has one, or the results are of something else."""
+    wanted, artifact, images = here(moving), moving.subjects["artifact"], list(moving.images)
+    assert parity(tuple(wanted[:6]), artifact, images[:6]) is None
+    for found in ((0.5, *wanted[1:]), (*wanted[:-1], None), (None,) * 10, tuple(wanted[:-1])):
+        with pytest.raises(InputRejected, match="of 10 images, or other ones than here"):
+            parity(found, artifact, images)
+
+
 def test_an_engine_scores_a_clip(moving: Job, tmp_path: Path) -> None:
     """Under TensorRT, too, optical flow is computed before it."""
     of_nano = target(runtime="tensorrt", compute_unit="gpu", compute_dtype="fp16")
