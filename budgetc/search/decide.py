@@ -107,7 +107,8 @@ def _spend(ranked: list[Prospect], rows: Sequence[Row], rules: Rules) -> Decisio
     if not chosen.row.trains or chosen.at_hand:
         return Train(chosen.row.id, FULL, reason)
     family = [row for row in rows if row.training == chosen.row.training and row.training] or [chosen.row]
-    if any(QUICK in row.auroc for row in family):
+    # After the last training nothing could follow that makes an artifact of a quick one.
+    if rules.trainings_left == 1 or any(QUICK in row.auroc for row in family):
         return Train(chosen.row.id, FULL, reason)
     # A quick training shows what the network can where its weights are hardly rounded.
     first = max((row for row in family if eligible(row, rules)), key=lambda row: (row.stored_bits, row.id))

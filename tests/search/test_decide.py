@@ -333,6 +333,15 @@ def test_a_quick_training_is_judged_in_most_bits() -> None:
     assert isinstance(second, Train) and second.rung == FULL
 
 
+@pytest.mark.parametrize(("left", "rung"), [(2, QUICK), (1, FULL)])
+def test_the_last_training_is_a_full_one(left: int, rung: str) -> None:
+    """A quick one that none can follow would never become an artifact."""
+    rows = [Row("small", (-1.0,), True, size=5, fits=True), Row("large", (0.0,), False, size=9, fits=True,
+                                                                auroc={FULL: 0.95})]  # fmt: skip
+    decision = decide(rows, Rules(10, 0.9, trainings_left=left))
+    assert isinstance(decision, Train) and (decision.id, decision.rung) == ("small", rung)
+
+
 def test_what_came_nearest_keeps_the_size_where_anything_does() -> None:
     """A structure that turned out larger than its price is not shown as the nearest to a smaller one's limit."""
     rows = [
