@@ -111,6 +111,7 @@ BAD: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "five channels": (
         lambda: plain(weights={"w": np.zeros((1, 5, 3, 3), np.float32)}, shape=(1, 5, 8, 8)), "has 5 channels; pictures"
     ),
+    "a giant batch": (lambda: plain(shape=(2**20, 3, 2**10, 2**10)), "'image' has 3298534883328 numbers, at most"),
     "a batch of four": (lambda: plain(shape=(4, 3, 8, 8)), "is a batch of 4 pictures"),
     "unknown sides": (lambda: plain(shape=(1, 3, "h", "w")), "--input-size HEIGHTxWIDTH -o model.pt"),
     "integers": (of_integers, "is UINT8, expected float"),

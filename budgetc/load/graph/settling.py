@@ -132,7 +132,7 @@ def _settled_size(
 
 
 def check_sizes(where: str, model: onnx.ModelProto) -> None:
-    """Refuse a model of which a result is enormous, before anything is computed.
+    """Refuse a model of which an input or a result is enormous, before anything is computed.
 
     Raises:
         InputRejected: it is, or shapes contradict each other.
@@ -142,7 +142,7 @@ def check_sizes(where: str, model: onnx.ModelProto) -> None:
     except Exception as error:  # of a C++ library, with no public type
         reason = " ".join(str(error).split())[:300]
         raise InputRejected(f"{where}: its shapes do not fit together ({reason})") from error
-    for value in (*inferred.graph.value_info, *inferred.graph.output):
+    for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
         sides = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         if prod(sides) > MAX_ELEMENTS:
             raise InputRejected(f"{where}: {value.name!r} has {prod(sides)} numbers, at most {MAX_ELEMENTS}")

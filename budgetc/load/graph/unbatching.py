@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from budgetc.errors import InputRejected
-from budgetc.load.graph.settling import run
+from budgetc.load.graph.settling import check_sizes, run
 
 _SHAPED = ("Expand", "Reshape")
 _TOLERANCE = 1e-4
@@ -22,7 +22,7 @@ def one_of_batch(where: str, model: onnx.ModelProto) -> str | None:
     batch.
 
     Raises:
-        InputRejected: it does not.
+        InputRejected: it does not, or the batch is enormous.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
@@ -30,6 +30,7 @@ def one_of_batch(where: str, model: onnx.ModelProto) -> str | None:
     count = dims[0].dim_value if len(dims) == 4 and all(dim.dim_value > 0 for dim in dims) else 1
     if count == 1 or inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
         return None
+    check_sizes(where, model)
     original = onnx.ModelProto()
     original.CopyFrom(model)
     _rewrite(model, inputs[0], count)
