@@ -1,5 +1,6 @@
 """`detector_of_onnx`: what people's exports look like that are no plain (1, 3, H, W) -> score."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,14 @@ def test_bytes_are_read_as_floats(last: bool) -> None:
     wanted = runtime(model, whole.transpose(0, 2, 3, 1) if last else whole)
     assert own == pytest.approx(float(wanted), rel=1e-4)
     assert found.notes == ("it reads bytes: pictures are multiplied by 255 before it",)
+
+
+def test_bytes_may_be_moved_about_by_thousands_of_nodes() -> None:
+    """No file is deep enough to end in a recursion."""
+    names = ["image", *(f"x{number}" for number in range(2000))]
+    nodes = [node("Identity", [one], [other]) for one, other in pairwise(names)]
+    nodes += [node("Cast", [names[-1]], ["f"], to=1), node("ReduceMax", ["f"], ["score"], keepdims=0)]
+    assert read(bytes_model(nodes)).notes
 
 
 def test_bytes_that_are_computed_with_are_refused() -> None:

@@ -1,6 +1,7 @@
 """A model of one input -> the same of static shapes and FP32, with constants folded and dead branches gone."""
 
 import shlex
+from collections import defaultdict
 from dataclasses import dataclass
 from math import prod
 
@@ -103,12 +104,18 @@ def settle_input(where: str, model: onnx.ModelProto, wanted: tuple[int, int] | N
 
 def _turned_to_floats(graph: onnx.GraphProto, name: str) -> bool:
     """Whether all that reads a result moves it about and turns it to float: bytes as float are then the same."""
-    readers = [node for node in graph.node if name in node.input]
-    return bool(readers) and all(
-        any(one.name == "to" and one.i in _FLOATS for one in node.attribute) if node.op_type == "Cast"
-        else node.op_type in _MOVING and node.input[0] == name and _turned_to_floats(graph, node.output[0])
-        for node in readers
-    )  # fmt: skip
+    readers = defaultdict[str, list[onnx.NodeProto]](list)
+    for node in graph.node:
+        for read in node.input:
+            readers[read].append(node)
+    found = [name]
+    for result in found:  # a list that grows, and no recursion: files may be chains of thousands
+        for node in readers[result]:
+            if node.op_type in _MOVING and node.input[0] == result:
+                found.append(node.output[0])
+            elif node.op_type != "Cast" or not any(one.name == "to" and one.i in _FLOATS for one in node.attribute):
+                return False
+    return all(readers[result] for result in found)
 
 
 def _settled_size(
