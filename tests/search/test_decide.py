@@ -334,7 +334,7 @@ def test_a_quick_training_is_judged_in_most_bits() -> None:
 
 
 @pytest.mark.parametrize(("left", "rung"), [(2, QUICK), (1, FULL)])
-def test_the_last_training_is_a_full_one(left: int, rung: str) -> None:
+def test_the_last_training_is_a_full_one(left: int, rung: int) -> None:
     """A quick one that none can follow would never become an artifact."""
     rows = [Row("small", (-1.0,), True, size=5, fits=True), Row("large", (0.0,), False, size=9, fits=True,
                                                                 auroc={FULL: 0.95})]  # fmt: skip
