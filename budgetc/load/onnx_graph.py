@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from budgetc.detectors.detector import Detector
 from budgetc.detectors.graph import Graph
+from budgetc.detectors.stored import stored_units
 from budgetc.errors import InputRejected
 from budgetc.load.container import FileContent
 from budgetc.load.graph.building import Model, Parts, Preparation, build_parts, check_channels
@@ -96,6 +97,8 @@ def detector_of_onnx(file: FileContent, options: OnnxOptions = OnnxOptions()) ->
     shapes[settled.name] = shape
     known = Model(where, simple, settled, outputs, shapes)
     detector = _same_as(model, known, preparation)
+    if next(stored_units(detector.module), None) is None:
+        raise InputRejected(f"{where}: has no layer with weights, so that nothing of it can be compressed")
     return OnnxDetector(detector, (*notes, *outputs.notes), digest)
 
 

@@ -130,6 +130,10 @@ BAD: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         lambda: plain(nodes=[node("Identity", ["c"], ["score"])], weights={"c": np.ones(1, np.float32)}),
         "no output depends on the input 'image'",
     ),
+    "no weights": (
+        lambda: plain(nodes=[node("Tanh", ["image"], ["x"]), node("ReduceMax", ["x"], ["score"], keepdims=0)]),
+        "has no layer with weights, so that nothing of it can be compressed",
+    ),
     "no outputs": (no_outputs, "has no outputs; export it with the score, or a map"),
     "a score that is no number": (
         lambda: plain(nodes=[CONV, node("Sqrt", ["map"], ["root"]), node("Neg", ["root"], ["low"]),

@@ -71,8 +71,9 @@ def test_bytes_may_be_moved_about_by_thousands_of_nodes() -> None:
     """No file is deep enough to end in a recursion."""
     names = ["image", *(f"x{number}" for number in range(2000))]
     nodes = [node("Identity", [one], [other]) for one, other in pairwise(names)]
-    nodes += [node("Cast", [names[-1]], ["f"], to=1), node("ReduceMax", ["f"], ["score"], keepdims=0)]
-    assert read(bytes_model(nodes)).notes
+    nodes += [node("Cast", [names[-1]], ["f"], to=1), node("Conv", ["f", "w"], ["x"]),
+              node("ReduceMax", ["x"], ["score"], keepdims=0)]  # fmt: skip
+    assert read(bytes_model(nodes, {"w": weight(4, 3, 3, 3)})).notes
 
 
 def test_bytes_that_are_computed_with_are_refused() -> None:

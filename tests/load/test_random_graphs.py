@@ -96,6 +96,7 @@ def test_random_graphs(data: st.DataObject) -> None:
     graph = Growing(data)
     for _ in range(data.draw(st.integers(1, 8))):
         graph.grow()
+    graph._conv(*graph.maps[-1])  # what has no weights is refused
     graph.nodes.append(node("ReduceL2", [graph.maps[-1][0]], ["score"], keepdims=0))
     model = model_of(graph.nodes, graph.weights)
     module = read(model).detector.module
