@@ -118,7 +118,7 @@ def predicted_measurements(prediction: Prediction, target: Target) -> dict[str, 
             metric=metric, value=prediction.latency_ms * spread.value, unit="ms",
             lower=prediction.lower_ms * spread.lower, upper=prediction.upper_ms * spread.upper,
             confidence=cost.nominal, n=1, kind="predicted", device=target.name, runtime=runtime,
-            note=f"predicted, not measured; confidence {cost.confidence}",
+            note=f"confidence {cost.confidence}",
         )
         for metric, spread in spreads.items()
     }  # fmt: skip
@@ -127,14 +127,14 @@ def predicted_measurements(prediction: Prediction, target: Target) -> dict[str, 
             metric=metric, value=getattr(prediction, f"{metric}_bytes"), unit="B",
             lower=getattr(prediction, f"{metric}_lower_bytes"), upper=getattr(prediction, f"{metric}_upper_bytes"),
             confidence=cost.nominal, n=1, kind="predicted", device=target.name, runtime=runtime,
-            note=f"predicted, not measured; {cost.memory.source}",
+            note=cost.memory.source,
         )  # fmt: skip
     if prediction.energy_mj is not None:
         energy = prediction.energy_mj
         found["energy_per_image"] = Measurement(
             metric="energy_per_image", value=energy.value, unit="mJ", lower=energy.lower, upper=energy.upper,
             confidence=cost.nominal, n=1, kind="predicted", device=target.name, runtime=runtime,
-            note="predicted, not measured; the board's power in published rows times the predicted latency",
+            note="the board's power in published rows times the predicted latency",
         )  # fmt: skip
     return found
 

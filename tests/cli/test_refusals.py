@@ -146,6 +146,12 @@ def test_unknown_detector(budgetc: Command) -> None:
     assert all(f"\n  {name} " in listed for name in TRAINABLE) and "..." not in listed.partition("Commands:")[2]
 
 
+def test_weights_that_fit_into_no_memory(budgetc: Command) -> None:
+    """A size with digits too many exits 2."""
+    ended = budgetc("train", "vae", "--data", "x", "--latents", "100000000000")
+    assert ended.code == 2 and "no such vae" in ended.err and "memory" in ended.err
+
+
 def test_widths_of_a_published_teacher(budgetc: Command) -> None:
     """Widths for a teacher whose widths are fixed exit 2."""
     ended = budgetc("train", "stfpm", "--data", "nowhere", "--teacher", "resnet18", "--teacher-widths", "8,8,8,8")

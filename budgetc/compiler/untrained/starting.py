@@ -33,9 +33,12 @@ def start(family: str, config: DetectorConfig, seed: int) -> Detector:
     """A detector with the random weights of a seed.
 
     Raises:
-        UsageError: torch takes no such seed.
+        UsageError: torch takes no such seed, or the weights do not fit into memory.
     """
     if not 0 <= seed < _MAXIMUM_SEED:
         raise UsageError(f"--seed {seed}: expected 0 to {_MAXIMUM_SEED - 1}")
     torch.manual_seed(seed)
-    return build(family, config)
+    try:
+        return build(family, config)
+    except RuntimeError as error:  # torch's word for memory that is not there
+        raise UsageError(f"no such {family}: {str(error).splitlines()[0]}") from error
