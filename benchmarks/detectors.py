@@ -197,7 +197,7 @@ def _row(name: str, known: dict[str, dict[str, Any]]) -> str:
     ratio, loss = value["p50 over the baseline's"], known["AUROC loss"]
     reason = ""
     if ratio > LATENCY:
-        reason = f": {value['baseline share of decoding and resizing']:.0%} of the call is {ROWS[name].before}"
+        reason = f": {100 * value['baseline share of decoding and resizing']:.0f} % of the call is {ROWS[name].before}"
     lower, upper = (float(bound) for bound in loss["spread"].partition(",")[0].split(" to "))
     aupro = f"{value['baseline AUPRO']:.3f}, {value['artifact AUPRO']:.3f}" if "baseline AUPRO" in value else "-"
     return (
