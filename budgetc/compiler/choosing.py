@@ -39,7 +39,7 @@ class Choosing:
 
         Once the confirmation split is open the search is not asked again: it must not learn from that data.
         """
-        self.search.prepare_backups(deadline)
+        self.search.prepare_backups(deadline, self.standard_error)
         while (name := self._next()) is not None:
             costs = self._cost(name)
             missed = self.confirmation.missed(costs)

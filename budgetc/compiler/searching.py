@@ -28,7 +28,7 @@ from budgetc.measurement.quality import Scored, by_category
 from budgetc.report.evidence import auroc_kind
 from budgetc.report.schema import CandidateRecord, SearchSummary, SessionTrial
 from budgetc.search.decide import decide
-from budgetc.search.finalists import backup, closest
+from budgetc.search.finalists import backup, closest, safeguard
 from budgetc.search.space import (
     FULL,
     QUICK,
@@ -141,10 +141,13 @@ class Search:
             case Train():
                 self._attempt(decision.id, partial(self._train, rung=decision.rung))
 
-    def prepare_backups(self, deadline: float) -> None:
-        """Judge other networks that need no training: once the confirmation split is open, nothing may be learned."""
+    def prepare_backups(self, deadline: float, standard_error: float) -> None:
+        """Judge what may be confirmed should the smallest not be: once the confirmation split is open, nothing may be
+        learned. `standard_error` is of the baseline's AUROC on the selection split.
+        """
         while time.monotonic() < deadline:
-            row = backup(list(self.rows.values()), self.limits)
+            rows = list(self.rows.values())
+            row = safeguard(rows, self.limits, standard_error) or backup(rows, self.limits)
             if row is None:
                 return
             self.act(

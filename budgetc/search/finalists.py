@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from budgetc.search.space import FULL, Row, Rules, alike, compliant, eligible, order
+from budgetc.search.space import FULL, QUICK, Row, Rules, alike, compliant, eligible, order
 
 MOST = 3
 """Finalists that may be scored on the confirmation split."""
@@ -47,6 +47,26 @@ def backup(rows: Sequence[Row], rules: Rules) -> Row | None:
         if not row.trains and row.stored_bits >= fewest and row.network not in judged and eligible(row, rules)
     ]
     return min(left, key=order) if left and 0 < len({row.network for row in passed}) < MOST else None
+
+
+def safeguard(rows: Sequence[Row], rules: Rules, standard_error: float) -> Row | None:
+    """What to judge before the confirmation split is opened, where all that passed may have passed by luck.
+
+    Where nothing passed by a standard error of its AUROC: the structure that did so in a quick training, best first.
+    Then what is smaller than the smallest safe one and stores the same training in fewer bits. None where it is enough,
+    or nothing is left.
+    """
+    passed = [row for row in rows if compliant(row, rules)]
+    if not passed or rules.floor is None:
+        return None
+    wanted = rules.floor + standard_error
+    left = [row for row in rows if eligible(row, rules) and FULL not in row.auroc]
+    safe = min((row for row in passed if row.auroc[FULL] >= wanted), key=order, default=None)
+    if safe is not None:
+        kin = [row for row in left if row.training and row.training == safe.training and order(row) < order(safe)]
+        return max(kin, key=order, default=None)
+    likely = [row for row in left if row.auroc.get(QUICK, 0.0) >= wanted]
+    return max(likely, key=lambda row: row.auroc[QUICK], default=None) if rules.trainings_left > 0 else None
 
 
 def closest(rows: Sequence[Row], rules: Rules) -> Row | None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budgetc.search.decide import decide
-from budgetc.search.finalists import backup, closest, finalists, near_ties
+from budgetc.search.finalists import backup, closest, finalists, near_ties, safeguard
 from budgetc.search.gaussian_process import posterior
 from budgetc.search.space import (
     FULL,
@@ -256,6 +256,28 @@ def test_backups_are_other_networks_that_need_no_training() -> None:
     assert backup(open_rows, rules) is None
     enough = [replace(row(name, 200, 0.95), network=name) for name in ("e", "f")]
     assert backup([known, *open_rows, *enough], rules) is None
+
+
+def test_a_pass_that_may_be_luck_is_backed_by_a_safer_one() -> None:
+    """The best of the quick trainings that pass by a standard error is trained in full, then stored in fewer bits."""
+    lucky = row("lucky", 100, 0.91)
+    quick = Row("quick", (0.0,), True, size=300, fits=True, auroc={QUICK: 0.96}, training="t", stored_bits=8)
+    others = [
+        replace(quick, id="worse", auroc={QUICK: 0.95}, training="u"),
+        replace(quick, id="unsafe", auroc={QUICK: 0.92}, training="v"),
+        replace(quick, id="slow", auroc={QUICK: 0.99}, fits=False),
+        replace(quick, id="fewer", size=200, auroc={}, fits=None, stored_bits=4),
+        replace(quick, id="more", size=400, auroc={}, stored_bits=16),
+    ]
+    rules = Rules(None, 0.9, 5)
+    assert safeguard([lucky, quick, *others], rules, 0.03) == quick
+    assert safeguard([lucky, quick, *others], rules, 0.005) is None  # it is safe itself
+    assert safeguard([lucky, quick, *others], Rules(None, 0.9, 0), 0.03) is None
+    assert safeguard([quick, *others], rules, 0.03) is None
+    trained = replace(quick, auroc={QUICK: 0.96, FULL: 0.97})
+    found = safeguard([lucky, trained, *others], rules, 0.03)
+    assert found is not None and found.id == "fewer"
+    assert finalists([lucky, trained, *others], rules, 0.03) == ("lucky", "quick")
 
 
 def test_of_equally_small_ones_the_better_comes_first() -> None:
