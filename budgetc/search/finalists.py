@@ -52,20 +52,20 @@ def backup(rows: Sequence[Row], rules: Rules) -> Row | None:
 def safeguard(rows: Sequence[Row], rules: Rules, standard_error: float) -> Row | None:
     """What to judge before the confirmation split is opened, where all that passed may have passed by luck.
 
-    Where nothing passed by a standard error of its AUROC: the structure that did so in a quick training, best first.
-    Then what is smaller than the smallest safe one and stores the same training in fewer bits. None where it is enough,
-    or nothing is left.
+    Where nothing passed by a standard error of its AUROC: the structure that was better in a quick training than any of
+    these, best first. Then what is smaller than the smallest safe one and stores the same training in fewer bits. None
+    where it is enough, or nothing is left.
     """
     passed = [row for row in rows if compliant(row, rules)]
     if not passed or rules.floor is None:
         return None
-    wanted = rules.floor + standard_error
+    best = max(row.auroc[FULL] for row in passed)
     left = [row for row in rows if eligible(row, rules) and FULL not in row.auroc]
-    safe = min((row for row in passed if row.auroc[FULL] >= wanted), key=order, default=None)
+    safe = min((row for row in passed if row.auroc[FULL] >= rules.floor + standard_error), key=order, default=None)
     if safe is not None:
         kin = [row for row in left if row.training and row.training == safe.training and order(row) < order(safe)]
         return max(kin, key=order, default=None)
-    likely = [row for row in left if row.auroc.get(QUICK, 0.0) >= wanted]
+    likely = [row for row in left if row.auroc.get(QUICK, 0.0) > best]
     return max(likely, key=lambda row: row.auroc[QUICK], default=None) if rules.trainings_left > 0 else None
 
 
