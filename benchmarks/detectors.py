@@ -200,8 +200,9 @@ def _row(name: str, known: dict[str, dict[str, Any]]) -> str:
         reason = f": {100 * value['baseline share of decoding and resizing']:.0f} % of the call is {ROWS[name].before}"
     lower, upper = (float(bound) for bound in loss["spread"].partition(",")[0].split(" to "))
     aupro = f"{value['baseline AUPRO']:.3f}, {value['artifact AUPRO']:.3f}" if "baseline AUPRO" in value else "-"
+    verdict = "" if known["verdict"]["ok"] else f": {known['verdict']['spread'].partition(';')[0]}"
     return (
-        f"| {title}{'' if known['verdict']['ok'] else ': not compliant'} | {format_bytes(before)} "
+        f"| {title}{verdict} | {format_bytes(before)} "
         f"| {format_bytes(after)} (1/{before / after:.0f}) | {ratio:.2f} x{reason} "
         f"| {value['baseline AUROC']:.3f}, {value['artifact AUROC']:.3f} "
         f"| {loss['value']:.3f} ({lower:.3f} to {upper:.3f}) | {aupro} |"
