@@ -217,6 +217,7 @@ def test_ctrl_c_is_exit_130_and_leaves_a_partial_report(case: Path, tmp_path: Pa
     assert "stopped before the end, so nothing is compliant" in page
 
 
+@pytest.mark.slow
 def test_a_vae_compiles_to_its_encoder(case: Path, tmp_path: Path) -> None:
     """The other family takes the same road; its artifact holds no decoder."""
     folder = changed(case, tmp_path, **{"min: 0.6": "max_drop: 0.2", "64 KiB": "48 KiB"})

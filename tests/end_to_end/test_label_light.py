@@ -49,6 +49,7 @@ def compiled(folder: Path, budget: str) -> tuple[int, str, dict[str, Any]]:
     return ended.returncode, ended.stdout, json.loads((folder / budget / "report.json").read_text())
 
 
+@pytest.mark.slow
 def test_without_acceptance_the_verdict_is_inconclusive(folder: Path) -> None:
     """Exit code 5; the smallest is kept, the figures are named a proxy, false alarms are measured."""
     code, printed, report = compiled(folder, "b")
